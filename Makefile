@@ -1,0 +1,52 @@
+# The vocabulary of this repository. `make demo` and `make test` need nothing but Python 3.11 or newer.
+# VENV=path uses an environment of your own.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+DEMO_FLAGS ?=
+
+.PHONY: demo test check bench reproduce ui docs clean help
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
+
+demo: $(STAMP)  ## the main job on the shipped shapes world; ends by itself
+	$(BIN)/tau demo $(DEMO_FLAGS)
+
+test: $(DEV_STAMP)  ## every test that this machine can run
+	$(BIN)/python -m pytest
+
+check: $(DEV_STAMP)  ## lint, format, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+reproduce: $(STAMP)  ## seeds 0, 1, 2 of the main claim; writes docs/reproduction.md (about an hour)
+	$(BIN)/python -m benchmarks.reproduction --out docs/reproduction.md
+
+bench: $(DEV_STAMP)  ## measurements of docs/benchmarks.md
+	$(BIN)/python -m benchmarks
+
+ui: $(STAMP)  ## the workbench in the browser, on the demo's registry
+	$(BIN)/tau ui --demo
+
+docs: $(DEV_STAMP)  ## rewrite the generated pages of docs/
+	$(BIN)/python -m typer ui.cli.main utils docs --name tau --output docs/cli.md
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV). Note: where no CPU build is offered, torch's CUDA build is several GB."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(DEV_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:  ## remove the environment and caches
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

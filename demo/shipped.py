@@ -1,0 +1,22 @@
+"""Where the files that ship with the shapes world lie inside the installed package."""
+
+from pathlib import Path
+
+ASSETS = Path(__file__).parent / "assets"
+BASE_FOLDER = "shapes-base"
+STYLE_FILES = {
+    "outline": "outline-kohya.safetensors",
+    "stripes": "stripes-peft",
+    "glow": "glow-diffusers.safetensors",
+}
+"""Style -> file or folder under assets/styles: three layouts, as three other people would have saved them."""
+
+
+def base_folder() -> Path:
+    """The shipped base: a diffusers folder."""
+    return ASSETS / BASE_FOLDER
+
+
+def style_files() -> dict[str, Path]:
+    """Style -> its shipped vector: a kohya file, a PEFT folder, a diffusers file."""
+    return {style: ASSETS / "styles" / name for style, name in STYLE_FILES.items()}

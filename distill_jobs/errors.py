@@ -1,0 +1,107 @@
+"""What training and its workers refuse.
+
+DistillError
+|-- DatasetError            a data folder that cannot be trained on
+|   |-- EmptyDataset            no picture in it
+|   |-- MissingCaptions         pictures without a caption, or captions without a picture
+|   `-- CorruptPictures         pictures that do not decode, each named
+|-- UnsupportedBase         a pipeline that this training cannot drive
+|-- UnknownTarget           a target module that matches nothing in the network
+|-- CheckpointMismatch      a checkpoint of other settings, data or base
+|-- Diverged                the loss is no longer a finite number
+|-- Interrupted             stopped on request, after a checkpoint
+|-- UnknownJobKind          no function is known for a job's kind
+|-- InvalidSpec             a job's spec is not the settings of its kind
+`-- JobFailed               the process of a job ended without a result
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+SHOWN = 5
+"""How many names an error spells out before it counts the rest."""
+
+
+class DistillError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class DatasetError(DistillError):
+    """A data folder that cannot be trained on."""
+
+
+class EmptyDataset(DatasetError):
+    """No picture in the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder}: no pictures to train on; expected metadata.jsonl with file_name and text, "
+            "or pictures with a .txt caption of the same name beside each"
+        )
+
+
+class MissingCaptions(DatasetError):
+    """Pictures without a caption, or captions without a picture."""
+
+    def __init__(self, folder: Path, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(
+            f"{folder}: {len(problems)} {_plural('entry', 'entries', problems)} without a caption or a picture: "
+            f"{_some(problems)}. Add what is missing, or remove the entry."
+        )
+
+
+class CorruptPictures(DatasetError):
+    """Pictures that do not decode."""
+
+    def __init__(self, folder: Path, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(
+            f"{folder}: {len(problems)} corrupt {_plural('picture', 'pictures', problems)}: {_some(problems)}. "
+            "Replace or remove them; none is skipped."
+        )
+
+
+class UnsupportedBase(DistillError):
+    """A pipeline that this training cannot drive."""
+
+
+class UnknownTarget(DistillError):
+    """A target module that matches nothing in the network."""
+
+
+class CheckpointMismatch(DistillError):
+    """A checkpoint of other settings, data or base."""
+
+
+class Diverged(DistillError):
+    """The loss is no longer a finite number."""
+
+
+class Interrupted(DistillError):
+    """Stopped on request; the checkpoint of `step` is on disk."""
+
+    def __init__(self, reason: str, step: int) -> None:
+        self.reason, self.step = reason, step
+        super().__init__(f"stopped after step {step} ({reason}); the checkpoint resumes there")
+
+
+class UnknownJobKind(DistillError):
+    """No function is known for a job's kind."""
+
+
+class InvalidSpec(DistillError):
+    """A job's spec is not the settings of its kind."""
+
+
+class JobFailed(DistillError):
+    """The process of a job ended without a result."""
+
+
+def _plural(one: str, many: str, items: Sequence[str]) -> str:
+    return one if len(items) == 1 else many
+
+
+def _some(items: Sequence[str]) -> str:
+    listed = "; ".join(items[:SHOWN])
+    return listed if len(items) <= SHOWN else f"{listed}; and {len(items) - SHOWN} more"

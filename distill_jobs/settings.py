@@ -1,0 +1,26 @@
+"""What every training accepts: the optimisation, its checkpoints and its sample strip. Unknown keys are refused."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TrainingSettings(BaseModel):
+    """The settings that all kinds of training share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rank: int = Field(16, ge=1)
+    alpha: float | None = Field(None, gt=0, description="default: the rank, so that the scale is 1")
+    steps: int = Field(400, ge=1)
+    batch: int = Field(32, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    schedule: Literal["constant", "cosine", "linear"] = Field("cosine", description="how the rate falls after warm-up")
+    warmup: int = Field(20, ge=0, description="steps of linear warm-up")
+    weight_decay: float = Field(0.0, ge=0)
+    gradient_clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    ema_rate: float = Field(0.0, ge=0, lt=1, description="0: export the last weights; above: their moving average")
+    seed: int = Field(0, ge=0)
+    checkpoint_every: int = Field(100, ge=1, description="steps")
+    sample_every: int = Field(0, ge=0, description="steps between strips; 0: none")
+    sample_prompts: tuple[str, ...] = ()
