@@ -8,7 +8,7 @@ do, and be tested doing, here. Nothing in this package imports the rest of the p
 from demo.captions import ATTRIBUTES, Attributes, all_attributes, caption, parse_caption
 from demo.dataset import write_dataset
 from demo.renderer import STYLES, Scene, render, sample_scenes
-from demo.shipped import BASE_FOLDER, STYLE_FILES, base_folder, style_files
+from demo.shipped import BASE_FOLDER, STYLE_FILES, base_folder, style_files, tuning
 
 __all__ = [
     "ATTRIBUTES",
@@ -24,5 +24,6 @@ __all__ = [
     "render",
     "sample_scenes",
     "style_files",
+    "tuning",
     "write_dataset",
 ]

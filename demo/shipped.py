@@ -1,8 +1,11 @@
 """Where the files that ship with the shapes world lie inside the installed package."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 ASSETS = Path(__file__).parent / "assets"
+TUNING_FILE = ASSETS / "tuning.json"
 BASE_FOLDER = "shapes-base"
 STYLE_FILES = {
     "outline": "outline-kohya.safetensors",
@@ -20,3 +23,9 @@ def base_folder() -> Path:
 def style_files() -> dict[str, Path]:
     """Style -> its shipped vector: a kohya file, a PEFT folder, a diffusers file."""
     return {style: ASSETS / "styles" / name for style, name in STYLE_FILES.items()}
+
+
+def tuning() -> dict[str, Any]:
+    """What `make reproduce` found best: the distillation's settings, strengths a style, baselines' settings a cost."""
+    found: dict[str, Any] = json.loads(TUNING_FILE.read_text())
+    return found

@@ -41,8 +41,9 @@ def latents(pipe: Any, dataset: Dataset, folder: Path) -> Tensor:
 
 def embeddings(pipe: Any, captions: Sequence[str], folder: Path) -> Tensor:
     """The text encoder's last hidden state of every caption, (count, tokens, width) float32."""
-    key = _key("embeddings", list(captions), weights_digest(pipe.text_encoder))
-    return _cached(folder / f"embeddings-{key}.safetensors", lambda: _encode_captions(pipe, captions))
+    tokens = token_ids(pipe, captions)
+    key = _key("embeddings", tokens.tolist(), weights_digest(pipe.text_encoder))
+    return _cached(folder / f"embeddings-{key}.safetensors", lambda: _encode_tokens(pipe, tokens))
 
 
 def distinct(captions: Sequence[str]) -> tuple[tuple[str, ...], Tensor]:
@@ -63,12 +64,9 @@ def _encode_pictures(pipe: Any, dataset: Dataset, size: tuple[int, int]) -> Tens
 
 
 @torch.no_grad()
-def _encode_captions(pipe: Any, captions: Sequence[str]) -> Tensor:
-    batches = []
-    for start in range(0, len(captions), ENCODE_BATCH):
-        tokens = token_ids(pipe, captions[start : start + ENCODE_BATCH]).to(pipe.device)
-        batches.append(pipe.text_encoder(tokens)[0].float().cpu())
-    return torch.cat(batches)
+def _encode_tokens(pipe: Any, tokens: Tensor) -> Tensor:
+    batches = [pipe.text_encoder(batch.to(pipe.device))[0] for batch in tokens.split(ENCODE_BATCH)]
+    return torch.cat(batches).float().cpu()
 
 
 def token_ids(pipe: Any, captions: Sequence[str]) -> Tensor:

@@ -1,8 +1,8 @@
 """The mathematics of latent consistency distillation (Luo et al. 2023, arXiv 2310.04378 and 2311.05556).
 
-Letters as in the paper: z a noisy latent, t a timestep, alpha(t) = sqrt(abar(t)) and sigma(t) = sqrt(1 - abar(t)), w the
-guidance of the LCM form (c + w (c - u); Imagen's scale is w + 1). Everything is computed in the dtype it is given;
-callers give float32 or better, since at t = 999 the conversion from noise divides by alpha = 0.07.
+Letters as in the paper: z a noisy latent, t a timestep, alpha(t) = sqrt(abar(t)) and sigma(t) = sqrt(1 - abar(t)),
+w the guidance of the LCM form (c + w (c - u); Imagen's scale is w + 1). Everything is computed in the dtype it is
+given; callers give float32 or better, since at t = 999 the conversion from noise divides by alpha = 0.07.
 """
 
 from dataclasses import dataclass
@@ -83,6 +83,15 @@ def noise(output: Tensor, z: Tensor, alpha: Tensor, sigma: Tensor, prediction: P
     return alpha * output + sigma * z
 
 
+def output_for(x0: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor, prediction: Prediction) -> Tensor:
+    """What a perfect network answers at z = alpha x0 + sigma eps: eps, x0, or v = alpha eps - sigma x0."""
+    if prediction is Prediction.epsilon:
+        return eps
+    if prediction is Prediction.sample:
+        return x0
+    return alpha * eps - sigma * x0
+
+
 def diffuse(x0: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
     """z = alpha x0 + sigma eps: the forward process, and (with predicted x0 and eps) the DDIM step Psi."""
     return alpha * x0 + sigma * eps
@@ -101,10 +110,9 @@ def augmented_step(
     `conditional` and `unconditional` are the teacher's outputs at (z, start); start and end are (B,) timesteps.
     """
     alpha, sigma = schedule.at(start, z.dtype)
-    x0, eps = (
-        guided(of(conditional, z, alpha, sigma, schedule.prediction), of(unconditional, z, alpha, sigma, schedule.prediction), w)
-        for of in (denoised, noise)
-    )
+    known = (z, alpha, sigma, schedule.prediction)
+    x0 = guided(denoised(conditional, *known), denoised(unconditional, *known), w)
+    eps = guided(noise(conditional, *known), noise(unconditional, *known), w)
     return diffuse(x0, eps, *schedule.at(end, z.dtype))
 
 

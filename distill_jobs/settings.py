@@ -1,8 +1,11 @@
 """What every training accepts: the optimisation, its checkpoints and its sample strip. Unknown keys are refused."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+BESIDE_THE_RESULT = {"checkpoint_every", "sample_every", "sample_prompts", "sample_guidance", "layout"}
+"""Settings of any training that change what is written and shown, not what is learned."""
 
 
 class TrainingSettings(BaseModel):
@@ -24,3 +27,13 @@ class TrainingSettings(BaseModel):
     checkpoint_every: int = Field(100, ge=1, description="steps")
     sample_every: int = Field(0, ge=0, description="steps between strips; 0: none")
     sample_prompts: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _strip_has_prompts(self) -> Self:
+        if self.sample_every and not self.sample_prompts:
+            raise ValueError(f"sample_every is {self.sample_every}, but sample_prompts names nothing to paint")
+        return self
+
+    def of_the_result(self) -> dict[str, object]:
+        """The settings that the trained weights depend on."""
+        return self.model_dump(mode="json", exclude=BESIDE_THE_RESULT)

@@ -1,0 +1,159 @@
+"""Computes a sum and writes it: streamed to a temporary sibling, proved by reading it back, then renamed into place."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from arithmetic.blueprint import Blueprint, draw, peft_config
+from arithmetic.certificate import Certificate, certificate_path, certify
+from arithmetic.combination import Combination, combine_module, plan
+from arithmetic.errors import Cancelled, OutputConflict
+from arithmetic.precision import Precision
+from arithmetic.provenance import file_metadata
+from arithmetic.stream import sync_folder, tensor_stream, write_text
+from arithmetic.vector import PEFT_CONFIG, PEFT_WEIGHTS
+from arithmetic.verdict import Verdict, check
+from formats import Layout
+
+Progress = Callable[[str, int, int], None]
+"""Called with the phase (checking, writing, certifying), modules done, and modules."""
+
+DIFFUSERS_WEIGHTS = "pytorch_lora_weights.safetensors"
+"""What diffusers' `load_lora_weights` looks for in a folder; it cannot read PEFT's own names."""
+
+
+def compose(
+    combination: Combination,
+    path: Path | str,
+    *,
+    layout: Layout = Layout.KOHYA,
+    dtype: Precision | str = Precision.FP32,
+    recipe: str,
+    locked: str,
+    metadata: Mapping[str, str] | None = None,
+    verdict: Verdict | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], object] | None = None,
+) -> Certificate:
+    """Write tau' = sum_i lambda_i tau_i to `path`, with PATH.certificate.json beside it.
+
+    A PEFT output is a folder that PEFT and, through a second weight file of the same factors, diffusers load as it is.
+    Whatever goes wrong, KeyboardInterrupt included, nothing is left behind and an earlier file at `path` is untouched.
+
+    Args:
+        combination: the sum.
+        path: a file, or for PEFT a folder that does not exist yet.
+        layout: kohya, diffusers or peft.
+        dtype: fp32, fp16 or bf16.
+        recipe: the canonical text, for the header.
+        locked: the same with digests for names.
+        metadata: more entries for the header.
+        verdict: what `check` said of this very combination, layout and dtype, to spare reading the inputs once more.
+        progress: called as the work goes on.
+        cancelled: asked before each module; a true answer stops the work.
+
+    Raises:
+        ValidationRefused: the verdict has an error.
+        OutputConflict: `path` is an input, or a folder that exists.
+        BoundExceeded: the file read back is not the sum.
+        Cancelled: `cancelled` said so.
+    """
+    path, precision = Path(path), Precision(dtype)
+    notify = _watcher(progress, cancelled)
+    _check_place(path, combination, layout)
+    verdict = verdict or check(combination, layout=layout, dtype=precision, progress=notify("checking"))
+    verdict.require()
+    drawn = draw(plan(combination), layout, precision)
+    header = file_metadata(
+        combination, layout, rank=drawn.plan.largest_rank, recipe=recipe, locked=locked, extra=metadata or {}
+    )
+    with _staged(path) as (output, proof):
+        if layout is Layout.PEFT:
+            _write_folder(output, drawn, header, notify("writing"))
+        else:
+            _write_file(output, drawn, header, notify("writing"))
+        certificate = _certified(output, combination, layout, notify("certifying"))
+        write_text(proof, certificate.to_json())
+    return certificate
+
+
+def _write_file(path: Path, drawn: Blueprint, header: Mapping[str, str], notify: Callable[[int, int], None]) -> None:
+    modules = drawn.plan.modules
+    with tensor_stream(path, drawn.slots(), {**drawn.metadata(), **header}) as stream:
+        for key, alpha in drawn.alpha_tensors().items():
+            stream.write(key, alpha)
+        for done, module in enumerate(modules):
+            notify(done, len(modules))
+            factors = combine_module(module, drawn.precision, scale=drawn.scale(module))
+            stream.write(drawn.keys[module.module].down, factors.down)
+            stream.write(drawn.keys[module.module].up, factors.up)
+        notify(len(modules), len(modules))
+
+
+def _write_folder(
+    folder: Path, drawn: Blueprint, header: Mapping[str, str], notify: Callable[[int, int], None]
+) -> None:
+    folder.mkdir()
+    _write_file(folder / PEFT_WEIGHTS, drawn, header, notify)
+    _write_file(folder / DIFFUSERS_WEIGHTS, replace(drawn, layout=Layout.DIFFUSERS), header, notify)
+    write_text(folder / PEFT_CONFIG, peft_config(drawn))
+    sync_folder(folder)
+
+
+def _certified(
+    output: Path, combination: Combination, layout: Layout, notify: Callable[[int, int], None]
+) -> Certificate:
+    """Of a PEFT folder both weight files are proved; the certificate is PEFT's own file's."""
+    certificate = certify(output, combination, layout=layout, progress=notify)
+    if layout is Layout.PEFT:
+        certify(output / DIFFUSERS_WEIGHTS, combination, progress=notify)
+    return certificate
+
+
+@contextmanager
+def _staged(path: Path) -> Iterator[tuple[Path, Path]]:
+    """Temporary siblings for the output and its certificate; renamed together on success, removed otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mark = secrets.token_hex(6)
+    output = path.with_name(f".{path.name}.{mark}.part")
+    proof = path.with_name(f".{path.name}.{mark}.certificate.part")
+    try:
+        yield output, proof
+        os.replace(output, path)
+        os.replace(proof, certificate_path(path))
+        sync_folder(path.parent)
+    finally:
+        proof.unlink(missing_ok=True)
+        if output.is_dir():
+            shutil.rmtree(output)
+        else:
+            output.unlink(missing_ok=True)
+
+
+def _check_place(path: Path, combination: Combination, layout: Layout) -> None:
+    inputs = {vector.path.resolve() for _, vector in combination.terms}
+    if path.resolve() in inputs:
+        raise OutputConflict(f"{path}: is an input of the sum. Write somewhere else.")
+    if path.is_dir() or (layout is Layout.PEFT and path.exists()):
+        raise OutputConflict(f"{path}: exists. A folder is never replaced: remove it or write somewhere else.")
+
+
+def _watcher(
+    progress: Progress | None, cancelled: Callable[[], object] | None
+) -> Callable[[str], Callable[[int, int], None]]:
+    """phase -> a callback that reports and stops."""
+
+    def in_phase(phase: str) -> Callable[[int, int], None]:
+        def notify(done: int, total: int) -> None:
+            if cancelled is not None and cancelled():
+                raise Cancelled(f"{phase}: stopped after {done} of {total} modules; nothing was written.")
+            if progress is not None:
+                progress(phase, done, total)
+
+        return notify
+
+    return in_phase

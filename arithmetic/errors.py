@@ -1,0 +1,68 @@
+"""What arithmetic refuses.
+
+AlgebraError
+├── RecipeSyntaxError     the recipe's text; shows the place with a caret
+├── ShapeMismatch         factors that do not fit their module
+├── ValidationRefused     a verdict with errors; nothing was computed
+├── BoundExceeded         the written file is further from its recipe than its precision allows
+├── CertificateMismatch   a certificate that belongs to other bytes
+├── OutputConflict        the output's place is taken, or is one of the inputs
+└── Cancelled             the caller asked to stop; nothing was left behind
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from arithmetic.verdict import Verdict
+
+
+class AlgebraError(Exception):
+    """The base of every refusal of this package."""
+
+
+class RecipeSyntaxError(AlgebraError):
+    """A recipe that cannot be read: `position` is the offset in `text` that the caret points at."""
+
+    def __init__(self, text: str, position: int, message: str) -> None:
+        self.text = text
+        self.position = position
+        self.message = message
+        super().__init__(f"{message}\n{_pointed(text, position)}")
+
+
+class ShapeMismatch(AlgebraError):
+    """Factors that do not fit their module."""
+
+
+class ValidationRefused(AlgebraError):
+    """A combination that must not be computed; `verdict` says why."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+        super().__init__("\n".join(f"{f.code}: {f.sentence} {f.remedy}".rstrip() for f in verdict.errors))
+
+
+class BoundExceeded(AlgebraError):
+    """A written file whose arithmetic error exceeds what its precision explains."""
+
+
+class CertificateMismatch(AlgebraError):
+    """A certificate that belongs to other bytes."""
+
+
+class OutputConflict(AlgebraError):
+    """An output whose place is taken, or that would replace one of its own inputs."""
+
+
+class Cancelled(AlgebraError):
+    """The caller asked to stop; nothing was left behind."""
+
+
+def _pointed(text: str, position: int) -> str:
+    """The line of `text` around `position`, and a caret below it."""
+    start = text.rfind("\n", 0, position) + 1
+    end = text.find("\n", position)
+    line = text[start : end if end >= 0 else len(text)]
+    return f"  {line}\n  {' ' * (position - start)}^"

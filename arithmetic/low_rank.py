@@ -1,0 +1,59 @@
+"""A low-rank delta, dW = scale * up @ down, in float64 where it is computed with."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from arithmetic.errors import ShapeMismatch
+from formats import ModuleSpec
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """dW = scale * up @ down: up (m, r) or (m, r, 1, 1), down (r, n) or (r, n, k, k)."""
+
+    up: Tensor
+    down: Tensor
+    scale: float
+
+    @property
+    def rank(self) -> int:
+        """r."""
+        return self.down.shape[0]
+
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """scale * up as (m, r) and down as (r, n*k*k), in float64."""
+        up = self.up.to(torch.float64).flatten(1)
+        return up * self.scale, self.down.to(torch.float64).flatten(1)
+
+    def apply(self, probes: Tensor) -> Tensor:
+        """dW @ probes: (n*k*k, p) float64 to (m, p) float64, without forming dW."""
+        up, down = self.matrices()
+        return up @ (down @ probes)
+
+
+def fitted(factors: LowRank, spec: ModuleSpec, where: str) -> LowRank:
+    """`factors` in the shapes of the module: a linear layer stored as 1x1 convolution, or the reverse, is the same map.
+
+    Raises:
+        ShapeMismatch: the factors are of another size.
+    """
+    up, down, rank = factors.up, factors.down, factors.rank
+    if (
+        up.shape[:2] != (spec.shape[0], rank)
+        or up.numel() != spec.shape[0] * rank
+        or down.numel() != rank * width(spec)
+    ):
+        raise ShapeMismatch(
+            f"{where}: up {list(up.shape)} and down {list(down.shape)} do not fit a module of shape {list(spec.shape)}. "
+            "Use a vector made for this base."
+        )
+    up = up.reshape(spec.shape[0], rank, *(1 for _ in spec.shape[2:]))
+    return LowRank(up, down.reshape(rank, *spec.shape[1:]), factors.scale)
+
+
+def width(spec: ModuleSpec) -> int:
+    """n, or n*k*k for a convolution: the columns of the module's weight as a matrix."""
+    return math.prod(spec.shape[1:])

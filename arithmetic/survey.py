@@ -1,0 +1,100 @@
+"""One pass over the tensors of a combination: finiteness, magnitudes, and whether the sum changes anything."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from arithmetic.combination import Combination, distinct_terms
+from arithmetic.low_rank import width
+from arithmetic.vector import Vector
+
+PROBES = 4
+SEED = 7
+CANCELLATION = 1e-7
+"""A sum smaller than this against its terms is rounding: float32 factors carry 6e-8."""
+
+
+@dataclass(frozen=True)
+class TermSurvey:
+    """One distinct vector: ||dW x|| over all modules, and where it holds NaN or infinity."""
+
+    vector: Vector
+    weight: float
+    norm: float
+    non_finite: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Probe norms of the terms, of their sum, and the largest entry that a file would have to hold."""
+
+    terms: tuple[TermSurvey, ...]
+    sum_norm: float
+    peak: float
+    peak_module: str
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the terms cancel, or are all zero."""
+        return self.sum_norm <= CANCELLATION * math.hypot(*(term.weight * term.norm for term in self.terms))
+
+
+@dataclass
+class _Tally:
+    """Squared norms as they add up."""
+
+    terms: list[float]
+    non_finite: list[list[str]]
+    total: float = 0.0
+    peak: float = 0.0
+    peak_module: str = ""
+
+
+def survey(combination: Combination, *, progress: Callable[[int, int], None] | None = None) -> Survey:
+    """Read every module once. Gaussian probes x, in float64; ||dW x|| estimates the Frobenius norm of dW."""
+    distinct = distinct_terms(combination)
+    tally = _Tally([0.0] * len(distinct), [[] for _ in distinct])
+    generator = torch.Generator().manual_seed(SEED)
+    modules = tuple(combination.architecture.modules)
+    for done, module in enumerate(modules, start=1):
+        _survey_module(combination, distinct, module, generator, tally)
+        if progress is not None:
+            progress(done, len(modules))
+    terms = tuple(
+        TermSurvey(vector, weight, math.sqrt(tally.terms[i]), tuple(tally.non_finite[i]))
+        for i, (weight, vector) in enumerate(distinct)
+    )
+    return Survey(terms, math.sqrt(tally.total), tally.peak, tally.peak_module)
+
+
+def _survey_module(
+    combination: Combination,
+    distinct: tuple[tuple[float, Vector], ...],
+    module: str,
+    generator: torch.Generator,
+    tally: _Tally,
+) -> None:
+    spec = combination.architecture.modules[module]
+    x = torch.randn(width(spec), PROBES, generator=generator, dtype=torch.float64)
+    total = torch.zeros(spec.shape[0], PROBES, dtype=torch.float64)
+    for i, (weight, vector) in enumerate(distinct):
+        if module not in vector.modules:
+            continue
+        up, down = vector.factors(module).matrices()
+        peak = max(_peak(up * weight), _peak(down))
+        if not math.isfinite(peak):
+            tally.non_finite[i].append(module)
+            continue
+        if peak > tally.peak and weight != 0:
+            tally.peak, tally.peak_module = peak, module
+        y = up @ (down @ x)
+        tally.terms[i] += y.square().sum().item()
+        total += weight * y
+    tally.total += total.square().sum().item()
+
+
+def _peak(tensor: Tensor) -> float:
+    return tensor.abs().max().item()

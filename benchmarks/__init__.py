@@ -1,0 +1,1 @@
+"""Measurements beside rivals and the reproduction of the main claim. Never shipped."""

@@ -1,0 +1,118 @@
+"""A trainable LoRA on a frozen network: injected by PEFT, switched on and off, taken out, and exported."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+
+from distill_jobs.errors import UnknownTarget, UnsupportedBase
+
+ADAPTER = "student"
+
+LCD_TARGETS = (
+    "to_q",
+    "to_k",
+    "to_v",
+    "to_out.0",
+    "proj_in",
+    "proj_out",
+    "ff.net.0.proj",
+    "ff.net.2",
+    "conv1",
+    "conv2",
+    "conv_shortcut",
+    "downsamplers.0.conv",
+    "upsamplers.0.conv",
+    "time_emb_proj",
+)
+"""The modules of the LCM-LoRA report (diffusers' train_lcm_distill_lora scripts)."""
+
+STYLE_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+TEXT_ENCODER_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
+"""out_proj included: diffusers refuses kohya text-encoder files that lack it."""
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The trained factors of one module: up (m, r[, 1, 1]), down (r, n[, k, k]); the delta is alpha / r up down."""
+
+    up: Tensor
+    down: Tensor
+    alpha: float
+
+
+class InjectedAdapter:
+    """A fresh LoRA on every target module of `network`, whose own weights are frozen.
+
+    The factors start as PEFT's default (down random by `seed`, up zero), so the network is unchanged until trained.
+    """
+
+    def __init__(self, network: nn.Module, targets: Sequence[str], *, rank: int, alpha: float, seed: int) -> None:
+        _check(network, targets)
+        network.requires_grad_(False)
+        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(targets))
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            inject_adapter_in_model(config, network, adapter_name=ADAPTER)
+        self.network = network
+        self.alpha = alpha
+        self.layers: Mapping[str, Any] = {n: m for n, m in network.named_modules() if isinstance(m, LoraLayer)}
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The trained parameters by name: "<module>.down" and "<module>.up"."""
+        named = {}
+        for module, layer in self.layers.items():
+            named[f"{module}.down"] = layer.lora_A[ADAPTER].weight
+            named[f"{module}.up"] = layer.lora_B[ADAPTER].weight
+        return named
+
+    @contextmanager
+    def off(self) -> Iterator[None]:
+        """Inside, `network` is the frozen base."""
+        for layer in self.layers.values():
+            layer.enable_adapters(False)
+        try:
+            yield
+        finally:
+            for layer in self.layers.values():
+                layer.enable_adapters(True)
+
+    def factors(self, weights: Mapping[str, Tensor]) -> dict[str, Factors]:
+        """The factors of every module, from `weights` named as `parameters` are."""
+        return {
+            module: Factors(weights[f"{module}.up"].detach(), weights[f"{module}.down"].detach(), self.alpha)
+            for module in self.layers
+        }
+
+    def remove(self) -> None:
+        """Take the LoRA out: `network` is again what it was, with the very same weights."""
+        for module, layer in self.layers.items():
+            self.network.set_submodule(module, layer.get_base_layer())
+        if hasattr(self.network, "peft_config"):
+            del self.network.peft_config
+
+
+@contextmanager
+def injected(
+    network: nn.Module, targets: Sequence[str], *, rank: int, alpha: float, seed: int
+) -> Iterator[InjectedAdapter]:
+    """An `InjectedAdapter` for the length of a block."""
+    adapter = InjectedAdapter(network, targets, rank=rank, alpha=alpha, seed=seed)
+    try:
+        yield adapter
+    finally:
+        adapter.remove()
+
+
+def _check(network: nn.Module, targets: Sequence[str]) -> None:
+    names = [name for name, _ in network.named_modules()]
+    if any(isinstance(module, LoraLayer) for module in network.modules()):
+        raise UnsupportedBase(f"{type(network).__name__}: already carries a LoRA; train on the base alone")
+    for target in targets:
+        if not any(name == target or name.endswith(f".{target}") for name in names):
+            raise UnknownTarget(f"{type(network).__name__}: no module is called {target!r}; remove it from the targets")

@@ -1,0 +1,135 @@
+"""Latent consistency distillation into a LoRA: teacher, student and target are one frozen base.
+
+Teacher = adapter off, student = adapter on, target = adapter on without a gradient (no separate target network, as in
+the LCM-LoRA scripts). The guidance w is fixed and baked in, so the result samples at guidance 1.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from distill_jobs import consistency
+from distill_jobs.adapters import LCD_TARGETS, InjectedAdapter, injected
+from distill_jobs.cache import distinct, embeddings, latents
+from distill_jobs.dataset import Dataset
+from distill_jobs.export import ExportLayout, export
+from distill_jobs.settings import TrainingSettings
+from distill_jobs.strip import painter
+from distill_jobs.training import Cancelled, Report, Step, Trainer, identity, optimise
+from formats import Layout
+
+RESULT = "acceleration.safetensors"
+
+
+class LcdLoraSettings(TrainingSettings):
+    """What a consistency distillation accepts."""
+
+    rank: int = Field(32, ge=1)
+    steps: int = Field(450, ge=1)
+    targets: tuple[str, ...] = LCD_TARGETS
+    w: float = Field(7.5, ge=0, description="guidance of the LCM form; Imagen's scale is w + 1")
+    num_ddim_timesteps: int = Field(50, ge=1, le=1000, description="solver steps from noise to picture")
+    loss: Literal["l2", "huber"] = "huber"
+    huber_c: float = Field(1e-3, gt=0)
+    noise_weighting: float = Field(0.0, description="the loss of a timestep is weighted by sigma ** this, mean 1")
+    layout: ExportLayout = Layout.KOHYA
+
+
+@dataclass(frozen=True)
+class Material:
+    """The cached inputs: latents (P, C, h, w), embeddings (Q, L, D) whose row 0 is "", and each picture's row (P,)."""
+
+    latents: Tensor
+    embeddings: Tensor
+    rows: Tensor
+
+
+def distil(
+    pipe: Any,
+    dataset: Dataset,
+    settings: LcdLoraSettings,
+    *,
+    folder: Path,
+    report: Report,
+    cancelled: Cancelled,
+) -> Path:
+    """Distil `pipe`'s base into an acceleration vector; return the file (for the peft layout: the folder) in `folder`.
+
+    Resumes bit-exactly from folder/checkpoint.pt when one of the same settings, data and base is there. `pipe` is left
+    as it was. Raises Interrupted when `cancelled` names a reason, Diverged, CheckpointMismatch, UnknownTarget.
+    """
+    material = prepare(pipe, dataset, folder / "cache")
+    named = identity("lcd-lora", settings, dataset, pipe)
+    alpha = settings.alpha or float(settings.rank)
+    pipe.unet.eval()
+    with injected(pipe.unet, settings.targets, rank=settings.rank, alpha=alpha, seed=settings.seed) as adapter:
+        trainer = Trainer(adapter.parameters(), settings, named)
+        distillation = Distillation(pipe, adapter, material, settings)
+        weights = optimise(
+            trainer,
+            distillation.loss,
+            folder=folder,
+            report=report,
+            cancelled=cancelled,
+            paint_strip=painter(pipe, trainer, folder, "lcm", steps=4, guidance=1.0),
+        )
+        factors = {"unet": adapter.factors(weights)}
+        return export(factors, folder / RESULT, settings.layout, {"tauworks.training": settings.model_dump_json()})
+
+
+def prepare(pipe: Any, dataset: Dataset, folder: Path) -> Material:
+    """Latents and caption embeddings of `dataset`, from the cache in `folder` or computed into it."""
+    captions, rows = distinct(dataset.captions)
+    return Material(latents(pipe, dataset, folder), embeddings(pipe, captions, folder), rows)
+
+
+class Distillation:
+    """The loss of one step of LCD (Algorithm 1 of arXiv 2311.05556) on one frozen base."""
+
+    def __init__(self, pipe: Any, adapter: InjectedAdapter, material: Material, settings: LcdLoraSettings) -> None:
+        self.unet, self.adapter, self.material, self.settings = pipe.unet, adapter, material, settings
+        self.schedule = consistency.schedule_of(pipe.scheduler)
+        self.grid = consistency.solver_grid(settings.num_ddim_timesteps, len(self.schedule.alpha))
+        sigma = self.schedule.sigma[self.grid.start]
+        self.weights = (sigma**settings.noise_weighting / (sigma**settings.noise_weighting).mean()).float()
+
+    def loss(self, step: Step) -> Tensor:
+        """The weighted mean distance between student and target on the batch of `step`."""
+        chosen, generator = step.choice(len(self.material.rows)), step.generator()
+        x0 = self.material.latents[chosen]
+        text = self.material.embeddings[self.material.rows[chosen]]
+        index = torch.randint(len(self.grid.start), (step.batch,), generator=generator)
+        eps = torch.randn(x0.shape, generator=generator)
+        start, end = self.grid.start[index], self.grid.end[index]
+        z = consistency.diffuse(x0, eps, *self.schedule.at(start))
+        target = self.target(self.teacher_step(z, start, end, text), end, text)
+        student = consistency.consistency_function(self.predict(z, start, text), z, start, self.schedule)
+        return (self.distance(student, target) * self.weights[index]).mean()
+
+    def predict(self, z: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
+        """The network's output as it stands, (B, C, h, w)."""
+        return self.unet(z, timesteps, text, return_dict=False)[0]
+
+    @torch.no_grad()
+    def teacher_step(self, z: Tensor, start: Tensor, end: Tensor, text: Tensor) -> Tensor:
+        """z at `end` by the guided teacher: conditional and unconditional in one batch of 2 B, adapter off."""
+        empty = self.material.embeddings[:1].expand_as(text)
+        with self.adapter.off():
+            output = self.predict(z.repeat(2, 1, 1, 1), start.repeat(2), torch.cat([text, empty]))
+        conditional, unconditional = output.chunk(2)
+        return consistency.augmented_step(conditional, unconditional, z, start, end, self.settings.w, self.schedule)
+
+    @torch.no_grad()
+    def target(self, z: Tensor, end: Tensor, text: Tensor) -> Tensor:
+        """f(z, end) of the student's present weights, without a gradient."""
+        return consistency.consistency_function(self.predict(z, end, text), z, end, self.schedule)
+
+    def distance(self, student: Tensor, target: Tensor) -> Tensor:
+        """(B,) distances, squared or pseudo-Huber."""
+        if self.settings.loss == "l2":
+            return consistency.squared_distance(student, target)
+        return consistency.pseudo_huber_distance(student, target, self.settings.huber_c)

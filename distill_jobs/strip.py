@@ -1,0 +1,44 @@
+"""One row of pictures from fixed noise, repainted as a training goes on."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from distill_jobs.training import Trainer
+from sampling import paint
+
+STRIP = "strip.png"
+
+
+def painter(
+    pipe: Any, trainer: Trainer, folder: Path, solver: str, *, steps: int, guidance: float
+) -> Callable[[], Path]:
+    """A function that repaints folder/strip.png with the weights that `trainer` would export now."""
+    settings = trainer.settings
+
+    def repaint() -> Path:
+        with trainer.showing_exported():
+            images = _paint(pipe, settings.sample_prompts, solver, steps=steps, guidance=guidance, seed=settings.seed)
+        return _save_row(images, folder / STRIP)
+
+    return repaint
+
+
+def _paint(
+    pipe: Any, prompts: tuple[str, ...], solver: str, *, steps: int, guidance: float, seed: int
+) -> list[Image.Image]:
+    seeds = [seed + i for i in range(len(prompts))]
+    return paint(pipe, prompts, solver=solver, steps=steps, guidance=guidance, seeds=seeds).images
+
+
+def _save_row(images: list[Image.Image], path: Path) -> Path:
+    width, height = images[0].size
+    row = Image.new("RGB", (width * len(images), height))
+    for i, image in enumerate(images):
+        row.paste(image, (i * width, 0))
+    partial = path.with_name(f"partial-{path.name}")
+    row.save(partial)
+    partial.replace(path)
+    return path

@@ -1,0 +1,207 @@
+"""The header of a safetensors file, read with every refusal of the reference reader and without touching a tensor.
+
+Layout: 8 bytes little-endian N, N bytes of JSON that begin with `{`, then the data section. The JSON maps a tensor's
+name to {dtype, shape, data_offsets} and `__metadata__` to a flat object of strings. The tensors tile the data section:
+no hole, no overlap, nothing before or after (safetensors tensor.rs: `read_metadata`, `Metadata::validate`).
+"""
+
+import json
+import math
+import os
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from formats.errors import HeaderError
+
+MAX_HEADER_BYTES = 100_000_000
+"""The reference reader's own limit."""
+
+MAX_UNSIGNED = 2**64 - 1
+
+DTYPE_BITS: Mapping[str, int] = {
+    **dict.fromkeys(("F4",), 4),
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
+    **dict.fromkeys(("I16", "U16", "F16", "BF16"), 16),
+    **dict.fromkeys(("I32", "U32", "F32"), 32),
+    **dict.fromkeys(("I64", "U64", "F64", "C64"), 64),
+}
+"""Bits of one element, for every dtype that safetensors names."""
+
+SCALAR_FORMATS: Mapping[str, str] = {
+    "F16": "<e",
+    "F32": "<f",
+    "F64": "<d",
+    "I8": "<b",
+    "U8": "<B",
+    "I16": "<h",
+    "U16": "<H",
+    "I32": "<i",
+    "U32": "<I",
+    "I64": "<q",
+    "U64": "<Q",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One tensor: `start` and `end` are byte offsets from the beginning of the data section."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+    @property
+    def elements(self) -> int:
+        """The number of elements; 1 for a scalar."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a safetensors file says of itself. `data_start` is the offset of the data section in the file."""
+
+    path: Path
+    tensors: dict[str, TensorSpec]
+    metadata: dict[str, str]
+    data_start: int
+    file_size: int
+
+
+def read_header(path: Path | str) -> Header:
+    """Read and check the header of `path`. Raises HeaderError for everything that safetensors itself refuses."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            length = _header_length(path, file.read(8), size)
+            raw = file.read(length)
+    except OSError as error:
+        raise HeaderError(
+            f"{path}: cannot be read: {error.strerror or error}. Check the path and its permissions."
+        ) from error
+    if len(raw) != length:
+        _refuse(path, f"the header ends after {len(raw):,} of {length:,} bytes")
+    tensors, metadata = _parse(path, raw)
+    _check_tiling(path, tensors, size - 8 - length)
+    return Header(path=path, tensors=tensors, metadata=metadata, data_start=8 + length, file_size=size)
+
+
+def read_scalars(header: Header, names: Iterable[str]) -> dict[str, float]:
+    """The values of the one-element tensors `names`. Raises HeaderError for a tensor with more than one element."""
+    with header.path.open("rb") as file:
+        return {name: _scalar(header, name, file.fileno()) for name in names}
+
+
+def _scalar(header: Header, name: str, descriptor: int) -> float:
+    spec = header.tensors[name]
+    if spec.elements != 1 or spec.dtype not in {*SCALAR_FORMATS, "BF16"}:
+        _refuse(header.path, f"tensor {name!r} is {spec.dtype} {list(spec.shape)}, expected one number")
+    os.lseek(descriptor, header.data_start + spec.start, os.SEEK_SET)
+    raw = os.read(descriptor, spec.end - spec.start)
+    if len(raw) != spec.end - spec.start:
+        _refuse(header.path, f"tensor {name!r} ends after {len(raw)} of {spec.end - spec.start} bytes")
+    if spec.dtype == "BF16":
+        return float(struct.unpack("<f", b"\0\0" + raw)[0])
+    return float(struct.unpack(SCALAR_FORMATS[spec.dtype], raw)[0])
+
+
+def _refuse(path: Path, reason: str) -> NoReturn:
+    raise HeaderError(f"{path}: not a readable safetensors file: {reason}. Fetch or export the file again.")
+
+
+def _header_length(path: Path, prefix: bytes, size: int) -> int:
+    if len(prefix) < 8:
+        _refuse(path, f"{size} bytes long, expected at least 8")
+    length = int.from_bytes(prefix, "little")
+    if length > MAX_HEADER_BYTES:
+        _refuse(path, f"its header claims {length:,} bytes, the limit is {MAX_HEADER_BYTES:,}")
+    if 8 + length > size:
+        _refuse(path, f"truncated: its header claims {length:,} bytes, the file has {size:,}")
+    return length
+
+
+def _parse(path: Path, raw: bytes) -> tuple[dict[str, TensorSpec], dict[str, str]]:
+    if not raw.startswith(b"{"):
+        _refuse(path, f"its header begins with {raw[:1]!r}, expected b'{{'")
+    try:
+        document = json.loads(
+            raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_integer
+        )
+        json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        _refuse(path, f"its header is not valid JSON: {error}")
+    metadata = _metadata(path, document.pop("__metadata__", None))
+    return {name: _tensor(path, name, entry) for name, entry in document.items()}, metadata
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} occurs twice")
+    return entries
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON number")
+
+
+def _integer(text: str) -> int:
+    if text == "-0":
+        raise ValueError("-0 is no unsigned integer")
+    return int(text)
+
+
+def _metadata(path: Path, entry: Any) -> dict[str, str]:
+    if entry is None:
+        return {}
+    if not isinstance(entry, dict) or not all(isinstance(value, str) for value in entry.values()):
+        _refuse(path, "__metadata__ is not an object of strings")
+    return dict(entry)
+
+
+def _tensor(path: Path, name: str, entry: Any) -> TensorSpec:
+    if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
+        _refuse(path, f"tensor {name!r} lacks dtype, shape or data_offsets")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
+        _refuse(path, f"tensor {name!r} has dtype {dtype!r}, expected one of {', '.join(DTYPE_BITS)}")
+    if not _is_sizes(shape) or not _is_sizes(offsets) or len(offsets) != 2:
+        _refuse(path, f"tensor {name!r} has shape {shape!r} and data_offsets {offsets!r}, expected unsigned integers")
+    spec = TensorSpec(dtype, tuple(shape), *offsets)
+    _check_size(path, name, spec)
+    return spec
+
+
+def _is_sizes(value: Any) -> bool:
+    return isinstance(value, list) and all(type(size) is int and 0 <= size <= MAX_UNSIGNED for size in value)
+
+
+def _check_size(path: Path, name: str, spec: TensorSpec) -> None:
+    bits = 1
+    for factor in (*spec.shape, DTYPE_BITS[spec.dtype]):
+        bits *= factor
+        if bits > MAX_UNSIGNED:
+            _refuse(path, f"tensor {name!r} of shape {list(spec.shape)} is larger than can be addressed")
+    if bits % 8:
+        _refuse(path, f"tensor {name!r} ends within a byte: {spec.dtype} {list(spec.shape)}")
+    if spec.end - spec.start != bits // 8:
+        expected = f"{bits // 8} for {spec.dtype} {list(spec.shape)}"
+        _refuse(path, f"tensor {name!r} has {spec.end - spec.start} bytes, expected {expected}")
+
+
+def _check_tiling(path: Path, tensors: Mapping[str, TensorSpec], data_bytes: int) -> None:
+    position = 0
+    for name, spec in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end)):
+        if spec.start != position:
+            kind = "overlaps the tensor before it" if spec.start < position else "leaves a hole before it"
+            _refuse(path, f"tensor {name!r} begins at {spec.start}, expected {position}: it {kind}")
+        position = spec.end
+    if position != data_bytes:
+        what = "truncated" if position > data_bytes else "bytes after the last tensor"
+        _refuse(path, f"{what}: its tensors need {position:,} bytes, the data section has {data_bytes:,}")

@@ -1,0 +1,102 @@
+"""Names and notes that people put on versions: aliases, tags, states."""
+
+from datetime import datetime
+
+from sqlalchemy import select
+
+from registry.dialect import now
+from registry.errors import InvalidName
+from registry.history import record
+from registry.names import require_slug
+from registry.references import require_model, resolve
+from registry.states import LEGAL_VERSION_STATES, State, require_legal
+from registry.tables import AliasPeriodRow, ModelRow, TagRow, VersionRow
+from registry.unit_of_work import UnitOfWork
+
+LONGEST_TAG = 128
+
+
+def set_alias(uow: UnitOfWork, ref: str, name: str) -> VersionRow:
+    """From now on `name` means this version; what it meant before stays on record."""
+    version = resolve(uow, ref)
+    require_slug(name, "alias")
+    period = _open_period(uow, version.model, name)
+    if period is not None and period.version_id == version.id:
+        return version
+    before = _close(uow, period)
+    uow.session.add(AliasPeriodRow(model_id=version.model_id, version_id=version.id, name=name, since=now()))
+    record(uow, "aliased", version, before=before, after={"alias": name, "number": version.number})
+    return version
+
+
+def drop_alias(uow: UnitOfWork, ref: str, name: str) -> VersionRow:
+    """From now on `name` means nothing; dropping what is not set changes nothing."""
+    version = resolve(uow, ref)
+    period = _open_period(uow, version.model, name)
+    if period is not None:
+        record(uow, "unaliased", version, before=_close(uow, period))
+    return version
+
+
+def alias_at(uow: UnitOfWork, model: str, name: str, when: datetime) -> VersionRow | None:
+    """The version that `name` meant at `when`, None where it meant nothing."""
+    own = (AliasPeriodRow.model_id == require_model(uow, model).id, AliasPeriodRow.name == name)
+    then = (AliasPeriodRow.since <= when, AliasPeriodRow.until.is_(None) | (AliasPeriodRow.until > when))
+    join = select(VersionRow).join(AliasPeriodRow, AliasPeriodRow.version_id == VersionRow.id)
+    return uow.session.scalar(join.where(*own, *then).order_by(AliasPeriodRow.id.desc()).limit(1))
+
+
+def set_tag(uow: UnitOfWork, ref: str, key: str, value: str) -> VersionRow:
+    """Put `key` = `value` on a version, replacing the value that the key had."""
+    if not key or key.strip() != key or len(key) > LONGEST_TAG:
+        raise InvalidName(f"tag {key!r}: expected 1 to {LONGEST_TAG} characters, no space at either end.")
+    version = resolve(uow, ref)
+    tag = uow.session.get(TagRow, (version.id, key))
+    before = None if tag is None else {key: tag.value}
+    if before == {key: value}:
+        return version
+    uow.session.merge(TagRow(version_id=version.id, key=key, value=value))
+    record(uow, "tagged", version, before=before, after={key: value})
+    return version
+
+
+def drop_tag(uow: UnitOfWork, ref: str, key: str) -> VersionRow:
+    """Take a tag off; taking off what is not there changes nothing."""
+    version = resolve(uow, ref)
+    tag = uow.session.get(TagRow, (version.id, key))
+    if tag is not None:
+        uow.session.delete(tag)
+        record(uow, "untagged", version, before={key: tag.value})
+    return version
+
+
+def set_state(uow: UnitOfWork, ref: str, state: State) -> VersionRow:
+    """Publish, deprecate or archive a version; being there already is no error."""
+    version = resolve(uow, ref)
+    move_version(uow, version, state)
+    return version
+
+
+def move_version(uow: UnitOfWork, version: VersionRow, state: State) -> None:
+    """Give a version its next state. Raises IllegalTransition."""
+    before = State(version.state)
+    if before == state:
+        return
+    require_legal(f"{version.model.slug}:{version.number}", before, state, LEGAL_VERSION_STATES)
+    version.state = state
+    uow.session.flush()
+    record(uow, str(state), version, before={"state": before}, after={"state": state})
+
+
+def _open_period(uow: UnitOfWork, model: ModelRow, name: str) -> AliasPeriodRow | None:
+    own = (AliasPeriodRow.model_id == model.id, AliasPeriodRow.name == name)
+    return uow.session.scalar(select(AliasPeriodRow).where(*own, AliasPeriodRow.until.is_(None)))
+
+
+def _close(uow: UnitOfWork, period: AliasPeriodRow | None) -> dict[str, object] | None:
+    if period is None:
+        return None
+    number = uow.session.scalars(select(VersionRow.number).where(VersionRow.id == period.version_id)).one()
+    period.until = now()
+    uow.session.flush()
+    return {"alias": period.name, "number": number}

@@ -1,0 +1,67 @@
+"""The schema's version: bringing a database to it, and refusing one that is not there."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from registry import dialect
+from registry.errors import SchemaMismatch
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+HEAD = "0001"
+"""The newest revision under migrations/, known here so that opening a registry loads no Alembic."""
+
+
+def migrations_folder() -> Path:
+    """Where the migrations lie: inside the installed package, or at the root of a checkout."""
+    here = Path(__file__).resolve().parent
+    installed = here / "migrations"
+    return installed if installed.is_dir() else here.parent / "migrations"
+
+
+def revision(engine: Engine) -> str | None:
+    """The revision that the database is at, None where it is empty."""
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def require_head(engine: Engine) -> None:
+    """Raise SchemaMismatch unless the database is at HEAD."""
+    found = revision(engine)
+    if found != HEAD:
+        at = "is empty" if found is None else f"is at revision {found}"
+        raise SchemaMismatch(f"database {engine.url!s} {at}, expected {HEAD}. Run `tau db upgrade`.")
+
+
+def upgrade(engine: Engine, target: str = "head") -> None:
+    """Bring the database up to `target`, in one transaction: whoever comes second finds it done."""
+    from alembic import command
+
+    with _migrating(engine) as connection:
+        command.upgrade(_config(connection), target)
+
+
+def downgrade(engine: Engine, target: str) -> None:
+    """Bring the database down to `target`, in one transaction."""
+    from alembic import command
+
+    with _migrating(engine) as connection:
+        command.downgrade(_config(connection), target)
+
+
+def _migrating(engine: Engine):  # type: ignore[no-untyped-def]
+    return engine.execution_options(**{dialect.WRITING: True}).begin()
+
+
+def _config(connection: Connection) -> "Config":
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,58 @@
+"""Where the registry lies and who is using it: argument, then environment, then the user's own config file, then default."""
+
+import getpass
+from pathlib import Path
+
+import platformdirs
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from registry.errors import Unsupported
+
+FILE_SCHEME = "file://"
+
+
+class Settings(BaseSettings):
+    """TAU_HOME, TAU_DATABASE_URL, TAU_BLOB_URL, TAU_USER; the same keys in lower case in the user's config.toml."""
+
+    model_config = SettingsConfigDict(env_prefix="TAU_", extra="forbid", frozen=True)
+
+    home: Path = Field(default_factory=lambda: platformdirs.user_data_path("tauworks", appauthor=False))
+    database_url: str | None = None
+    blob_url: str | None = None
+    user: str = Field(default_factory=getpass.getuser)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_file())
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database's address; SQLite in `home` where none was given."""
+        return self.database_url or f"sqlite:///{self.home / 'registry.db'}"
+
+    @property
+    def blob_folder(self) -> Path:
+        """The folder of blobs; a folder in `home` where none was given."""
+        if self.blob_url is None:
+            return self.home / "blobs"
+        if not self.blob_url.startswith(FILE_SCHEME):
+            raise Unsupported(f"TAU_BLOB_URL {self.blob_url!r}: expected file:///folder. Unset it to use TAU_HOME.")
+        return Path(self.blob_url.removeprefix(FILE_SCHEME))
+
+
+def config_file() -> Path:
+    """The user's own config file; a file in the working directory is never read."""
+    return platformdirs.user_config_path("tauworks", appauthor=False) / "config.toml"

@@ -1,0 +1,118 @@
+"""What a path brings into the registry: its files, under the names and roles that they will have."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from formats.header import Header, read_header
+from registry.errors import NotFound, Refused
+from registry.filesystem import safe_relative_path
+
+WEIGHTS = "weights"
+SAFETENSORS = ".safetensors"
+MAX_FILES = 2_000
+PICKLES = frozenset({".bin", ".ckpt", ".msgpack", ".pickle", ".pkl", ".pt", ".pth"})
+UNFINISHED = frozenset({".aria2", ".crdownload", ".incomplete", ".part", ".tmp"})
+MEDIA_TYPES = {
+    ".json": "application/json",
+    ".md": "text/markdown",
+    ".png": "image/png",
+    SAFETENSORS: "application/vnd.safetensors",
+    ".txt": "text/plain",
+}
+ROLES = {".json": "config", ".md": "card", SAFETENSORS: WEIGHTS}
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file to register: where it is read, and the relative path and role that it gets."""
+
+    source: Path
+    path: str
+    role: str
+
+    @property
+    def media_type(self) -> str:
+        """The media type that its suffix stands for."""
+        return MEDIA_TYPES.get(PurePosixPath(self.path).suffix, "application/octet-stream")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file or folder, what of it is registered, and what is left where it is."""
+
+    path: Path
+    files: tuple[SourceFile, ...]
+    left_out: tuple[str, ...]
+
+    def headers(self) -> dict[str, Header]:
+        """The header of every safetensors file, by path. Raises formats' HeaderError for one that is malformed."""
+        return {file.path: read_header(file.source) for file in self.files if file.path.endswith(SAFETENSORS)}
+
+
+def open_source(path: Path) -> Source:
+    """List what `path` brings. Raises NotFound and Refused.
+
+    A single file is called weights.safetensors, so that its digest does not depend on what somebody called it.
+    Hidden files and pickles beside safetensors are left out, and named in `left_out`.
+    """
+    if path.is_dir():
+        return _open_folder(path)
+    if not path.is_file():
+        raise NotFound(f"{path}: no such file or folder.")
+    if path.suffix.lower() in PICKLES:
+        raise Refused(f"{path}: a pickle can run code when it is opened. Convert it to safetensors first.")
+    _refuse_unfinished(path)
+    suffix = path.suffix.lower()
+    return Source(path, (SourceFile(path, f"{WEIGHTS}{suffix}", ROLES.get(suffix, "other")),), ())
+
+
+def _open_folder(folder: Path) -> Source:
+    files, left_out = [], []
+    for file in _walk(folder):
+        path = file.relative_to(folder).as_posix()
+        if any(part.startswith(".") for part in path.split("/")) or file.suffix.lower() in PICKLES:
+            left_out.append(path)
+            continue
+        _refuse_unfinished(file)
+        safe_relative_path(path)
+        files.append(SourceFile(_inside(folder, file), path, _role(path)))
+    if not files:
+        left = f" Left out: {', '.join(left_out[:5])}." if left_out else ""
+        raise Refused(f"{folder}: nothing to register, expected safetensors files.{left}")
+    return Source(folder, tuple(sorted(files, key=lambda file: file.path)), tuple(left_out))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    count = 0
+    for place, folders, names in os.walk(folder):
+        linked = [name for name in folders if (Path(place) / name).is_symlink()]
+        if linked:
+            raise Refused(f"{Path(place) / linked[0]}: a link to a folder. Copy what it points at into {folder}.")
+        folders[:] = sorted(name for name in folders if name not in (".git", ".cache"))
+        count += len(names)
+        if count > MAX_FILES:
+            raise Refused(f"{folder}: more than {MAX_FILES:,} files. Point at the folder of one model.")
+        yield from (Path(place) / name for name in sorted(names))
+
+
+def _inside(folder: Path, file: Path) -> Path:
+    """`file` with links followed: inside the folder, or into the `blobs` folder of a Hub cache that the folder is part of."""
+    target, root = file.resolve(), folder.resolve()
+    hub_blobs = root.parent.parent / "blobs"
+    allowed = target.is_relative_to(root) or (root.parent.name == "snapshots" and target.is_relative_to(hub_blobs))
+    if not allowed or not target.is_file():
+        raise Refused(f"{file}: links to {target}, expected a file inside {folder}. Copy the file into the folder.")
+    return target
+
+
+def _refuse_unfinished(path: Path) -> None:
+    if path.suffix.lower() in UNFINISHED:
+        raise Refused(f"{path}: looks like an unfinished download. Wait until it is complete, or remove it.")
+
+
+def _role(path: str) -> str:
+    """The component that a file belongs to (`unet`, `judge`), or what a file at the top is for."""
+    parts = path.split("/")
+    return parts[0] if len(parts) > 1 else ROLES.get(PurePosixPath(path).suffix, "other")

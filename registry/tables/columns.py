@@ -1,0 +1,61 @@
+"""The column idioms that the tables share, each named once."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Integer, MetaData, String
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, mapped_column
+
+from registry.dialect import Instant, now
+
+HEX = "0123456789abcdef"
+SLUG = "abcdefghijklmnopqrstuvwxyz0123456789._-"
+
+big_integer = BigInteger().with_variant(Integer, "sqlite")
+digest_text = String(64).with_variant(String(64, collation="C"), "postgresql")
+json_object = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+Key = Annotated[int, mapped_column(big_integer, primary_key=True)]
+Count = Annotated[int, mapped_column(big_integer)]
+Digest = Annotated[str, mapped_column(digest_text)]
+Moment = Annotated[datetime, mapped_column(Instant)]
+Created = Annotated[datetime, mapped_column(Instant, default=now())]
+JsonObject = Annotated[dict[str, Any], mapped_column(json_object)]
+BlobRef = Annotated[str, mapped_column(digest_text, ForeignKey("blob.sha256"), index=True)]
+VersionRef = Annotated[int, mapped_column(big_integer, ForeignKey("version.id"), index=True)]
+VersionKey = Annotated[int, mapped_column(big_integer, ForeignKey("version.id"), primary_key=True)]
+
+
+class Base(DeclarativeBase):
+    """Root of the declared schema; constraint names are fixed so that a migration can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+        }
+    )
+
+
+def is_digest(column: str) -> CheckConstraint:
+    """64 lower-case hexadecimal digits (`ltrim` with a set of characters means the same on every database we use)."""
+    return CheckConstraint(f"length({column}) = 64 AND ltrim({column}, '{HEX}') = ''", name=f"{column}_is_digest")
+
+
+def is_slug(column: str) -> CheckConstraint:
+    """`[a-z0-9][a-z0-9._-]*`, at most 128 characters."""
+    return CheckConstraint(
+        f"length({column}) BETWEEN 1 AND 128 AND ltrim({column}, '{SLUG}') = '' "
+        f"AND substr({column}, 1, 1) NOT IN ('.', '_', '-')",
+        name=f"{column}_is_slug",
+    )
+
+
+def is_one_of(column: str, values: list[str]) -> CheckConstraint:
+    """A closed list of words."""
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_is_known")

@@ -1,0 +1,48 @@
+"""What a model paints: pipelines, solvers, pictures with their provenance, and how good the pictures are.
+
+Nothing is imported before it is used, so that reading a picture's record loads no torch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_MODULES = {
+    "KNOWN_WARNINGS": "warnings",
+    "SOLVERS": "solvers",
+    "Cancelled": "errors",
+    "Interval": "metrics",
+    "Judge": "judge",
+    "Painting": "painting",
+    "SamplingError": "errors",
+    "Solver": "solvers",
+    "accuracy": "metrics",
+    "attach": "vectors",
+    "attached": "vectors",
+    "contact_sheet": "sheet",
+    "decode": "painting",
+    "denoise": "painting",
+    "detach": "vectors",
+    "endpoint_error": "metrics",
+    "evaluations_of": "painting",
+    "find_solver": "solvers",
+    "heads_right": "metrics",
+    "joint_right": "metrics",
+    "known_warnings_silenced": "warnings",
+    "load_judge": "judge",
+    "load_pipeline": "base",
+    "make_scheduler": "solvers",
+    "noise_for": "painting",
+    "paint": "painting",
+    "paired_bootstrap": "metrics",
+    "read_png": "pictures",
+    "save_png": "pictures",
+    "set_strengths": "vectors",
+}
+
+__all__ = [*_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'sampling' has no attribute {name!r}")
+    return getattr(import_module(f"sampling.{_MODULES[name]}"), name)

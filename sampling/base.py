@@ -1,0 +1,39 @@
+"""Opens a base: a diffusers folder as a StableDiffusionPipeline that is ready to paint."""
+
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+from sampling.errors import BaseUnreadable
+from sampling.warnings import known_warnings_silenced
+
+
+def load_pipeline(
+    folder: Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> StableDiffusionPipeline:
+    """The pipeline in `folder`, every component in `dtype` on `device`, in evaluation mode, without safety checker.
+
+    Nothing is downloaded. On a CPU use float32: half precision is emulated there.
+
+    Raises BaseUnreadable when the folder is missing or holds no StableDiffusionPipeline.
+    """
+    if not (Path(folder) / "model_index.json").is_file():
+        raise BaseUnreadable(f"{folder}: no model_index.json there. A base is a diffusers folder; import one first.")
+    try:
+        with known_warnings_silenced():
+            pipe = StableDiffusionPipeline.from_pretrained(
+                str(folder),
+                dtype=dtype,
+                safety_checker=None,
+                requires_safety_checker=False,
+                local_files_only=True,
+                use_safetensors=True,
+            )
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BaseUnreadable(f"{folder}: diffusers cannot open it as a StableDiffusionPipeline: {error}") from error
+    pipe.set_progress_bar_config(disable=True)
+    pipe.to(device, dtype)
+    for network in (pipe.unet, pipe.vae, pipe.text_encoder):
+        network.eval().requires_grad_(False)
+    return pipe

@@ -1,0 +1,48 @@
+"""What can go wrong while painting.
+
+SamplingError
+├── BaseUnreadable        a folder is no Stable-Diffusion base that diffusers can open
+├── UnknownSolver         a solver name that is not in SOLVERS
+├── UnsupportedSetting    a setting that the chosen solver, or any solver, cannot honour
+├── VectorMismatch        a vector that does not fit the base, or a name attached twice or not at all
+├── JudgeUnreadable       a folder is no judge
+├── RecordRefused         a picture's record lacks a setting or carries an empty or wrong hash
+├── NoRecord              a picture carries no record of Tauworks
+└── Cancelled             somebody asked the painting to stop
+"""
+
+
+class SamplingError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class BaseUnreadable(SamplingError):
+    """A folder is no base that diffusers can open as a StableDiffusionPipeline."""
+
+
+class UnknownSolver(SamplingError):
+    """No solver has this name."""
+
+
+class UnsupportedSetting(SamplingError):
+    """A sampling setting that cannot be honoured."""
+
+
+class VectorMismatch(SamplingError):
+    """A vector does not fit the base, or its name is attached already or not at all."""
+
+
+class JudgeUnreadable(SamplingError):
+    """A folder is no classifier whose labels read "head=value"."""
+
+
+class RecordRefused(SamplingError):
+    """A picture's record is incomplete or carries a hash that is none."""
+
+
+class NoRecord(SamplingError):
+    """A picture carries no record of how it was painted."""
+
+
+class Cancelled(SamplingError):
+    """The painting was stopped between two denoising steps."""

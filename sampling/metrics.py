@@ -1,0 +1,86 @@
+"""Numbers that say how well something was painted: accuracies, endpoint error, paired bootstrap intervals."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+STYLE = "style"
+"""The head that names a picture's style; all others are attributes of what the prompt asked for."""
+
+Reading = Mapping[str, str]
+
+
+class Interval(NamedTuple):
+    """A mean and the interval that holds it at the asked confidence."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def heads_right(readings: Sequence[Reading], truths: Sequence[Reading]) -> dict[str, np.ndarray]:
+    """Head -> for each picture, whether the reading agrees with the truth: bool (N,).
+
+    Raises ValueError when there are no pictures, the lengths differ, or a reading lacks a head of its truth.
+    """
+    if len(readings) != len(truths) or not truths:
+        raise ValueError(f"one truth for each reading, at least one: got {len(readings)} and {len(truths)}")
+    heads = list(truths[0])
+    if wrong := [
+        i for i, (r, t) in enumerate(zip(readings, truths, strict=True)) if set(t) != set(heads) or not set(t) <= set(r)
+    ]:
+        raise ValueError(f"picture {wrong[0]}: its truth must have the heads {heads}, and its reading all of them")
+    return {h: np.array([r[h] == t[h] for r, t in zip(readings, truths, strict=True)]) for h in heads}
+
+
+def joint_right(readings: Sequence[Reading], truths: Sequence[Reading]) -> np.ndarray:
+    """For each picture, whether every head of its truth is right: bool (N,). What `paired_bootstrap` compares."""
+    return np.logical_and.reduce(list(heads_right(readings, truths).values()))
+
+
+def accuracy(readings: Sequence[Reading], truths: Sequence[Reading]) -> dict[str, float | None]:
+    """Shares in 0 to 1: attribute (mean over the heads beside style), style (None if no truth names one), joint."""
+    right = heads_right(readings, truths)
+    attributes = [values.mean() for head, values in right.items() if head != STYLE]
+    return {
+        "attribute": float(np.mean(attributes)) if attributes else None,
+        "style": float(right[STYLE].mean()) if STYLE in right else None,
+        "joint": float(joint_right(readings, truths).mean()),
+    }
+
+
+def endpoint_error(latents: Tensor, reference: Tensor) -> float:
+    """MSE(latents, reference) / Var(reference), both (N, channels, height, width) from the same x_T.
+
+    0 is the reference itself; predicting its mean everywhere scores 1. Accumulated in float64. Only meaningful for
+    solvers that inject no noise. Raises ValueError for unequal shapes or a constant reference.
+    """
+    if latents.shape != reference.shape:
+        raise ValueError(
+            f"latents are {tuple(latents.shape)}, the reference is {tuple(reference.shape)}; they must agree"
+        )
+    truth = reference.detach().cpu().double()
+    if (variance := truth.var(correction=0).item()) == 0:
+        raise ValueError("the reference latents are constant: their variance is 0, so no relative error exists")
+    return (latents.detach().cpu().double() - truth).square().mean().item() / variance
+
+
+def paired_bootstrap(
+    a: ArrayLike, b: ArrayLike, seed: int, *, resamples: int = 10_000, confidence: float = 0.95
+) -> Interval:
+    """Mean of a - b over pictures painted from the same prompts and noises, with its percentile interval.
+
+    Efron and Tibshirani 1993, section 13.3: pictures are drawn with replacement, pairs kept together.
+    a, b: (N,) numbers or booleans. Raises ValueError for unequal lengths or none.
+    """
+    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    if np.shape(a) != np.shape(b) or difference.ndim != 1 or not difference.size:
+        raise ValueError(f"a and b must be two equally long rows of numbers, got {np.shape(a)} and {np.shape(b)}")
+    rng = np.random.default_rng(seed)
+    size = difference.size
+    means = np.array([difference[rng.integers(size, size=size)].mean() for _ in range(resamples)])
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(difference.mean()), float(low), float(high))

@@ -1,0 +1,189 @@
+"""Painting: the plain pipeline's answer, one picture alone or in a batch, evaluations counted, stoppable."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from sampling import (
+    SOLVERS,
+    Cancelled,
+    decode,
+    denoise,
+    evaluations_of,
+    known_warnings_silenced,
+    make_scheduler,
+    noise_for,
+    paint,
+)
+from sampling.errors import UnsupportedSetting
+from sampling.painting import latent_shape
+
+PROMPTS = ["a large red circle on a white background", "a small blue cross on a black background", ""]
+SEEDS = [11, 12, 2**40]
+
+
+def painted(base, **changes):
+    return denoise(base, **{**SETTINGS, **changes})
+
+
+SETTINGS = {"prompts": PROMPTS, "seeds": SEEDS, "solver": "ddim", "steps": 3, "guidance": 1.0}
+
+
+def by_the_plain_pipeline(base, solver, guidance, output_type):
+    scheduler = make_scheduler(solver, base.scheduler.config)
+    plain = StableDiffusionPipeline(**{**base.components, "scheduler": scheduler}, requires_safety_checker=False)
+    plain.set_progress_bar_config(disable=True)
+    with known_warnings_silenced():
+        return plain(
+            PROMPTS,
+            num_inference_steps=4,
+            guidance_scale=guidance,
+            generator=[torch.Generator().manual_seed(seed) for seed in SEEDS],
+            output_type=output_type,
+        ).images
+
+
+def rows_seen_by(network, act):
+    """How many rows `network` evaluates while `act()` runs, one entry a call."""
+    rows = []
+    hook = network.register_forward_hook(lambda _, positional, __: rows.append(len(positional[0])))
+    try:
+        act()
+    finally:
+        hook.remove()
+    return rows
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_every_solver_paints_what_the_plain_pipeline_paints(base, solver, guidance):
+    expected = by_the_plain_pipeline(base, solver, guidance, "latent")
+    torch.testing.assert_close(painted(base, solver=solver, steps=4, guidance=guidance), expected)
+
+
+def test_pictures_are_the_plain_pipelines_pictures(base):
+    ours = paint(base, **{**SETTINGS, "solver": "lcm", "steps": 4})
+    for picture, expected in zip(ours.images, by_the_plain_pipeline(base, "lcm", 1.0, "pil"), strict=True):
+        assert picture.size == (64, 64)
+        assert np.abs(np.asarray(picture).astype(int) - np.asarray(expected)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "stochastic",
+    [{"solver": "lcm"}, {"solver": "tcd", "eta": 0.3}, {"solver": "ddim", "eta": 1.0}, {"solver": "dpm++"}],
+)
+def test_a_picture_alone_is_the_picture_in_any_batch(base, stochastic):
+    together = painted(base, **stochastic, guidance=3.0)
+    torch.testing.assert_close(painted(base, **stochastic, guidance=3.0, batch=2), together, rtol=1e-4, atol=1e-4)
+    backwards = painted(base, prompts=PROMPTS[::-1], seeds=SEEDS[::-1], **stochastic, guidance=3.0)
+    torch.testing.assert_close(backwards.flip(0), together, rtol=1e-4, atol=1e-4)
+    for i, (prompt, seed) in enumerate(zip(PROMPTS, SEEDS, strict=True)):
+        alone = painted(base, prompts=[prompt], seeds=[seed], **stochastic, guidance=3.0)
+        torch.testing.assert_close(alone[0], together[i], rtol=1e-4, atol=1e-4)
+
+
+def test_noise_of_a_seed_does_not_depend_on_its_neighbours(base):
+    shape = latent_shape(base)
+    assert shape == (4, 8, 8)
+    assert torch.equal(noise_for([5, 6, 7], shape)[2], noise_for([7], shape)[0])
+    assert torch.equal(noise_for([7], shape)[0], torch.randn(shape, generator=torch.Generator().manual_seed(7)))
+
+
+def test_the_same_settings_paint_the_same_pixels(base):
+    first = paint(base, **SETTINGS)
+    kept = {key: value for key, value in first.settings.items() if key != "versions"}
+    again = paint(base, **kept)
+    assert torch.equal(first.latents, again.latents)
+    assert [p.tobytes() for p in first.images] == [p.tobytes() for p in again.images]
+    assert first.settings == again.settings
+    assert set(first.settings["versions"]) == {"diffusers", "torch"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"solver": "euler"},
+        {"steps": 4},
+        {"guidance": 2.0},
+        {"spacing": "leading"},
+        {"spacing": "linspace"},
+        {"eta": 0.5},
+        {"seeds": [1, 2, 3]},
+        {"prompts": ["", "", ""]},
+    ],
+    ids=str,
+)
+def test_every_setting_changes_the_picture(base, change):
+    assert (painted(base, **change) - painted(base)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("guidance", [1.0, 5.0])
+def test_evaluations_are_the_rows_that_the_unet_computed(base, guidance):
+    paintings = []
+    rows = rows_seen_by(base.unet, lambda: paintings.append(paint(base, **{**SETTINGS, "guidance": guidance})))
+    assert len(rows) == 3  # conditional and unconditional in one batch
+    assert sum(rows) == len(SEEDS) * paintings[0].evaluations
+    assert paintings[0].evaluations == evaluations_of(3, guidance) == (3 if guidance == 1 else 6)
+    assert paintings[0].seconds > 0
+
+
+def test_prompts_are_encoded_once_for_a_pipeline(fresh_base):
+    first = rows_seen_by(fresh_base.text_encoder, lambda: painted(fresh_base, prompts=["a", "b", "a"]))
+    second = rows_seen_by(fresh_base.text_encoder, lambda: painted(fresh_base, prompts=["b", "b", "a"], steps=2))
+    third = rows_seen_by(fresh_base.text_encoder, lambda: painted(fresh_base, prompts=["b", "c", "a"], steps=2))
+    assert first[0] == 2
+    assert not second
+    assert third[0] == 1
+
+
+def test_a_changed_text_encoder_is_asked_again(fresh_base):
+    before = painted(fresh_base)
+    with torch.no_grad():
+        fresh_base.text_encoder.get_input_embeddings().weight.mul_(1.5)
+    assert (painted(fresh_base) - before).abs().max() > 1e-3
+
+
+def test_each_step_is_reported(base):
+    seen = []
+    painted(base, batch=2, on_step=lambda done, total: seen.append((done, total)))
+    assert seen == [(i, 6) for i in range(1, 7)]
+
+
+def test_painting_stops_at_the_step_where_it_is_asked_to(base):
+    done = []
+
+    def act():
+        with pytest.raises(Cancelled, match="stopped after 2 of 3 denoising steps: the user asked"):
+            painted(
+                base,
+                on_step=lambda step, _: done.append(step),
+                cancelled=lambda: "the user asked" if len(done) == 2 else None,
+            )
+
+    assert len(rows_seen_by(base.unet, act)) == 2
+
+
+def test_decoding_in_parts_is_decoding_at_once(base):
+    latents = noise_for(range(5), latent_shape(base))
+    at_once, in_parts = decode(base, latents), decode(base, latents, batch=2)
+    assert len(in_parts) == 5
+    for a, b in zip(at_once, in_parts, strict=True):
+        assert np.abs(np.asarray(a).astype(int) - np.asarray(b)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"guidance": 0.5}, "guidance must be at least 1 .*, got 0.5"),
+        ({"guidance": float("nan")}, "guidance must be at least 1 .*, got nan"),
+        ({"seeds": [1]}, "got 3 prompts, 1 seeds"),
+        ({"prompts": [], "seeds": []}, "at least one; got 0 prompts, 0 seeds"),
+        ({"prompts": "abc"}, "one prompt for each seed"),
+        ({"batch": 0}, "batch must be at least 1, got 0"),
+        ({"solver": "lcm", "spacing": "leading"}, "LCM: timestep spacing must be trailing"),
+    ],
+)
+def test_what_cannot_be_painted_is_refused(base, change, message):
+    with pytest.raises(UnsupportedSetting, match=message):
+        painted(base, **change)

@@ -1,0 +1,194 @@
+"""Base + vectors: what set_strengths paints is theta_pre + sum lambda_i tau_i, and no weight is loaded for it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors.torch import save_file
+
+from arithmetic.vector import open_vector
+from formats import Architecture, architecture_of_folder
+from sampling import attach, attached, denoise, detach, load_pipeline, noise_for, set_strengths
+from sampling.errors import VectorMismatch
+from sampling.painting import latent_shape
+from sampling.prompts import embed
+
+PROMPTS = ["a large red circle on a white background", "a small blue cross on a black background"]
+UNET = (
+    "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k",
+    "unet.down_blocks.0.resnets.0.conv1",
+    "unet.mid_block.resnets.0.time_emb_proj",
+    "unet.up_blocks.0.upsamplers.0.conv",
+)
+TEXT = (
+    "text_encoder.text_model.encoder.layers.0.self_attn.q_proj",
+    "text_encoder.text_model.encoder.layers.1.mlp.fc1",
+)
+
+
+@pytest.fixture(scope="session")
+def shapes(base_folder):
+    return architecture_of_folder(base_folder, "shapes")
+
+
+@pytest.fixture(scope="session")
+def make_vector(tmp_path_factory, shapes):
+    """A vector file in the diffusers layout: a random delta of mixed ranks on each of `modules`."""
+    folder = tmp_path_factory.mktemp("vectors")
+
+    def make(name: str, modules: tuple[str, ...], seed: int, architecture: Architecture = shapes):
+        generator = torch.Generator().manual_seed(seed)
+        state = {}
+        for i, module in enumerate(modules):
+            (out, inside, *kernel), rank = architecture.modules[module].shape, 2 + 3 * (i % 2)
+            up = torch.randn(out, rank, *(1 for _ in kernel), generator=generator)
+            state[f"{module}.lora_A.weight"] = 0.1 * torch.randn(rank, inside, *kernel, generator=generator)
+            state[f"{module}.lora_B.weight"] = up
+        save_file(state, folder / f"{name}.safetensors")
+        return open_vector(folder / f"{name}.safetensors", architecture, name=name)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def style(make_vector):
+    return make_vector("style", (*UNET, *TEXT), 1)
+
+
+@pytest.fixture(scope="session")
+def lcm(make_vector):
+    return make_vector("lcm", UNET[1:], 2)
+
+
+def painted(pipe):
+    return denoise(pipe, PROMPTS, solver="ddim", steps=2, guidance=2.0, seeds=[1, 2])
+
+
+def merged(pipe, terms):
+    """An independent oracle: `pipe` with sum lambda scale up @ down added to its weights, computed in float64."""
+    for weight, vector in terms:
+        for module in vector.modules:
+            component, _, name = module.partition(".")
+            target = getattr(pipe, component).get_submodule(name.removeprefix("text_model."))
+            factors = vector.factors(module)
+            up, down = factors.up.double().flatten(1), factors.down.double().flatten(1)
+            delta = weight * factors.scale * (up @ down).reshape(target.weight.shape)
+            target.weight.data = (target.weight.double() + delta).float()
+    return pipe
+
+
+@pytest.mark.parametrize("lambdas", [(0.8, 1.0), (0.0, 1.2), (-0.5, 0.3)])
+def test_strengths_paint_what_the_merged_weights_paint(base_folder, fresh_base, style, lcm, lambdas):
+    attach(fresh_base, {"style": style, "lcm": lcm})
+    set_strengths(fresh_base, {"style": lambdas[0], "lcm": lambdas[1]})
+    expected = painted(merged(load_pipeline(base_folder), zip(lambdas, (style, lcm), strict=True)))
+    torch.testing.assert_close(painted(fresh_base), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_vectors_are_silent_until_given_a_strength_and_when_it_is_zero(base, fresh_base, style, lcm):
+    plain = painted(base)
+    attach(fresh_base, {"style": style, "lcm": lcm})
+    assert torch.equal(painted(fresh_base), plain)
+    set_strengths(fresh_base, {"style": 1.0})
+    assert (painted(fresh_base) - plain).abs().max() > 1e-2
+    set_strengths(fresh_base, {"style": 0.0})
+    assert torch.equal(painted(fresh_base), plain)
+    set_strengths(fresh_base, {"lcm": 0.5})
+    set_strengths(fresh_base, {})
+    assert torch.equal(painted(fresh_base), plain)
+
+
+def test_a_strength_is_set_without_loading_or_changing_a_weight(fresh_base, style, lcm):
+    attach(fresh_base, {"style": style, "lcm": lcm})
+
+    def weights():
+        networks = (fresh_base.unet, fresh_base.text_encoder)
+        return [(p.data_ptr(), p._version) for network in networks for p in network.parameters()]
+
+    before = weights()
+    set_strengths(fresh_base, {"style": 0.8, "lcm": 1.0})
+    set_strengths(fresh_base, {"lcm": 0.3})
+    assert weights() == before
+
+
+def test_the_last_strength_counts(fresh_base, style):
+    attach(fresh_base, {"style": style})
+    set_strengths(fresh_base, {"style": 0.7})
+    wanted = painted(fresh_base)
+    for strength in (1.0, 0.2, 0.7):
+        set_strengths(fresh_base, {"style": strength})
+    assert torch.equal(painted(fresh_base), wanted)
+
+
+def test_the_text_encoders_part_reaches_the_prompt(fresh_base, make_vector):
+    attach(fresh_base, {"words": make_vector("words", TEXT, 3)})
+    plain = embed(fresh_base, PROMPTS)
+    set_strengths(fresh_base, {"words": 1.0})
+    strong = embed(fresh_base, PROMPTS)
+    assert (strong - plain).abs().max() > 1e-2
+    set_strengths(fresh_base, {"words": 0.0})
+    assert torch.equal(embed(fresh_base, PROMPTS), plain)
+
+
+def test_detaching_gives_the_base_back(base, fresh_base, style, lcm):
+    attach(fresh_base, {"style": style, "lcm": lcm})
+    set_strengths(fresh_base, {"style": 1.0, "lcm": 1.0})
+    detach(fresh_base, "style")
+    assert attached(fresh_base) == ("lcm",)
+    detach(fresh_base)
+    assert attached(fresh_base) == ()
+    assert torch.equal(painted(fresh_base), painted(base))
+    assert not any(isinstance(layer, BaseTunerLayer) for layer in fresh_base.unet.modules())
+    attach(fresh_base, {"style": style})
+    set_strengths(fresh_base, {"style": 1.0})
+    assert (painted(fresh_base) - painted(base)).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("name", ["lcm-sd1.5", "papercut:3", "sha256:ab.cd", "100%.2E", "a/b"])
+def test_any_reference_is_a_name(fresh_base, style, name):
+    attach(fresh_base, {name: style})
+    assert attached(fresh_base) == (name,)
+    set_strengths(fresh_base, {name: 0.5})
+    detach(fresh_base, name)
+    assert attached(fresh_base) == ()
+
+
+def test_a_name_is_attached_once_and_known_before_it_is_used(fresh_base, style):
+    attach(fresh_base, {"style": style})
+    with pytest.raises(VectorMismatch, match="'style' is attached already"):
+        attach(fresh_base, {"style": style})
+    with pytest.raises(VectorMismatch, match="other: not attached to this pipeline. Attached: style"):
+        set_strengths(fresh_base, {"other": 1.0})
+    with pytest.raises(VectorMismatch, match="other: not attached"):
+        detach(fresh_base, "other")
+
+
+def test_a_vector_of_another_architecture_leaves_nothing_behind(base, fresh_base, shapes, make_vector, style):
+    attach(fresh_base, {"style": style})
+    wide = {name: replace(spec, shape=(spec.shape[0], 2 * spec.shape[1])) if name == UNET[0] else spec
+            for name, spec in shapes.modules.items()}
+    deep = {**shapes.modules, "unet.down_blocks.7.resnets.0.conv1": shapes.modules[UNET[1]]}
+    for vector in (
+        make_vector("wide", UNET, 4, Architecture("wide", wide)),
+        make_vector("deep", ("unet.down_blocks.7.resnets.0.conv1", *UNET), 5, Architecture("deep", deep)),
+        make_vector("deeper", ("unet.down_blocks.7.resnets.0.conv1",), 6, Architecture("deep", deep)),
+    ):
+        with pytest.raises(VectorMismatch, match=f"^{vector.name}: "):
+            attach(fresh_base, {vector.name: vector})
+        assert attached(fresh_base) == ("style",)
+        assert torch.equal(painted(fresh_base), painted(base))
+    set_strengths(fresh_base, {"style": 1.0})
+    assert (painted(fresh_base) - painted(base)).abs().max() > 1e-2
+
+
+def test_the_unet_alone_sees_the_sum(fresh_base, style, lcm):
+    """One evaluation: lambda_1 tau_1 + lambda_2 tau_2 on shared modules is what the two adapters add up to."""
+    attach(fresh_base, {"style": style, "lcm": lcm})
+    z, text = noise_for([3], latent_shape(fresh_base)), embed(fresh_base, PROMPTS[:1])
+    layer = fresh_base.unet.get_submodule(UNET[1].removeprefix("unet."))
+    set_strengths(fresh_base, {"style": 0.8, "lcm": 1.0})
+    assert sorted(layer.active_adapters) == ["lcm", "style"]
+    assert layer.scaling == {"style": 0.8, "lcm": 1.0}
+    with torch.no_grad():
+        fresh_base.unet(z, 999, text)

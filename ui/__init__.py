@@ -1,0 +1,1 @@
+"""Faces: what people touch. No logic lives here; everything is a use case of `workbench`."""

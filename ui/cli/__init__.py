@@ -1,0 +1,1 @@
+"""The command line, `tau`: stdout is data, stderr is progress and hints."""

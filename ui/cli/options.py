@@ -1,0 +1,20 @@
+"""The arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one versioned JSON object.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print ids only.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change; change nothing.")]
+Draft = Annotated[bool, typer.Option("--draft", help="Keep the new version a draft instead of publishing it.")]
+
+Recipe = Annotated[
+    str, typer.Argument(help="Such as '0.8*papercut + 1.0*lcm-sd15'; names, name:3, name@alias, sha256:..., ./paths.")
+]
+Reference = Annotated[str, typer.Argument(help="name, name:3, name@alias or sha256:...")]
+References = Annotated[list[str], typer.Argument(help="Versions; - reads them from stdin, one a line.")]
+Base = Annotated[str | None, typer.Option("--base", help="The base model; needed where not exactly one fits.")]
+Name = Annotated[str | None, typer.Option("--name", help="The model's name in the registry.")]
+Folder = Annotated[Path, typer.Option("--data", help="A folder of pictures with captions.")]

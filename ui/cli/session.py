@@ -1,0 +1,33 @@
+"""Which registry a command works on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from ui.cli.output import hint
+
+if TYPE_CHECKING:
+    from registry import Registry
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the registry is, as far as the command line says; the rest comes from TAU_* and the defaults."""
+
+    home: Path | None = None
+    database: str | None = None
+
+
+@contextmanager
+def registry_of(context: typer.Context) -> Iterator["Registry"]:
+    """The registry that the command line and the environment name; says on stderr which one that is."""
+    from workbench.opening import open_registry
+
+    place: Place = context.find_object(Place) or Place()
+    with open_registry(place.home, place.database) as registry:
+        hint(f"registry: {registry.url}")
+        yield registry

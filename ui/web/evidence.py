@@ -1,0 +1,91 @@
+"""What identification found in a version's bytes, on what evidence; and the bytes themselves."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from ui.web.words import family_label, plain, size_label, strength_label
+
+if TYPE_CHECKING:
+    from registry import Version
+
+FINDINGS = {"family": "Family", "adapter": "Adapter", "layout": "Layout"}
+HASHES = {
+    "sha256": "File (SHA-256)",
+    "blake3": "File (BLAKE3)",
+    "data_sha256": "Weights without the header (SHA-256)",
+    "tensor_hash": "Tensors in any order (BLAKE3)",
+}
+
+
+def facts(version: "Version") -> None:
+    """The findings with their evidence, the counted facts, and the warnings."""
+    if version.facts is None:
+        st.info("Nothing is known about this kind of file.", icon=":material/help:")
+        return
+    _warnings(version.facts)
+    for column, (name, label) in zip(st.columns(3), FINDINGS.items(), strict=True):
+        with column, st.container(border=True, height="stretch"):
+            _finding(label, version.facts[name])
+    with st.container(horizontal=True):
+        for label, value in _counted(version.facts).items():
+            st.metric(label, value, border=True, width=150)
+    if version.sampling:
+        st.subheader("Sampling profile", anchor=False)
+        st.dataframe(_named(version.sampling), hide_index=True, width="content")
+    if version.tags:
+        st.subheader("Tags", anchor=False)
+        st.dataframe(_named(version.tags), hide_index=True, width="content")
+
+
+def files(version: "Version") -> None:
+    """Every artifact with its digest, the four identities of a weight file, and where the bytes came from."""
+    st.caption("Version digest, over the sorted paths and digests of its files")
+    st.code(version.digest, language=None)
+    st.dataframe(
+        [
+            {"file": one.path, "role": one.role, "size": size_label(one.size), "SHA-256": one.sha256}
+            for one in version.artifacts
+        ],
+        hide_index=True,
+    )
+    for name, label in HASHES.items():
+        value = ((version.facts or {}).get("hashes") or {}).get(name)
+        if value:
+            st.caption(label)
+            st.code(value, language=None)
+    if version.origin:
+        st.caption(f"Came from ({plain(version.origin.kind)})")
+        st.code(version.origin.uri, language=None)
+
+
+def _warnings(facts: Mapping[str, Any]) -> None:
+    for sentence in facts["warnings"]:
+        st.warning(plain(sentence), icon=":material/warning:")
+
+
+def _finding(label: str, finding: Mapping[str, Any]) -> None:
+    value = family_label(finding["value"]) if label == FINDINGS["family"] else finding["value"]
+    st.caption(f"{label} · {finding['confidence']:.0%} sure")
+    st.markdown(f"**{plain(value)}**")
+    for sentence in finding["evidence"]:
+        st.text(sentence)
+
+
+def _counted(facts: Mapping[str, Any]) -> dict[str, str]:
+    """The facts that are numbers or one word, those that are known."""
+    rank = "mixed" if facts["rank"] is None and len(facts.get("ranks") or ()) > 1 else facts["rank"]
+    alpha = None if facts["alpha"] is None else strength_label(facts["alpha"])
+    counted = {
+        "Rank": rank,
+        "Alpha": alpha,
+        "Stored as": facts["dtype"],
+        "Modules": facts["modules"],
+        "Parameters": f"{facts['parameters']:,}",
+    }
+    return {label: plain(str(value)) for label, value in counted.items() if value is not None}
+
+
+def _named(values: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [{"name": name, "value": str(value)} for name, value in values.items()]

@@ -1,0 +1,74 @@
+"""The verdict on a recipe before any work, and what other tools' merges would have made of it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workbench.recipes import ResolvedRecipe, resolve_recipe
+
+if TYPE_CHECKING:
+    from arithmetic import DialectOutcome, Finding, Verdict
+    from registry import Registry, Version
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """A verdict, and what each known way of merging linearly elsewhere makes of the same sum."""
+
+    recipe: str
+    locked: str
+    base: str | None
+    verdict: "Verdict"
+    dialects: "tuple[DialectOutcome, ...]"
+
+
+def check(registry: "Registry", text: str, base: str | None = None, *, layout: str = "kohya") -> CheckReport:
+    """Judge a recipe for a file in `layout`. Reads every tensor once or twice; writes nothing."""
+    return check_resolved(resolve_recipe(registry, text, base), layout=layout)
+
+
+def check_resolved(resolved: ResolvedRecipe, *, layout: str = "kohya") -> CheckReport:
+    """Judge a recipe whose references were found; the dialects are measured where the verdict allows the sum."""
+    from arithmetic import dialect_outcomes
+
+    verdict = verdict_of(resolved, layout=layout)
+    dialects = dialect_outcomes(resolved.combination) if verdict.ok else ()
+    base = resolved.base.ref if resolved.base else None
+    return CheckReport(str(resolved.recipe), str(resolved.locked), base, verdict, dialects)
+
+
+def verdict_of(resolved: ResolvedRecipe, *, layout: str = "kohya") -> "Verdict":
+    """What arithmetic finds, and what only the registry knows: the base, and which vectors are accelerations."""
+    from arithmetic import Verdict, check
+    from formats import Layout
+
+    verdict = check(
+        resolved.combination,
+        layout=Layout(layout),
+        dtype=resolved.recipe.dtype,
+        accelerations=frozenset(vector.name for _, vector, version in resolved.vectors if is_acceleration(version)),
+    )
+    return Verdict((*base_findings(resolved), *verdict.findings))
+
+
+def is_acceleration(version: "Version | None") -> bool:
+    """Whether a version was registered as an acceleration vector."""
+    return version is not None and version.kind == "acceleration"
+
+
+def base_findings(resolved: ResolvedRecipe) -> "tuple[Finding, ...]":
+    """An error for each vector that was made for another architecture than the base's."""
+    from arithmetic import Finding
+
+    base, table = resolved.base, resolved.architecture
+    if base is None or table is None:
+        return ()
+    return tuple(
+        Finding(
+            "architecture-mismatch",
+            "error",
+            f"{vector.name} is {vector.architecture.name}, the base {base.ref} is {table.name}.",
+            "Take a base and vectors of one architecture.",
+        )
+        for _, vector, _ in resolved.vectors
+        if vector.architecture.modules != table.modules
+    )

@@ -1,0 +1,204 @@
+"""Compositions: the exact weighted sum of vectors as one file with its proof, and that proof taken again."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from workbench.checking import CheckReport, check_resolved, is_acceleration
+from workbench.errors import ChangedInput, NotCertified, UnsupportedRecipe
+from workbench.recipes import ResolvedRecipe, resolve_recipe
+from workbench.references import Resolved, is_path, resolve, resolve_path
+
+if TYPE_CHECKING:
+    from arithmetic import Certificate
+    from registry import Parent, Registry, Version
+
+OnModule = Callable[[int, int], None]
+"""Called with (modules done, modules in all)."""
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A composed file, its proof, what was known before it, and its version where it was registered."""
+
+    version: "Version | None"
+    path: Path
+    certificate: "Certificate"
+    report: CheckReport
+
+
+def compose(
+    registry: "Registry",
+    text: str,
+    *,
+    out: Path | None = None,
+    name: str | None = None,
+    layout: str = "kohya",
+    dtype: str | None = None,
+    base: str | None = None,
+    draft: bool = False,
+    progress: OnModule | None = None,
+) -> Composition:
+    """Write the exact sum that `text` describes, prove it, and register it.
+
+    With `out` the file and its certificate are written there, and registered only if `name` is given; without, the
+    file lives in the registry, under `name` or the names of its terms. `dtype` is the same as `| dtype(...)`.
+
+    Raises ValidationRefused for a verdict with errors, BoundExceeded for a file that misses its sum; nothing is left
+    behind then, nor after an interruption.
+    """
+    resolved = resolve_recipe(registry, with_dtype(text, dtype), base)
+    report = check_resolved(resolved, layout=layout)
+    report.verdict.require()
+    with _destination(registry, out, layout) as path:
+        certificate = _write(resolved, path, layout, progress)
+        if out is not None and name is None:
+            return Composition(None, path, certificate, report)
+        version = _register(registry, resolved, certificate, path, name, draft)
+        return Composition(version, out or registry.file(version), certificate, report)
+
+
+def verify(registry: "Registry", target: str) -> "Certificate":
+    """Prove a composed file (a path) or version again, against the inputs that its recipe names.
+
+    Raises NotCertified for a file without a recipe, ChangedInput, UnknownInRecipe for an input that is gone,
+    CertificateMismatch, BoundExceeded.
+    """
+    from arithmetic import verify
+
+    found = resolve_path(Path(target)) if is_path(target) or Path(target).exists() else resolve(registry, target)
+    resolved = resolve_recipe(registry, _findable_recipe(registry, found.path))
+    return verify(found.path, resolved.combination)
+
+
+def with_dtype(text: str, dtype: str | None) -> str:
+    """The recipe with `| dtype(...)` written into it. Raises UnsupportedRecipe when it asks for another one."""
+    from arithmetic import parse
+
+    if dtype is None:
+        return text
+    recipe = parse(text)
+    if any(stage.name == "dtype" for stage in recipe.stages):
+        if recipe.dtype != dtype:
+            raise UnsupportedRecipe(f"{text}: asks for {recipe.dtype}, --dtype for {dtype}; keep one of them")
+        return text
+    return f"{text} | dtype({dtype})"
+
+
+def _write(resolved: ResolvedRecipe, path: Path, layout: str, progress: OnModule | None) -> "Certificate":
+    from arithmetic import compose
+    from formats import Layout
+
+    return compose(
+        resolved.combination,
+        path,
+        layout=Layout(layout),
+        dtype=resolved.recipe.dtype,
+        recipe=str(resolved.recipe),
+        locked=str(resolved.locked),
+        progress=progress,
+    )
+
+
+@contextmanager
+def _destination(registry: "Registry", out: Path | None, layout: str) -> Iterator[Path]:
+    """Where to write: `out`, or a place inside the registry's home that is gone afterwards."""
+    if out is not None:
+        yield out
+        return
+    with TemporaryDirectory(prefix=".composing-", dir=registry.home) as folder:
+        yield Path(folder) / ("composition" if layout == "peft" else "composition.safetensors")
+
+
+def _register(
+    registry: "Registry",
+    resolved: ResolvedRecipe,
+    certificate: "Certificate",
+    path: Path,
+    name: str | None,
+    draft: bool,
+) -> "Version":
+    from registry import Origin
+
+    accelerations = [version for _, _, version in resolved.vectors if version and is_acceleration(version)]
+    words = [word for _, _, version in resolved.vectors if version for word in version.trigger_words]
+    version = registry.add(
+        path,
+        kind="composition",
+        name=name or name_of(resolved),
+        title=str(resolved.recipe),
+        draft=draft,
+        edges=_edges(resolved),
+        origin=Origin("recipe", str(resolved.recipe)),
+        sampling=accelerations[0].sampling if accelerations else {},
+        trigger_words=tuple(dict.fromkeys(words)),
+        recommended_strength=1.0,
+    )
+    registry.add_recipe(str(resolved.recipe), str(resolved.locked), recipe_sha256(resolved))
+    registry.add_certificate(version, json.loads(certificate.to_json()))
+    return version
+
+
+def recipe_sha256(resolved: ResolvedRecipe) -> str:
+    """The digest that a recipe is known by: of its locked text."""
+    return hashlib.sha256(str(resolved.locked).encode()).hexdigest()
+
+
+def name_of(resolved: ResolvedRecipe) -> str:
+    """The name of a composition that was given none: those of its terms, joined."""
+    from registry import slug_of
+
+    terms = [found.name for found in resolved.inputs if found.version is None or found.version.kind != "base"]
+    return slug_of("-".join(terms))
+
+
+def _edges(resolved: ResolvedRecipe) -> "tuple[Parent, ...]":
+    """An edge to every input with its lambda on it, and one to the base."""
+    from registry import Parent
+
+    inputs = {found.reference: found for found in resolved.inputs}
+    terms = [term for term in resolved.recipe.terms if inputs[term.reference].version != resolved.base]
+    composed = [
+        Parent(_parent_of(inputs[term.reference]), "composed_from", term.weight, position)
+        for position, term in enumerate(terms)
+    ]
+    return (*composed, *([Parent(resolved.base.ref, "adapter_of")] if resolved.base else []))
+
+
+def _parent_of(found: Resolved) -> str:
+    return found.version.ref if found.version else f"external:{found.locked}"
+
+
+def _findable_recipe(registry: "Registry", composed: Path) -> str:
+    """The locked recipe inside a composed file; an input that only a path leads to stays a path.
+
+    Raises ChangedInput when another content lies at that path now.
+    """
+    from arithmetic import LOCKED_KEY, RECIPE_KEY, parse, weights_file
+    from formats import read_header
+    from registry import NotFound
+
+    metadata = read_header(weights_file(composed)).metadata
+    if not metadata.get(LOCKED_KEY) or not metadata.get(RECIPE_KEY):
+        raise NotCertified(f"{composed}: carries no recipe, so there is nothing to prove; tau compose writes files that do")
+    typed, locked = parse(metadata[RECIPE_KEY]), parse(metadata[LOCKED_KEY])
+    references = {}
+    for written, fixed in zip(typed.terms, locked.terms, strict=True):
+        try:
+            registry.get(fixed.reference)
+        except NotFound:
+            if is_path(written.reference):
+                _require_unchanged(written.reference, fixed.reference)
+                references[fixed.reference] = written.reference
+    return str(locked.lock(lambda reference: references.get(reference, reference)))
+
+
+def _require_unchanged(path: str, locked: str) -> None:
+    found = resolve_path(Path(path).expanduser())
+    if found.locked != locked:
+        raise ChangedInput(f"{path}: is {found.locked} now, the recipe was made with {locked}; put the old file back")

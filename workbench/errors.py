@@ -1,0 +1,90 @@
+"""What a use case refuses, beside what the rooms below refuse themselves.
+
+WorkbenchError
+|-- BaseUndecided           no base is named, and not exactly one fits; the candidates are listed
+|-- NotABase                what stands for the base is something else
+|-- NotAVector              what stands for a vector is something else
+|-- UnsupportedRecipe       a recipe that this operation cannot carry out
+|-- UnknownInRecipe         a reference in a recipe that nothing answers to; shows the place with a caret
+|-- UnknownPath             a path in a recipe or argument at which nothing lies
+|-- ChangedInput            a path whose content is no longer what a recipe was locked to
+|-- NotCertified            there is no certificate to prove a file against
+|-- NotOurPicture           a picture without a record of how it was made
+|-- JobUnfinished           a job that was waited for ended without a result
+|-- WorkerDied              a local worker ended while it was starting
+`-- WaitTimedOut            the time to wait for a job is over; the job goes on
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class WorkbenchError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class BaseUndecided(WorkbenchError):
+    """No base is named, and not exactly one fits."""
+
+    def __init__(self, family: str, candidates: Sequence[str]) -> None:
+        self.family, self.candidates = family, tuple(candidates)
+        if candidates:
+            reason = f"{len(candidates)} registered bases are of the family {family}: {', '.join(candidates)}"
+            remedy = f"name one: --base {candidates[0]}"
+        else:
+            reason = f"no registered base is of the family {family}"
+            remedy = "import one: tau import FOLDER --kind base"
+        super().__init__(f"which base? {reason}; {remedy}")
+
+
+class NotABase(WorkbenchError):
+    """What stands for the base is something else."""
+
+
+class NotAVector(WorkbenchError):
+    """What stands for a vector is something else."""
+
+
+class UnsupportedRecipe(WorkbenchError):
+    """A recipe that this operation cannot carry out."""
+
+
+class UnknownInRecipe(WorkbenchError):
+    """A reference in a recipe that nothing answers to."""
+
+    def __init__(self, text: str, reference: str, reason: str) -> None:
+        self.text, self.reference = text, reference
+        place = max(text.find(reference), 0)
+        super().__init__(f"{reason}\n  {text}\n  {' ' * place}{'^' * len(reference)}")
+
+
+class UnknownPath(WorkbenchError):
+    """A path at which nothing lies."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"{path}: no such file or folder")
+
+
+class ChangedInput(WorkbenchError):
+    """A path whose content is no longer what a recipe was locked to."""
+
+
+class NotCertified(WorkbenchError):
+    """There is no certificate to prove a file against."""
+
+
+class NotOurPicture(WorkbenchError):
+    """A picture without a record of how it was made."""
+
+
+class JobUnfinished(WorkbenchError):
+    """A job that was waited for ended without a result."""
+
+
+class WorkerDied(WorkbenchError):
+    """A local worker ended while it was starting."""
+
+
+class WaitTimedOut(WorkbenchError):
+    """The time to wait for a job is over; the job goes on."""

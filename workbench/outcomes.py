@@ -1,0 +1,50 @@
+"""How an operation can end, as every face reports it; the numbers are the exit codes of the command line."""
+
+from enum import IntEnum
+from typing import Final
+
+
+class Outcome(IntEnum):
+    """The ways in which an operation ends."""
+
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    """What was asked cannot be understood: ask differently."""
+    NOT_FOUND = 3
+    REFUSED = 4
+    """Understood and found, but the input is not fit for it."""
+    CONFLICT = 5
+    FORBIDDEN = 6
+    TIMED_OUT = 124
+    INTERRUPTED = 130
+
+
+OUTCOMES: Final[dict[str, Outcome]] = {
+    "builtins.FileNotFoundError": Outcome.NOT_FOUND,
+    "builtins.KeyboardInterrupt": Outcome.INTERRUPTED,
+    "builtins.OSError": Outcome.FAILURE,
+    "builtins.PermissionError": Outcome.FORBIDDEN,
+    "builtins.TimeoutError": Outcome.TIMED_OUT,
+    "workbench.errors.BaseUndecided": Outcome.USAGE,
+    "workbench.errors.ChangedInput": Outcome.REFUSED,
+    "workbench.errors.NotABase": Outcome.USAGE,
+    "workbench.errors.NotAVector": Outcome.REFUSED,
+    "workbench.errors.NotCertified": Outcome.NOT_FOUND,
+    "workbench.errors.NotOurPicture": Outcome.REFUSED,
+    "workbench.errors.UnknownInRecipe": Outcome.NOT_FOUND,
+    "workbench.errors.UnknownPath": Outcome.NOT_FOUND,
+    "workbench.errors.UnsupportedRecipe": Outcome.USAGE,
+    "workbench.errors.WaitTimedOut": Outcome.TIMED_OUT,
+    "workbench.errors.WorkbenchError": Outcome.FAILURE,
+}
+"""Class -> outcome. Names stand for the classes because importing the classes would import torch and SQL."""
+
+
+def outcome_of(error: BaseException) -> Outcome | None:
+    """The outcome that `error` means, by its nearest listed ancestor; None for an error that nobody foresaw."""
+    for cls in type(error).__mro__:
+        outcome = OUTCOMES.get(f"{cls.__module__}.{cls.__qualname__}")
+        if outcome is not None:
+            return outcome
+    return None

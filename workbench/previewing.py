@@ -1,0 +1,226 @@
+"""Pictures of what a recipe paints, each carrying how it was made."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.checking import base_findings, is_acceleration
+from workbench.composing import recipe_sha256
+from workbench.recipes import ResolvedRecipe, resolve_recipe
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from arithmetic import Vector
+    from registry import Registry
+    from sampling import Painting
+
+OnStep = Callable[[int, int], None]
+"""Called with (denoising steps done, in all)."""
+
+SHEET = "sheet.png"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to paint; guidance 1 is one evaluation a step, more is two."""
+
+    solver: str = "lcm"
+    steps: int = 4
+    guidance: float = 1.0
+    spacing: str = "trailing"
+    eta: float = 0.0
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Painted pictures and where they lie; `path` is the picture, or the contact sheet of several."""
+
+    images: "tuple[Image, ...]"
+    records: tuple[Mapping[str, Any], ...]
+    paths: tuple[Path, ...]
+    path: Path
+    evaluations: int
+    seconds: float
+    unfinished_hint: str | None
+    """What to change when the settings cannot give a finished picture."""
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """How the first picture was made."""
+        return self.records[0]
+
+
+def preview(
+    registry: "Registry",
+    text: str,
+    prompts: Sequence[str],
+    *,
+    base: str | None = None,
+    sampling: Sampling | None = None,
+    seeds: Sequence[int] = (0,),
+    out: Path | None = None,
+    on_step: OnStep | None = None,
+    cancelled: Callable[[], object] | None = None,
+) -> Preview:
+    """Paint every prompt with every seed, save the pictures and record them in the registry.
+
+    `out` is the file of one picture, or the folder of several; by default both go below the registry's home.
+
+    Raises BaseUndecided, ValidationRefused for vectors of another architecture, UnsupportedSetting, Cancelled.
+    """
+    sampling = sampling or Sampling()
+    resolved = resolve_recipe(registry, text, base, base_needed=True)
+    _require_fitting(resolved)
+    painting = _paint(registry, resolved, prompts, seeds, sampling, on_step, cancelled)
+    pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
+    records = tuple(_record(resolved, prompt, seed, painting.settings) for prompt, seed in pairs)
+    place = out or registry.home / "previews" / recipe_sha256(resolved)[:16]
+    paths = _save(painting.images, records, place, is_file=out is not None and len(pairs) == 1)
+    _register(registry, resolved, records, paths)
+    return Preview(
+        tuple(painting.images),
+        records,
+        paths[: len(pairs)],
+        paths[-1],
+        painting.evaluations,
+        painting.seconds,
+        _unfinished_hint(resolved, sampling),
+    )
+
+
+def recall(path: Path) -> dict[str, Any]:
+    """The record inside a picture: recipe, base, prompt, seed, solver, steps, hashes of every input.
+
+    Raises NoRecord, RecordRefused, FileNotFoundError.
+    """
+    from sampling import read_png
+
+    return read_png(path)
+
+
+def _require_fitting(resolved: ResolvedRecipe) -> None:
+    from arithmetic import Verdict
+
+    Verdict(base_findings(resolved)).require()
+
+
+def _paint(
+    registry: "Registry",
+    resolved: ResolvedRecipe,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    sampling: Sampling,
+    on_step: OnStep | None,
+    cancelled: Callable[[], object] | None,
+) -> "Painting":
+    from sampling import attach, load_pipeline, paint, set_strengths
+
+    pipe = load_pipeline(registry.folder(resolved.base))
+    strengths = resolved.strengths
+    attach(pipe, {vector.name: vector for _, vector, _ in resolved.vectors if strengths[vector.name]})
+    set_strengths(pipe, {name: weight for name, weight in strengths.items() if weight})
+    return paint(
+        pipe,
+        [prompt for prompt in prompts for _ in seeds],
+        seeds=[seed for _ in prompts for seed in seeds],
+        solver=sampling.solver,
+        steps=sampling.steps,
+        guidance=sampling.guidance,
+        spacing=sampling.spacing,
+        eta=sampling.eta,
+        on_step=on_step,
+        cancelled=cancelled,
+    )
+
+
+def _record(resolved: ResolvedRecipe, prompt: str, seed: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that it takes to paint the picture again."""
+    base = resolved.base
+    return {
+        "prompt": prompt,
+        "seed": seed,
+        **{key: settings[key] for key in ("solver", "steps", "guidance", "spacing", "eta", "versions")},
+        "recipe": str(resolved.recipe),
+        "locked": str(resolved.locked),
+        "base": {"name": base.ref, "sha256": base.digest} if base else None,
+        "inputs": [_input(vector, weight) for weight, vector, _ in resolved.vectors],
+    }
+
+
+def _input(vector: "Vector", weight: float) -> dict[str, Any]:
+    from formats import digest
+
+    digests = digest(vector.weights_path)
+    return {"name": vector.name, "weight": weight, "sha256": digests.sha256, "tensor_hash": digests.tensor_hash}
+
+
+def _save(
+    images: Sequence["Image"], records: Sequence[Mapping[str, Any]], place: Path, *, is_file: bool
+) -> tuple[Path, ...]:
+    """The pictures' files, and that of the contact sheet when there are several; all of them or none."""
+    from sampling import contact_sheet, save_png
+
+    with _removed_on_failure() as written:
+        if is_file:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            written.append(place)
+            save_png(images[0], place, records[0])
+            return (place,)
+        place.mkdir(parents=True, exist_ok=True)
+        for image, record in zip(images, records, strict=True):
+            path = place / _file_name(record)
+            written.append(path)
+            save_png(image, path, record)
+        if len(images) > 1:
+            written.append(place / SHEET)
+            rows = _rows(images, records)
+            contact_sheet(rows, title=str(records[0]["recipe"])).save(place / SHEET)
+        return tuple(written)
+
+
+@contextmanager
+def _removed_on_failure() -> Iterator[list[Path]]:
+    """A list of files to take away again when what follows does not complete."""
+    written: list[Path] = []
+    try:
+        yield written
+    except BaseException:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _file_name(record: Mapping[str, Any]) -> str:
+    words = "-".join(re.findall(r"[a-z0-9]+", record["prompt"].lower()))[:60] or "unprompted"
+    return f"{words}-{record['solver'].replace('+', 'p')}{record['steps']}-seed{record['seed']}.png"
+
+
+def _rows(images: Sequence["Image"], records: Sequence[Mapping[str, Any]]) -> list[tuple[str, list["Image"]]]:
+    """Contact-sheet rows: a prompt each, its seeds across."""
+    rows: dict[str, list[Image]] = {}
+    for image, record in zip(images, records, strict=True):
+        rows.setdefault(record["prompt"], []).append(image)
+    return list(rows.items())
+
+
+def _register(
+    registry: "Registry", resolved: ResolvedRecipe, records: Sequence[Mapping[str, Any]], paths: Sequence[Path]
+) -> None:
+    """Keep the pictures: of the version when the recipe is a version as it stands, else of the recipe."""
+    registry.add_recipe(str(resolved.recipe), str(resolved.locked), recipe_sha256(resolved))
+    subject = resolved.sole_version.ref if resolved.sole_version else recipe_sha256(resolved)
+    for record, path in zip(records, paths, strict=False):
+        registry.add_preview(subject, dict(record), path, {})
+
+
+def _unfinished_hint(resolved: ResolvedRecipe, sampling: Sampling) -> str | None:
+    accelerated = any(is_acceleration(version) or is_composed(version) for _, _, version in resolved.vectors)
+    if accelerated or sampling.solver not in ("lcm", "tcd"):
+        return None
+    return (
+        f"no acceleration vector takes part, so {sampling.steps} steps of {sampling.solver} are not enough; "
+        "add one to the recipe, or paint with --solver dpm++ --steps 25 --guidance 7.5"
+    )

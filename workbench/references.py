@@ -1,0 +1,64 @@
+"""What a reference in a recipe or on a command line stands for: a version of the registry, or a path."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.errors import UnknownPath
+
+if TYPE_CHECKING:
+    from registry import Registry, Version
+
+_PATH = re.compile(r"(\.{0,2}|~)[/\\]|[A-Za-z]:[/\\]|[^@:]*/")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a reference means: a version (None for a path), its weights, and the digest that locks it."""
+
+    reference: str
+    name: str
+    sha256: str
+    path: Path
+    version: "Version | None" = None
+
+    @property
+    def locked(self) -> str:
+        """The reference that means these bytes for ever."""
+        return f"sha256:{self.sha256}"
+
+
+def is_path(reference: str) -> bool:
+    """Whether a reference is a path: ./x, ../x, /x, ~/x, x/y or C:\\x. A bare file name is a name, never a path."""
+    return _PATH.match(reference) is not None
+
+
+def resolve(registry: "Registry", reference: str) -> Resolved:
+    """The version or path that `reference` stands for.
+
+    Raises NotFound with the nearest names, UnknownPath, or what `registry.get` refuses.
+    """
+    if is_path(reference):
+        return resolve_path(Path(reference).expanduser(), reference)
+    version = registry.get(reference)
+    return Resolved(reference, version.model, _digest_of(version), weights_of(registry, version), version)
+
+
+def resolve_path(path: Path, reference: str | None = None) -> Resolved:
+    """A weight file or PEFT folder outside the registry."""
+    from registry import content_digest
+
+    if not path.exists():
+        raise UnknownPath(path)
+    return Resolved(reference or str(path), path.stem, content_digest(path), path.resolve())
+
+
+def weights_of(registry: "Registry", version: "Version") -> Path:
+    """The weight file of a vector (its folder for PEFT), or the folder of a base."""
+    return registry.folder(version) if version.kind == "base" else registry.file(version)
+
+
+def _digest_of(version: "Version") -> str:
+    """A single file is known everywhere by its own sha256; a folder by the digest over all its files."""
+    return version.artifacts[0].sha256 if len(version.artifacts) == 1 else version.digest
