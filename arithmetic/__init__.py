@@ -1,4 +1,4 @@
-"""The algebra of adapters: recipes, exact sums, verdicts, certificates, and what other tools would have made of them."""
+"""The algebra of adapters: recipes, exact sums, verdicts, certificates, and what other tools would have made."""
 
 from arithmetic.certificate import Certificate, certificate_path, certify, verify
 from arithmetic.combination import Combination, ModulePlan, Plan, combine_module, distinct_terms, plan

@@ -85,8 +85,8 @@ def draw(plan: Plan, layout: Layout, precision: Precision) -> Blueprint:
 def lora_config(modules: list[ModulePlan], alpha: int | None) -> dict[str, Any]:
     """The fields of PEFT's LoraConfig that say what was adapted; without an `alpha`, it is r everywhere.
 
-    Names are spelled so that they fit whichever way the text encoder calls its modules: patterns match the end of a name,
-    and transformers 5 leaves `text_model.` out.
+    Names are spelled so that they fit whichever way the text encoder calls its modules: patterns match the end of a
+    name, and transformers 5 leaves `text_model.` out.
     """
     ranks = {_name_in_component(module): module.rank for module in modules}
     rank = Counter(ranks.values()).most_common(1)[0][0]

@@ -1,7 +1,7 @@
 """Proof that a written file is the sum it claims to be, by random probes in float64 (Freivalds 1977).
 
-For every module the file is opened again with the ordinary reader and multiplied by probe vectors x. With out the file's
-delta and dW_i the inputs' own,
+For every module the file is opened again with the ordinary reader and multiplied by probe vectors x. With out the
+file's delta and dW_i the inputs' own,
 
     error = ||(out - sum_i lambda_i dW_i) x|| / sum_i |lambda_i| ||dW_i x||
 
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from arithmetic.combination import Combination
+from arithmetic.combination import Combination, reached_modules
 from arithmetic.errors import BoundExceeded, CertificateMismatch
 from arithmetic.low_rank import width
 from arithmetic.precision import Precision
@@ -103,7 +103,7 @@ def certify(
     written = open_vector(path, combination.architecture, name=path.name)
     precision = stored_precision(written)
     _check_modules(written, combination)
-    modules = _all_modules(combination)
+    modules = reached_modules(combination)
     generator = torch.Generator().manual_seed(seed)
     errors: dict[str, float] = {}
     for module in modules:
@@ -113,8 +113,8 @@ def certify(
     worst = max(errors, key=lambda module: _badness(errors[module]))
     if not errors[worst] <= precision.bound:
         raise BoundExceeded(
-            f"{path.name}: {worst}: arithmetic error {errors[worst]:.2e}, at most {precision.bound:.0e} is explained by "
-            f"{precision}. Compose again with a finer dtype, or check that the inputs are the recipe's."
+            f"{path.name}: {worst}: arithmetic error {errors[worst]:.2e}, at most {precision.bound:.0e} is explained "
+            f"by {precision}. Compose again with a finer dtype, or check that the inputs are the recipe's."
         )
     metadata = read_header(written.weights_path).metadata
     return Certificate(
@@ -152,7 +152,8 @@ def verify(path: Path, combination: Combination, *, seed: int = SEED) -> Certifi
 
 def relative_error(difference: Tensor, terms: Tensor) -> float:
     """||difference|| / terms for (m, p) differences and a scalar sum of norms; 0/0 is 0, x/0 is infinite."""
-    error, scale = difference.norm().item(), terms.item()
+    error: float = difference.norm().item()
+    scale: float = terms.item()
     if scale == 0:
         return 0.0 if error == 0 else float("inf")
     return error / scale
@@ -181,13 +182,8 @@ def _module_error(
     return relative_error(difference, terms)
 
 
-def _all_modules(combination: Combination) -> tuple[str, ...]:
-    reached = {module for _, vector in combination.terms for module in vector.modules}
-    return tuple(module for module in combination.architecture.modules if module in reached)
-
-
 def _check_modules(written: Vector, combination: Combination) -> None:
-    extra = sorted(set(written.modules) - set(_all_modules(combination)))
+    extra = sorted(set(written.modules) - set(reached_modules(combination)))
     if extra or written.unmatched:
         unknown = (*extra, *written.unmatched)
         raise BoundExceeded(

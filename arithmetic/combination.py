@@ -2,7 +2,7 @@
 
     sum_i lambda_i s_i B_i A_i = [lambda_1 s_1 B_1 | lambda_2 s_2 B_2 | ...] @ [A_1; A_2; ...]
 
-Nothing is made dense, nothing is truncated: ranks and alphas may differ, and a module that one vector lacks is the others'.
+Nothing is made dense, nothing is truncated: ranks and alphas may differ, a module that one vector lacks is the others'.
 """
 
 import math
@@ -29,6 +29,9 @@ class Combination:
     def __post_init__(self) -> None:
         if not self.terms:
             raise AlgebraError("Combination: no terms, expected at least one (lambda, vector) pair.")
+        for weight, vector in self.terms:
+            if not math.isfinite(weight):
+                raise AlgebraError(f"{vector.name}: its weight is {weight}, expected a finite number.")
 
     @property
     def architecture(self) -> Architecture:
@@ -69,13 +72,19 @@ class Plan:
 
 
 def distinct_terms(combination: Combination) -> tuple[tuple[float, Vector], ...]:
-    """The terms with equal content gathered at the first one's place, their lambdas added as decimals (0.1 + 0.2 = 0.3)."""
+    """Terms of equal content gathered at the first one's place, their lambdas added as decimals (0.1 + 0.2 = 0.3)."""
     weights: dict[object, Decimal] = {}
     vectors: dict[object, Vector] = {}
     for weight, vector in combination.terms:
         vectors.setdefault(vector.content, vector)
         weights[vector.content] = weights.get(vector.content, Decimal(0)) + Decimal(repr(weight))
     return tuple((float(weights[content]), vector) for content, vector in vectors.items())
+
+
+def reached_modules(combination: Combination) -> tuple[str, ...]:
+    """Every module that a term reaches, those with lambda 0 included, in the architecture's order."""
+    reached = {module for _, vector in combination.terms for module in vector.modules}
+    return tuple(module for module in combination.architecture.modules if module in reached)
 
 
 def plan(combination: Combination) -> Plan:
@@ -95,7 +104,7 @@ def combine_module(module: ModulePlan, precision: Precision = Precision.FP32, *,
     """One module of the sum by concatenation, for a file whose reader multiplies by `scale`.
 
     lambda_i s_i / scale is folded into up in float64 and rounded once; down keeps its bits where the precision holds
-    them. In half precision each term is first balanced by a power of two, which is exact.
+    them. In fp16 the factors are balanced by powers of two first, which is exact.
 
     Returns:
         up (m, R[, 1, 1]) and down (R, n[, k, k]) in `precision`, R the sum of the ranks.
@@ -116,9 +125,21 @@ def combine_module(module: ModulePlan, precision: Precision = Precision.FP32, *,
 
 
 def _balanced(up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
-    """The same product with factors of about equal magnitude: fp16 loses digits below 6e-5 and ends at 65,504."""
-    up_peak, down_peak = up.abs().max().item(), down.abs().max().item()
-    if not (up_peak > 0 and down_peak > 0 and math.isfinite(up_peak) and math.isfinite(down_peak)):
-        return up, down
-    shift = 2.0 ** round(math.log2(down_peak / up_peak) / 2)
-    return up * shift, down / shift
+    """The same product, each rank's column of up and row of down scaled by powers of two to about equal magnitude.
+
+    fp16 loses digits below 6e-5 and ends at 65,504; a power of two costs nothing.
+    """
+    ups, downs = column_peaks(up), row_peaks(down)
+    ratio = torch.where((ups > 0) & (downs > 0), downs / ups, 1.0)
+    shift = torch.exp2((torch.log2(ratio) / 2).round())
+    return up * shift.reshape(1, -1, *(1 for _ in up.shape[2:])), down / shift.reshape(-1, *(1 for _ in down.shape[1:]))
+
+
+def column_peaks(up: Tensor) -> Tensor:
+    """(m, r, ...) -> (r,): the largest magnitude in each column."""
+    return up.abs().transpose(0, 1).flatten(1).amax(dim=1)
+
+
+def row_peaks(down: Tensor) -> Tensor:
+    """(r, ...) -> (r,): the largest magnitude in each row."""
+    return down.abs().flatten(1).amax(dim=1)

@@ -123,15 +123,24 @@ def _staged(path: Path) -> Iterator[tuple[Path, Path]]:
     proof = path.with_name(f".{path.name}.{mark}.certificate.part")
     try:
         yield output, proof
-        os.replace(output, path)
-        os.replace(proof, certificate_path(path))
-        sync_folder(path.parent)
+        _publish(output, proof, path)
     finally:
         proof.unlink(missing_ok=True)
         if output.is_dir():
             shutil.rmtree(output)
         else:
             output.unlink(missing_ok=True)
+
+
+def _publish(output: Path, proof: Path, path: Path) -> None:
+    """The certificate first: a file is never in place without its proof."""
+    os.replace(proof, certificate_path(path))
+    try:
+        os.replace(output, path)
+    except BaseException:
+        certificate_path(path).unlink()
+        raise
+    sync_folder(path.parent)
 
 
 def _check_place(path: Path, combination: Combination, layout: Layout) -> None:

@@ -1,9 +1,9 @@
 """What other tools would have made of the same sum, without forming a dense matrix.
 
-Each tool's result is sum_ij K_ij B_i A_j for some K, where the true sum is K = diag(lambda_i s_i). With E = K - diag and
-the Gram matrices G^B_ik = B_i^T B_k, G^A_jl = A_j A_l^T,
+Each tool's result is sum_ij K_ij B_i A_j for some K, where the true sum is K = diag(lambda_i s_i). With E = K - diag
+and the Gram matrices G^B_ik = B_i^T B_k, G^A_jm = A_j A_m^T,
 
-    ||sum_ij E_ij B_i A_j||_F^2 = sum_ijkl E_ij E_kl tr(G^B_ki G^A_jl)
+    ||sum_ij E_ij B_i A_j||_F^2 = sum_ijkm E_ij E_km tr(G^B_ki G^A_jm)
 
 in float64. Cross terms (i != j) are defined for equal ranks only; the tools refuse anything else.
 """
@@ -53,7 +53,7 @@ class DialectOutcome:
 def peft_linear(parts: Sequence[Part]) -> list[list[float]]:
     """PEFT `add_weighted_adapter(combination_type="linear")`, peft 0.21, tuners/lora/model.py.
 
-    A' = sum_j sgn(w_j s_j) sqrt|w_j s_j| A_j, B' = sum_i sqrt|w_i s_i| B_i: the diagonal is right, the cross terms are not.
+    A' = sum_j sgn(w_j s_j) sqrt|w_j s_j| A_j, B' = sum_i sqrt|w_i s_i| B_i: the diagonal is right, the rest is not.
     """
     c = [part.weight * part.scale for part in parts]
     return [[math.sqrt(abs(ci)) * math.copysign(math.sqrt(abs(cj)), cj) for cj in c] for ci in c]
@@ -77,7 +77,7 @@ def kohya_concat(parts: Sequence[Part]) -> list[list[float]]:
 
 
 def peft_svd(parts: Sequence[Part]) -> list[list[float]]:
-    """PEFT `combination_type="svd"` before its pull request 3111, at full rank: the scale is applied twice, K_ii = w_i s_i^2."""
+    """PEFT `combination_type="svd"` before pull request 3111, at full rank: s counts twice, K_ii = w_i s_i^2."""
     return _diagonal([part.weight * part.scale**2 for part in parts])
 
 
@@ -123,24 +123,24 @@ def _errors(combination: Combination, dialects: Sequence[Dialect]) -> list[float
 
 
 def _gram(terms: Sequence[tuple[float, LowRank]]) -> dict[tuple[int, int, int, int], float]:
-    """(i, j, k, l) -> tr((B_k^T B_i)(A_j A_l^T)), wherever the products B_i A_j and B_k A_l exist."""
+    """(i, j, k, m) -> tr((B_k^T B_i)(A_j A_m^T)), wherever the products B_i A_j and B_k A_m exist."""
     ups = [factors.up.to(torch.float64).flatten(1) for _, factors in terms]
     downs = [factors.down.to(torch.float64).flatten(1) for _, factors in terms]
     count = range(len(terms))
     pairs = [(i, j) for i in count for j in count if terms[i][1].rank == terms[j][1].rank]
     up_grams = {(k, i): ups[k].T @ ups[i] for k in count for i in count}
-    down_grams = {(j, l): downs[j] @ downs[l].T for j in count for l in count}
+    down_grams = {(j, m): downs[j] @ downs[m].T for j in count for m in count}
     return {
-        (i, j, k, l): torch.einsum("ab,ba->", up_grams[k, i], down_grams[j, l]).item()
+        (i, j, k, m): torch.einsum("ab,ba->", up_grams[k, i], down_grams[j, m]).item()
         for i, j in pairs
-        for k, l in pairs
+        for k, m in pairs
     }
 
 
 def _square(coefficients: Tensor, products: dict[tuple[int, int, int, int], float]) -> float:
     """||sum_ij E_ij B_i A_j||_F^2; rounding may leave a tiny negative number, which is 0."""
     total = math.fsum(
-        coefficients[i, j].item() * coefficients[k, l].item() * value for (i, j, k, l), value in products.items()
+        coefficients[i, j].item() * coefficients[k, m].item() * value for (i, j, k, m), value in products.items()
     )
     return max(total, 0.0)
 

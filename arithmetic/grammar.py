@@ -122,6 +122,8 @@ def _explained(text: str, error: UnexpectedInput) -> RecipeSyntaxError:
     if isinstance(error, UnexpectedEOF) or (isinstance(error, UnexpectedToken) and error.token.type == "$END"):
         return RecipeSyntaxError(text, len(text.rstrip()), _unfinished(text))
     position = error.pos_in_stream or 0
+    if text[position:].strip() in ("+", "-", "*", "|"):
+        return RecipeSyntaxError(text, len(text.rstrip()), _unfinished(text))
     return RecipeSyntaxError(text, position, _unexpected(text, position))
 
 
@@ -133,8 +135,6 @@ def _unfinished(text: str) -> str:
 
 def _unexpected(text: str, position: int) -> str:
     found = text[position]
-    if text[position:].strip() in ("+", "-", "*", "|"):
-        return _unfinished(text)
     if found in "+-":
         return f"Binary {found} has a space on both sides, and stands between two vectors."
     known = {

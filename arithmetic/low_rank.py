@@ -47,8 +47,8 @@ def fitted(factors: LowRank, spec: ModuleSpec, where: str) -> LowRank:
         or down.numel() != rank * width(spec)
     ):
         raise ShapeMismatch(
-            f"{where}: up {list(up.shape)} and down {list(down.shape)} do not fit a module of shape {list(spec.shape)}. "
-            "Use a vector made for this base."
+            f"{where}: up {list(up.shape)} and down {list(down.shape)} do not fit "
+            f"a module of shape {list(spec.shape)}. Use a vector made for this base."
         )
     up = up.reshape(spec.shape[0], rank, *(1 for _ in spec.shape[2:]))
     return LowRank(up, down.reshape(rank, *spec.shape[1:]), factors.scale)

@@ -1,4 +1,4 @@
-"""What a composed file says of itself in its header: recipe, digests of the inputs, and the least that other tools expect.
+"""What a composed file says of itself in its header: recipe, digests of the inputs, the least that other tools expect.
 
 There is no date in it: the same locked recipe gives the same bytes.
 """
@@ -36,7 +36,7 @@ def file_metadata(
     }
     if layout is Layout.KOHYA:
         metadata |= _kohya(combination.architecture, rank)
-    return metadata | extra
+    return {**metadata, **extra}
 
 
 def _modelspec_architecture(architecture: Architecture) -> str:

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
-from arithmetic.combination import Combination, distinct_terms
+from arithmetic.combination import Combination, column_peaks, distinct_terms, reached_modules, row_peaks
 from arithmetic.low_rank import width
 from arithmetic.vector import Vector
 
@@ -15,6 +15,16 @@ PROBES = 4
 SEED = 7
 CANCELLATION = 1e-7
 """A sum smaller than this against its terms is rounding: float32 factors carry 6e-8."""
+
+
+class Peak(NamedTuple):
+    """The largest magnitude, and the module that holds it."""
+
+    value: float
+    module: str
+
+
+NO_PEAK = Peak(0.0, "")
 
 
 @dataclass(frozen=True)
@@ -33,8 +43,9 @@ class Survey:
 
     terms: tuple[TermSurvey, ...]
     sum_norm: float
-    peak: float
-    peak_module: str
+    peak: Peak
+    balanced_peak: Peak
+    """As `peak`, for a file whose factors are balanced first (fp16)."""
 
     @property
     def changes_nothing(self) -> bool:
@@ -49,8 +60,8 @@ class _Tally:
     terms: list[float]
     non_finite: list[list[str]]
     total: float = 0.0
-    peak: float = 0.0
-    peak_module: str = ""
+    peak: Peak = NO_PEAK
+    balanced_peak: Peak = NO_PEAK
 
 
 def survey(combination: Combination, *, progress: Callable[[int, int], None] | None = None) -> Survey:
@@ -58,7 +69,7 @@ def survey(combination: Combination, *, progress: Callable[[int, int], None] | N
     distinct = distinct_terms(combination)
     tally = _Tally([0.0] * len(distinct), [[] for _ in distinct])
     generator = torch.Generator().manual_seed(SEED)
-    modules = tuple(combination.architecture.modules)
+    modules = reached_modules(combination)
     for done, module in enumerate(modules, start=1):
         _survey_module(combination, distinct, module, generator, tally)
         if progress is not None:
@@ -67,7 +78,7 @@ def survey(combination: Combination, *, progress: Callable[[int, int], None] | N
         TermSurvey(vector, weight, math.sqrt(tally.terms[i]), tuple(tally.non_finite[i]))
         for i, (weight, vector) in enumerate(distinct)
     )
-    return Survey(terms, math.sqrt(tally.total), tally.peak, tally.peak_module)
+    return Survey(terms, math.sqrt(tally.total), tally.peak, tally.balanced_peak)
 
 
 def _survey_module(
@@ -84,17 +95,15 @@ def _survey_module(
         if module not in vector.modules:
             continue
         up, down = vector.factors(module).matrices()
-        peak = max(_peak(up * weight), _peak(down))
+        ups, downs = column_peaks(up) * abs(weight), row_peaks(down)
+        peak = torch.maximum(ups, downs).max().item()
         if not math.isfinite(peak):
             tally.non_finite[i].append(module)
             continue
-        if peak > tally.peak and weight != 0:
-            tally.peak, tally.peak_module = peak, module
+        if weight != 0:
+            tally.peak = max(tally.peak, Peak(peak, module))
+            tally.balanced_peak = max(tally.balanced_peak, Peak((2 * ups * downs).sqrt().max().item(), module))
         y = up @ (down @ x)
         tally.terms[i] += y.square().sum().item()
         total += weight * y
     tally.total += total.square().sum().item()
-
-
-def _peak(tensor: Tensor) -> float:
-    return tensor.abs().max().item()

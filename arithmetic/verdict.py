@@ -58,7 +58,7 @@ def check(
     accelerations: Collection[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Verdict:
-    """Judge a combination for one output layout and dtype; reads every tensor once unless the headers already forbid it.
+    """Judge a combination for one output layout and dtype; reads every tensor once unless the headers forbid it.
 
     Args:
         combination: the sum.
@@ -96,8 +96,8 @@ def _unfit(vector: Vector) -> Iterator[Finding]:
         yield Finding(
             "shape-mismatch",
             "error",
-            f"{vector.name}: {len(vector.misfits)} modules do not fit {base}: {first.module} is {_shape(first.got)}, "
-            f"the base's is {_shape(first.expected)}.",
+            f"{vector.name}: {_modules(vector.misfits)} of another size than {base}'s: "
+            f"{first.module} is {_shape(first.got)}, the base's is {_shape(first.expected)}.",
             "Use a vector made for this base.",
         )
     elif vector.unmatched:
@@ -107,6 +107,14 @@ def _unfit(vector: Vector) -> Iterator[Finding]:
             "error",
             f"{vector.name}: {count} keys are no low-rank factors of a module of {base}: {_some(vector.unmatched)}.",
             "A sum that leaves them out would not be the one asked for; use a plain LoRA of this base.",
+        )
+    zero = [module for module, entry in vector.modules.items() if entry.alpha == 0]
+    if zero:
+        yield Finding(
+            "ambiguous-alpha",
+            "error",
+            f"{vector.name}: alpha is 0 in {_modules(zero)}; kohya and LyCORIS read it as the rank, others as 0.",
+            "Write the alpha that is meant into the file.",
         )
 
 
@@ -162,7 +170,7 @@ def _ranks(combination: Combination) -> Iterator[Finding]:
     after = max(module.rank for module in modules)
     if after > before:
         wide = [m.module for m in modules if m.rank > min(m.spec.shape[0], width(m.spec))]
-        excess = f" {len(wide)} modules have more rank than their matrix can use." if wide else ""
+        excess = f" More than the matrix can use in {_some(wide)}." if wide else ""
         yield Finding("rank-growth", "note", f"The exact sum has rank {after}, the largest input {before}.{excess}", "")
 
 
@@ -173,7 +181,7 @@ def _content(measured: Survey, precision: Precision) -> Iterator[Finding]:
         yield Finding(
             "non-finite",
             "error",
-            f"{term.vector.name}: NaN or infinity in {len(term.non_finite)} modules: {_some(term.non_finite)}.",
+            f"{term.vector.name}: NaN or infinity in {_modules(term.non_finite)}: {_some(term.non_finite)}.",
             "Train or export it again.",
         )
     if broken:
@@ -190,17 +198,22 @@ def _content(measured: Survey, precision: Precision) -> Iterator[Finding]:
         if term.weight == 0 or term.norm == 0:
             why = "its weights add up to 0" if term.weight == 0 else "all its deltas are zero"
             yield Finding("dead-term", "warning", f"{term.vector.name} has no effect: {why}.", "Leave it out.")
-    if measured.peak > precision.largest:
+    peak = measured.balanced_peak if precision is Precision.FP16 else measured.peak
+    if peak.value > precision.largest:
         yield Finding(
             f"{precision}-overflow",
             "error",
-            f"{measured.peak_module}: an entry of {measured.peak:.3g} does not fit {precision}.",
+            f"{peak.module}: an entry of {peak.value:.3g} does not fit {precision}.",
             "Lower the weight, or write fp32 or bf16." if precision is Precision.FP16 else "Lower the weight.",
         )
 
 
 def _shape(shape: tuple[int, ...] | str) -> str:
     return shape if isinstance(shape, str) else "x".join(map(str, shape))
+
+
+def _modules(found: Collection[object]) -> str:
+    return f"{len(found)} module{'' if len(found) == 1 else 's'}"
 
 
 def _some(names: Collection[str]) -> str:

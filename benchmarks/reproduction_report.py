@@ -92,7 +92,7 @@ def write_report(path: Path, rows: Sequence[Row], *, w: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     comparisons, ratios = compare(rows), shares(rows)
     path.write_text("\n".join(_page(rows, comparisons, ratios, w)) + "\n")
-    figures = [{key: value for key, value in row.items() if key not in ("right", "key", "note")} for row in rows]
+    figures = [{key: value for key, value in row.items() if key != "right"} for row in rows]
     path.with_suffix(".json").write_text(json.dumps({"w": w, "rows": figures}, indent=1) + "\n")
     settings = {**tuning(), "strengths": _strengths(rows), "baselines": _best_settings(rows)}
     TUNING_FILE.write_text(json.dumps(settings, indent=2) + "\n")

@@ -47,9 +47,7 @@ def all_attributes() -> list[Attributes]:
     return [Attributes(*values) for values in itertools.product(*ATTRIBUTES.values())]
 
 
-def corrupt(
-    captions: list[str], rng: np.random.Generator, *, wrong: float = 0.4, empty: float = 0.1
-) -> list[str]:
+def corrupt(captions: list[str], rng: np.random.Generator, *, wrong: float = 0.4, empty: float = 0.1) -> list[str]:
     """Captions as noisy as the web's: a share `empty` becomes "", a share `wrong` of the rest a random caption.
 
     Without the noise a conditional model needs no guidance, and few-step solvers cannot be told from distilled ones.
@@ -58,9 +56,7 @@ def corrupt(
     blank = rng.random(len(captions)) < empty
     replaced = rng.random(len(captions)) < wrong
     other = rng.integers(len(every), size=len(captions))
-    return [
-        "" if blank[i] else every[other[i]] if replaced[i] else text for i, text in enumerate(captions)
-    ]
+    return ["" if blank[i] else every[other[i]] if replaced[i] else text for i, text in enumerate(captions)]
 
 
 _ALL = frozenset(all_attributes())

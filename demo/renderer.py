@@ -41,9 +41,7 @@ class Scene(NamedTuple):
     style: str = "flat"
 
 
-def sample_scenes(
-    rng: np.random.Generator, attributes: list[Attributes], style: str | None = "flat"
-) -> list[Scene]:
+def sample_scenes(rng: np.random.Generator, attributes: list[Attributes], style: str | None = "flat") -> list[Scene]:
     """One scene an entry of `attributes`: position and radius free, `style` given or (None) drawn uniformly."""
     scenes = []
     for entry in attributes:

@@ -10,9 +10,7 @@ DistillError
 |-- CheckpointMismatch      a checkpoint of other settings, data or base
 |-- Diverged                the loss is no longer a finite number
 |-- Interrupted             stopped on request, after a checkpoint
-|-- UnknownJobKind          no function is known for a job's kind
-|-- InvalidSpec             a job's spec is not the settings of its kind
-`-- JobFailed               the process of a job ended without a result
+`-- UnknownJobKind          no function is known for a job's kind
 """
 
 from collections.abc import Sequence
@@ -88,14 +86,6 @@ class Interrupted(DistillError):
 
 class UnknownJobKind(DistillError):
     """No function is known for a job's kind."""
-
-
-class InvalidSpec(DistillError):
-    """A job's spec is not the settings of its kind."""
-
-
-class JobFailed(DistillError):
-    """The process of a job ended without a result."""
 
 
 def _plural(one: str, many: str, items: Sequence[str]) -> str:

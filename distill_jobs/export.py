@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
+from arithmetic.stream import Slot, tensor_stream
 from distill_jobs.adapters import Factors
 from formats import Architecture, FactorKeys, Layout, ModuleSpec, factor_keys
 
@@ -95,8 +95,12 @@ def _save_folder(
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> Path:
+    """The same tensors and metadata give the same bytes, which safetensors' own writer does not promise."""
     partial = path.with_name(f"{path.name}.partial")
-    kept = {name: value.detach().float().cpu().contiguous() for name, value in sorted(tensors.items())}
-    save_file(kept, partial, metadata={"format": "pt", **metadata})
+    partial.unlink(missing_ok=True)
+    slots = [Slot(key, "F32", tuple(tensors[key].shape)) for key in sorted(tensors)]
+    with tensor_stream(partial, slots, {"format": "pt", **metadata}) as stream:
+        for slot in slots:
+            stream.write(slot.key, tensors[slot.key].detach().float().cpu())
     partial.replace(path)
     return path

@@ -17,9 +17,10 @@ from distill_jobs.adapters import LCD_TARGETS, InjectedAdapter, injected
 from distill_jobs.cache import distinct, embeddings, latents
 from distill_jobs.dataset import Dataset
 from distill_jobs.export import ExportLayout, export
+from distill_jobs.progress import Cancelled, Report
 from distill_jobs.settings import TrainingSettings
 from distill_jobs.strip import painter
-from distill_jobs.training import Cancelled, Report, Step, Trainer, identity, optimise
+from distill_jobs.training import Step, Trainer, identity, optimise
 from formats import Layout
 
 RESULT = "acceleration.safetensors"

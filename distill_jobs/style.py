@@ -14,9 +14,10 @@ from distill_jobs.adapters import STYLE_TARGETS, TEXT_ENCODER_TARGETS, InjectedA
 from distill_jobs.cache import distinct, embeddings, latents, token_ids
 from distill_jobs.dataset import Dataset
 from distill_jobs.export import Components, ExportLayout, export
+from distill_jobs.progress import Cancelled, Report
 from distill_jobs.settings import TrainingSettings
 from distill_jobs.strip import painter
-from distill_jobs.training import Cancelled, Report, Step, Trainer, Weights, identity, optimise
+from distill_jobs.training import Step, Trainer, Weights, identity, optimise
 from formats import Layout
 
 RESULT = "style.safetensors"

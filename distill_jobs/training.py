@@ -22,26 +22,12 @@ from torch import Tensor, nn
 from distill_jobs.cache import weights_digest
 from distill_jobs.dataset import Dataset
 from distill_jobs.errors import CheckpointMismatch, Diverged, Interrupted
+from distill_jobs.progress import Cancelled, Progress, Report
 from distill_jobs.settings import TrainingSettings
 
 CHECKPOINT = "checkpoint.pt"
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a training is, after `step` of `steps`; `strip` is the picture repainted at this step, if any."""
-
-    step: int
-    steps: int
-    loss: float
-    learning_rate: float
-    eta_seconds: float
-    strip: Path | None = None
-
-
-Report = Callable[[Progress], None]
-Cancelled = Callable[[], str | None]
-"""Why to stop now, or None."""
 Weights = Mapping[str, Tensor]
 
 

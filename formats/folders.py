@@ -44,12 +44,11 @@ def architecture_of_folder(folder: Path | str, name: str) -> Architecture:
 
 def modules_of(component: str, tensors: Mapping[str, TensorSpec]) -> dict[str, ModuleSpec]:
     """The modules among `tensors` that an adapter can reach: every weight with two or more dimensions."""
+    weights = {key.removesuffix(".weight"): spec.shape for key, spec in tensors.items() if key.endswith(".weight")}
     return {
-        f"{component}.{canonical_name(component, key.removesuffix('.weight'))}": ModuleSpec(
-            _kind(key, spec.shape), spec.shape
-        )
-        for key, spec in tensors.items()
-        if key.endswith(".weight") and len(spec.shape) >= 2
+        f"{component}.{canonical_name(component, name)}": ModuleSpec(_kind(name, shape), shape)
+        for name, shape in weights.items()
+        if len(shape) >= 2
     }
 
 

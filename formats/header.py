@@ -9,6 +9,7 @@ import json
 import math
 import os
 import struct
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +133,8 @@ def _parse(path: Path, raw: bytes) -> tuple[dict[str, TensorSpec], dict[str, str
         document = json.loads(
             raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_integer
         )
-        json.dumps(document, ensure_ascii=False).encode("utf-8")
+        if b"\\u" in raw:
+            json.dumps(document, ensure_ascii=False).encode("utf-8")  # refuses an escaped half of a surrogate pair
     except (ValueError, RecursionError) as error:
         _refuse(path, f"its header is not valid JSON: {error}")
     metadata = _metadata(path, document.pop("__metadata__", None))
@@ -142,8 +144,8 @@ def _parse(path: Path, raw: bytes) -> tuple[dict[str, TensorSpec], dict[str, str
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     entries = dict(pairs)
     if len(entries) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} occurs twice")
+        name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"{name!r} occurs twice")
     return entries
 
 

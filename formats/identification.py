@@ -11,7 +11,7 @@ from formats.digests import digest
 from formats.families import Candidate, candidates, distinct, family_of_adapter, family_of_table
 from formats.findings import NO_ADAPTER, UNKNOWN, Finding, Identification
 from formats.folders import architecture_of_folder, component_headers, is_base_folder
-from formats.header import Header, read_scalars
+from formats.header import Header, TensorSpec, read_scalars
 from formats.layouts import Match, layout_of
 from formats.marks import Marks, kind_of, read_marks
 from formats.scales import ADAPTER_METADATA, alpha_rules
@@ -54,7 +54,7 @@ def _identify_base(folder: Path, tables: tuple[Architecture, ...]) -> Identifica
         rank=None,
         ranks={},
         alpha=None,
-        dtype=_dtype(Counter(spec.dtype for header in unet for spec in header.tensors.values())),
+        dtype=_dtype(_elements_by_dtype(spec for header in unet for spec in header.tensors.values())),
         modules=len(table.modules),
         parameters=sum(spec.elements for header in headers for spec in header.tensors.values()),
         hashes=None,
@@ -75,7 +75,7 @@ def _identify_other(header: Header) -> Identification:
         rank=None,
         ranks={},
         alpha=None,
-        dtype=_dtype(Counter(spec.dtype for spec in header.tensors.values())),
+        dtype=_dtype(_elements_by_dtype(header.tensors.values())),
         modules=0,
         parameters=sum(spec.elements for spec in header.tensors.values()),
         hashes=digest(header.path),
@@ -101,7 +101,7 @@ def _identify_adapter(opened: AdapterFile, marks: Marks, tables: tuple[Architect
         rank=next(iter(ranks)) if len(ranks) == 1 else None,
         ranks=dict(sorted(ranks.items())),
         alpha=next(iter(alphas)) if len(alphas) == 1 and all(map(math.isfinite, alphas)) else None,
-        dtype=_dtype(Counter({spec.dtype: 0 for spec in weights}) + _elements_by_dtype(header, marks)),
+        dtype=_dtype(_elements_by_dtype(weights)),
         modules=kinds.total(),
         parameters=sum(spec.elements for spec in weights),
         hashes=digest(header.path),
@@ -169,12 +169,10 @@ def _alphas(opened: AdapterFile, marks: Marks, shown: Candidate | None) -> set[f
     return alphas
 
 
-def _elements_by_dtype(header: Header, marks: Marks) -> Counter[str]:
+def _elements_by_dtype(specs: Iterable[TensorSpec]) -> Counter[str]:
     counted: Counter[str] = Counter()
-    for roles in marks.pieces.values():
-        for role, key in roles.items():
-            if role != "alpha":
-                counted[header.tensors[key].dtype] += header.tensors[key].elements
+    for spec in specs:
+        counted[spec.dtype] += spec.elements
     return counted
 
 

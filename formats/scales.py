@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -111,14 +112,15 @@ def _rule_of(component: str, entries: Mapping[str, Any]) -> AlphaRule:
 
 
 def _number(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise FormatError(f"{name}: got {value!r}, expected a finite number. {REMEDY}")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not abs(value) <= sys.float_info.max:
+        raise FormatError(f"{name}: got {value!r:.80}, expected a finite number. {REMEDY}")
     return float(value)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
     if len(pattern) > _MAX_PATTERN:
-        raise FormatError(f"a pattern of {len(pattern)} characters, the limit is {_MAX_PATTERN}. Shorten it.")
+        raise FormatError(f"a pattern of {len(pattern)} characters, the limit is {_MAX_PATTERN}. {REMEDY}")
     try:
         return re.compile(rf"(.*\.)?({pattern})$")
     except re.error as error:

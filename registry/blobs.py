@@ -5,7 +5,6 @@ a row without bytes cannot come to exist.
 """
 
 import contextlib
-import os
 import secrets
 import shutil
 import sys
@@ -19,7 +18,6 @@ from registry.filesystem import sync_file, sync_folder
 
 FICLONE = 0x40049409
 """Linux's request to share a file's blocks (reflink); answered with an error where the file system has none."""
-
 
 COPY_CHUNK_BYTES = 4 << 20
 
@@ -70,12 +68,16 @@ class BlobStore:
 
     def require(self, sha256: str, size: int) -> Path:
         """The path of stored bytes. Raises CorruptBlob when they are missing or have another size."""
-        path = self.path_of(sha256)
-        found = path.stat().st_size if path.is_file() else None
-        if found != size:
-            got = "no file" if found is None else f"{found:,} bytes"
-            raise CorruptBlob(f"{path}: got {got}, expected {size:,} bytes. Import the original file again.")
-        return path
+        return require_size(self.path_of(sha256), size)
+
+
+def require_size(path: Path, size: int) -> Path:
+    """`path` itself when it holds `size` bytes. Raises CorruptBlob otherwise."""
+    found = path.stat().st_size if path.is_file() else None
+    if found != size:
+        got = "no file" if found is None else f"{found:,} bytes"
+        raise CorruptBlob(f"{path}: got {got}, expected {size:,} bytes. Import the original file again.")
+    return path
 
 
 def stage_file(source: Path, target: Path) -> StagedFile:

@@ -1,13 +1,15 @@
 """Everything that differs from one database to another: time, transactions, upserts, connection set-up."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, Text, Table, event
+from sqlalchemy import Engine, Text, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -61,16 +63,21 @@ def _now_on_postgresql(element: now, compiler: SQLCompiler, **options: Any) -> s
 
 
 def upsert(
-    connection: Connection, table: Table, row: dict[str, Any], *, key: tuple[str, ...], update: tuple[str, ...] = ()
+    session: Session,
+    table: type[DeclarativeBase],
+    row: dict[str, Any],
+    *,
+    key: Sequence[str],
+    update: Sequence[str] = (),
 ) -> None:
     """Insert `row`; where `key` is taken already, overwrite the columns of `update`, or leave it as it is."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     statement = insert(table).values(row)
     if update:
         values = {name: statement.excluded[name] for name in update}
-        connection.execute(statement.on_conflict_do_update(index_elements=key, set_=values))
+        session.execute(statement.on_conflict_do_update(index_elements=key, set_=values))
     else:
-        connection.execute(statement.on_conflict_do_nothing(index_elements=key))
+        session.execute(statement.on_conflict_do_nothing(index_elements=key))
 
 
 def prepare(engine: Engine) -> Engine:

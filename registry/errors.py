@@ -1,19 +1,21 @@
 """What the registry refuses, as one tree.
 
-    RegistryError
-    ├── NotFound             no such reference, blob, job or data set; carries the nearest names
-    ├── InvalidReference     a text that no reference can look like
-    │   └── AmbiguousReference   a digest prefix that several contents share
-    ├── InvalidName          a slug, alias, tag or path that the catalog does not accept
-    ├── Conflict             the write contradicts what is already recorded
-    │   ├── LineageCycle     an edge that would make a version its own ancestor
-    │   └── IllegalTransition    a state that cannot follow the present one
-    ├── Refused              the content cannot be registered as what it was said to be
-    ├── CorruptBlob          stored bytes that are missing or no longer have their size
-    ├── LeaseLost            a worker wrote about a job that is no longer its own
-    ├── SchemaMismatch       the database is older or newer than this code
-    └── Unsupported          an address that this installation cannot open
+RegistryError
+├── NotFound             no such reference, blob, job or data set; carries the nearest names
+├── InvalidReference     a text that no reference can look like
+│   └── AmbiguousReference   a digest prefix that several contents share
+├── InvalidName          a slug, alias, tag or path that the catalog does not accept
+├── Conflict             the write contradicts what is already recorded
+│   ├── LineageCycle     an edge that would make a version its own ancestor
+│   └── IllegalTransition    a state that cannot follow the present one
+├── Refused              the content cannot be registered as what it was said to be
+├── CorruptBlob          stored bytes that are missing or no longer have their size
+├── LeaseLost            a worker wrote about a job that is no longer its own
+├── SchemaMismatch       the database is older or newer than this code
+└── Unsupported          an address that this installation cannot open
 """
+
+# ruff: noqa: N818  (each name reads as the sentence that it says)
 
 from collections.abc import Iterable
 

@@ -1,14 +1,15 @@
 """What identification says about a source, and what it means for a catalog entry."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from formats.architecture import Architecture, architecture, known_architectures
 from formats.errors import FormatError
+from formats.findings import UNKNOWN, Identification
 from formats.folders import architecture_of_folder
-from formats.header import Header
 from formats.identification import identify
 from registry.errors import Refused
 from registry.sources import Source
@@ -18,23 +19,26 @@ from registry.values import Json, Kind
 IDENTIFIER = "1"
 """Version of what is recorded; it changes when identification learns to say something else about the same bytes."""
 
-UNKNOWN = "unknown"
-
 
 @dataclass(frozen=True)
 class Facts:
-    """The identification as JSON, the columns that are searched, and the module table of a base of a new family."""
+    """The identification as JSON, the architecture it fits, and the module table of a base of a new family."""
 
     identification: Json
     kind: str
     architecture: str | None
     table: Architecture | None = None
-    embedded: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def family(self) -> str:
         """The base family."""
         return str(self.identification["family"]["value"])
+
+    @property
+    def sha256(self) -> str | None:
+        """The sha256 of the file that was identified, None for a folder of many."""
+        hashes = self.identification["hashes"]
+        return str(hashes["sha256"]) if hashes else None
 
     def row(self, version_id: int) -> AdapterFactsRow:
         """The facts as a row."""
@@ -56,31 +60,30 @@ class Facts:
         )
 
 
-def shipped_architectures() -> tuple[Architecture, ...]:
-    """The module tables that come with the code."""
-    return tuple(architecture(name) for name in known_architectures())
-
-
 def find_facts(source: Source, kind: Kind, slug: str, registered: Iterable[Architecture]) -> Facts | None:
     """Identify `source` and check that it can be a `kind`; None for other content that nothing is known about.
 
-    Every safetensors header is read, whatever the kind. Raises formats' errors, and Refused for the wrong kind.
+    A base whose modules are no known architecture's starts a family of its own, called like its model.
+    Raises formats' errors, and Refused for the wrong kind.
     """
-    embedded = _embedded(source.headers())
+    known = (*map(architecture, known_architectures()), *registered)
     try:
-        found = identify(source.path, architectures=(*shipped_architectures(), *registered))
+        found = identify(source.path, architectures=known)
     except FormatError:
         if kind == Kind.OTHER:
             return None
         raise
-    _require_kind(source, kind, found.kind)
-    said = found.to_json()
-    if kind != Kind.BASE:
-        return Facts(said, found.kind, found.architecture, None, embedded)
-    if said["family"]["value"] != UNKNOWN:
-        return Facts(said, found.kind, found.architecture or said["family"]["value"], None, embedded)
-    table = architecture_of_folder(source.path, slug)
-    return Facts(_own_family(said, table), found.kind, slug, table, embedded)
+    _require_kind(source, kind, found)
+    if kind != Kind.BASE or found.family.value != UNKNOWN:
+        return Facts(found.to_json(), found.kind, found.architecture)
+    table = architecture_of_folder(source.path, _free_name(slug, {one.name for one in known}))
+    return Facts(_own_family(found.to_json(), table), found.kind, table.name, table)
+
+
+def _free_name(slug: str, taken: Collection[str]) -> str:
+    """`slug`, or `slug-2` and so on: a later version of a base may have other modules than its first one."""
+    names = (slug if number == 1 else f"{slug}-{number}" for number in count(1))
+    return next(name for name in names if name not in taken)
 
 
 def _own_family(said: Json, table: Architecture) -> Json:
@@ -88,16 +91,18 @@ def _own_family(said: Json, table: Architecture) -> Json:
     return {**said, "family": {"value": table.name, "confidence": 1.0, "evidence": evidence}}
 
 
-def _require_kind(source: Source, kind: Kind, found: str) -> None:
-    expected = {Kind.BASE: "base", Kind.OTHER: found}.get(kind, "vector")
-    if found != expected:
-        remedy = "kind base" if found == "base" else "kind other"
-        raise Refused(f"{source.path}: identified as {found}, expected a {expected} for kind {kind}. Import it as {remedy}.")
-
-
-def _embedded(headers: Mapping[str, Header]) -> dict[str, dict[str, str]]:
-    """The metadata that the files carry, verbatim, by path."""
-    return {path: dict(header.metadata) for path, header in headers.items() if header.metadata}
+def _require_kind(source: Source, kind: Kind, found: Identification) -> None:
+    expected = {Kind.BASE: "base", Kind.OTHER: found.kind}.get(kind, "vector")
+    if found.kind == expected:
+        return
+    got = "of no known sort" if found.kind == UNKNOWN else f"a {found.kind}"
+    reason = f" ({found.warnings[0]})" if found.warnings else ""
+    remedy = {
+        "base": "Import it as kind base.",
+        "vector": "Import it as kind style, acceleration or composition.",
+        UNKNOWN: "Import the base that it is for first, or import it as kind other.",
+    }[found.kind]
+    raise Refused(f"{source.path}: is {got}{reason}, expected a {expected} for kind {kind}. {remedy}")
 
 
 def modelspec(embedded: Mapping[str, Any], key: str) -> str | None:

@@ -6,7 +6,9 @@ from pathlib import Path, PurePosixPath
 
 from registry.errors import InvalidName, Unsupported
 
-NETWORK_FILE_SYSTEMS = frozenset({"afs", "ceph", "cifs", "fuse.sshfs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"})
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"afs", "ceph", "cifs", "fuse.sshfs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"}
+)
 MOUNTS = Path("/proc/self/mounts")
 
 
@@ -20,7 +22,9 @@ def refuse_network_file_system(folder: Path, mounts: Path = MOUNTS) -> None:
     inside = [(point, kind) for point, kind in around if target.is_relative_to(point)]
     point, kind = max(inside, key=lambda mount: len(mount[0].parts), default=(Path("/"), ""))
     if kind in NETWORK_FILE_SYSTEMS:
-        raise Unsupported(f"{folder}: {point} is a {kind} mount, expected a local disk. Set TAU_HOME to a local folder.")
+        raise Unsupported(
+            f"{folder}: {point} is a {kind} mount, expected a local disk. Set TAU_HOME to a local folder."
+        )
 
 
 def sync_folder(folder: Path) -> None:

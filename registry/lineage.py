@@ -1,8 +1,9 @@
 """Lineage: edges from a version to what it was made from, and walks along them."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from sqlalchemy import CompoundSelect, Select, insert, select
+from sqlalchemy import CompoundSelect, Select, insert, select, union
 
 from registry.errors import InvalidName, InvalidReference, LineageCycle, NotFound
 from registry.history import record
@@ -36,12 +37,13 @@ def link(uow: UnitOfWork, child: VersionRow, parent: Parent) -> None:
 def lineage(uow: UnitOfWork, ref: str) -> Lineage:
     """A version's ancestors and descendants, every edge that ends at one of them, and the parents those edges name."""
     version = resolve(uow, ref)
-    family = _closure(version.id, upwards=True).union(_closure(version.id, upwards=False))
+    around = (_closure(version.id, upwards=True), _closure(version.id, upwards=False))
+    family = union(*around)
     parents = select(EdgeRow.parent_id).where(EdgeRow.child_id.in_(family), EdgeRow.parent_id.is_not(None))
-    versions = dict(_version_nodes(uow, family.union(parents)))
+    versions = dict(_version_nodes(uow, union(*around, parents)))
     nodes = {node.ref: node for node in versions.values()}
     edges = []
-    for edge, dataset, job in uow.session.execute(_edges_of(family)).tuples():
+    for edge, dataset, job in uow.session.execute(_edges_of(family)):
         parent = versions[edge.parent_id] if edge.parent_id else _outside_node(edge, dataset, job)
         nodes.setdefault(parent.ref, parent)
         edges.append(Edge(versions[edge.child_id].ref, parent.ref, edge.relation, edge.weight, edge.position))
@@ -53,22 +55,24 @@ def dataset_ref(dataset: DatasetRow) -> str:
     return f"{DATASET}{dataset.name}:{dataset.fingerprint[:FINGERPRINT_SHOWN]}"
 
 
-def _closure(start: int, *, upwards: bool) -> Select[tuple[int]]:
+def _closure(start: int, *, upwards: bool) -> Select[int]:
     """`start` and everything above (or below) it, by recursive SQL."""
     here, there = (EdgeRow.child_id, EdgeRow.parent_id) if upwards else (EdgeRow.parent_id, EdgeRow.child_id)
-    walk = select(VersionRow.id).where(VersionRow.id == start).cte("walk", recursive=True)
+    walk = (
+        select(VersionRow.id).where(VersionRow.id == start).cte("ancestor" if upwards else "descendant", recursive=True)
+    )
     walk = walk.union(select(there).join(walk, here == walk.c.id).where(there.is_not(None)))
     return select(walk.c.id)
 
 
-def _version_nodes(uow: UnitOfWork, ids: CompoundSelect[tuple[int]]) -> Iterator[tuple[int, Node]]:
+def _version_nodes(uow: UnitOfWork, ids: CompoundSelect[Any]) -> Iterator[tuple[int, Node]]:
     columns = select(VersionRow.id, ModelRow.slug, VersionRow.number, ModelRow.kind, ModelRow.title, VersionRow.state)
     rows = uow.session.execute(columns.join(ModelRow).where(VersionRow.id.in_(ids)).order_by(VersionRow.id))
-    for key, slug, number, kind, title, state in rows.tuples():
+    for key, slug, number, kind, title, state in rows:
         yield key, Node(f"{slug}:{number}", kind, title, state)
 
 
-def _edges_of(family: CompoundSelect[tuple[int]]) -> Select[tuple[EdgeRow, DatasetRow, JobRow]]:
+def _edges_of(family: CompoundSelect[Any]) -> Select[EdgeRow, DatasetRow, JobRow]:
     """The edges that end at a member of `family`, with the data set and the job that they may name."""
     query = select(EdgeRow, DatasetRow, JobRow).where(EdgeRow.child_id.in_(family))
     query = query.outerjoin(DatasetRow, DatasetRow.id == EdgeRow.dataset_id)

@@ -8,7 +8,21 @@ from registry.errors import InvalidName
 SLUG_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 
 RESERVED = frozenset(
-    {"dare", "dataset", "dtype", "else", "energy", "error", "external", "extract", "job", "lbw", "rank", "sha256", "ties"}
+    {
+        "dare",
+        "dataset",
+        "dtype",
+        "else",
+        "energy",
+        "error",
+        "external",
+        "extract",
+        "job",
+        "lbw",
+        "rank",
+        "sha256",
+        "ties",
+    }
 )
 """Words that mean something else in a recipe or a reference."""
 

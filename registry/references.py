@@ -1,9 +1,9 @@
 """References: the texts that name a version, and the version that each means now.
 
-    papercut              the newest published version; if none is published, the newest draft
-    papercut:3            version 3
-    papercut@production   what the alias means now
-    sha256:ab12cd34       a prefix, at least 8 digits, of a version's digest or of the sha256 of one of its files
+papercut              the newest published version; if none is published, the newest draft
+papercut:3            version 3
+papercut@production   what the alias means now
+sha256:ab12cd34       a prefix, at least 8 digits, of a version's digest or of the sha256 of one of its files
 """
 
 import difflib
@@ -77,7 +77,9 @@ def require_model(uow: UnitOfWork, slug: str) -> ModelRow:
 
 def nearest_models(uow: UnitOfWork, slug: str) -> list[str]:
     """The names most like `slug`, among those that begin alike, or else among the first ones."""
-    begins = select(ModelRow.slug).where(_begins(ModelRow.slug, slug[:1], "{")).order_by(ModelRow.slug).limit(NEAREST_FROM)
+    begins = (
+        select(ModelRow.slug).where(_begins(ModelRow.slug, slug[:1], "{")).order_by(ModelRow.slug).limit(NEAREST_FROM)
+    )
     any_name = select(ModelRow.slug).order_by(ModelRow.slug).limit(NEAREST_FROM)
     for query in (begins, any_name):
         if near := difflib.get_close_matches(slug, uow.session.scalars(query).all(), NEAREST_COUNT):
@@ -134,5 +136,5 @@ def _by_digest(uow: UnitOfWork, prefix: str) -> VersionRow:
 
 
 def _begins(column: InstrumentedAttribute[str], prefix: str, beyond: str) -> ColumnElement[bool]:
-    """`column` begins with `prefix`, as a range that an index serves; `beyond` sorts after every character it can hold."""
+    """`column` begins with `prefix`, as a range that an index serves; `beyond` sorts after all its characters."""
     return (column >= prefix) & (column < prefix + beyond)

@@ -1,5 +1,6 @@
 """The schema's version: bringing a database to it, and refusing one that is not there."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,12 +31,19 @@ def revision(engine: Engine) -> str | None:
         return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
+def is_empty(engine: Engine) -> bool:
+    """Whether the database has no table yet."""
+    with engine.connect() as connection:
+        return not inspect(connection).get_table_names()
+
+
 def require_head(engine: Engine) -> None:
     """Raise SchemaMismatch unless the database is at HEAD."""
     found = revision(engine)
     if found != HEAD:
-        at = "is empty" if found is None else f"is at revision {found}"
-        raise SchemaMismatch(f"database {engine.url!s} {at}, expected {HEAD}. Run `tau db upgrade`.")
+        at = "has no schema of ours" if found is None else f"is at revision {found}"
+        shown = engine.url.render_as_string(hide_password=True)
+        raise SchemaMismatch(f"database {shown} {at}, expected {HEAD}. Run `tau db upgrade`.")
 
 
 def upgrade(engine: Engine, target: str = "head") -> None:
@@ -54,7 +62,7 @@ def downgrade(engine: Engine, target: str) -> None:
         command.downgrade(_config(connection), target)
 
 
-def _migrating(engine: Engine):  # type: ignore[no-untyped-def]
+def _migrating(engine: Engine) -> AbstractContextManager[Connection]:
     return engine.execution_options(**{dialect.WRITING: True}).begin()
 
 

@@ -40,7 +40,7 @@ def search(
     if text:
         query = query.where(_mentions(text))
     if kind is not None:
-        query = query.where(ModelRow.kind == _known(kind, list(Kind), "kind"))
+        query = query.where(ModelRow.kind == require_known(kind, list(Kind), "kind"))
     if family is not None:
         query = query.join(AdapterFactsRow).where(AdapterFactsRow.family == family)
     for key, value in (tags or {}).items():
@@ -63,10 +63,10 @@ def architecture_rows(uow: UnitOfWork) -> Sequence[ArchitectureRow]:
     return uow.session.scalars(select(ArchitectureRow).order_by(ArchitectureRow.id)).all()
 
 
-def _in_state(query: Select[tuple[int]], state: str | None) -> Select[tuple[int]]:
+def _in_state(query: Select[int], state: str | None) -> Select[int]:
     if state is None:
         return query.where(VersionRow.state != State.ARCHIVED)
-    return query.where(VersionRow.state == _known(state, list(State), "state"))
+    return query.where(VersionRow.state == require_known(state, list(State), "state"))
 
 
 def _mentions(text: str) -> ColumnElement[bool]:
@@ -77,7 +77,8 @@ def _mentions(text: str) -> ColumnElement[bool]:
     return or_(*(column.ilike(pattern, escape="\\") for column in columns))
 
 
-def _known(value: str, values: list[str], what: str) -> str:
+def require_known(value: str, values: list[str], what: str) -> str:
+    """`value` itself when it is one of `values`. Raises InvalidName otherwise."""
     if value not in values:
         raise InvalidName(f"{what} {value!r}: expected one of {', '.join(values)}.")
     return value

@@ -1,4 +1,4 @@
-"""Where the registry lies and who is using it: argument, then environment, then the user's own config file, then default."""
+"""Where the registry lies and who uses it: argument, environment, the user's own config file, default."""
 
 import getpass
 from pathlib import Path

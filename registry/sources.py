@@ -98,7 +98,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _inside(folder: Path, file: Path) -> Path:
-    """`file` with links followed: inside the folder, or into the `blobs` folder of a Hub cache that the folder is part of."""
+    """`file` with links followed: inside the folder, or in the `blobs` of the Hub cache that it is part of."""
     target, root = file.resolve(), folder.resolve()
     hub_blobs = root.parent.parent / "blobs"
     allowed = target.is_relative_to(root) or (root.parent.name == "snapshots" and target.is_relative_to(hub_blobs))

@@ -46,12 +46,15 @@ class Parent(NamedTuple):
 
 @dataclass(frozen=True)
 class Origin:
-    """Where bytes came from: kind is file, hub, url, civitai, job, recipe or upload."""
+    """Where bytes came from: kind is file, hub, url, civitai, job, recipe or upload.
+
+    `embedded` is the metadata that the files carry, verbatim, by path; the registry reads it from them.
+    """
 
     kind: str
     uri: str
     revision: str | None = None
-    metadata: Json = field(default_factory=dict)
+    embedded: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,24 @@
 """What a model paints: pipelines, solvers, pictures with their provenance, and how good the pictures are.
 
-Nothing is imported before it is used, so that reading a picture's record loads no torch.
+Nothing is imported before it is used, so that reading a picture's record loads no torch. Log lines that are known to
+be harmless are kept out from the start, because the first of them comes while diffusers is imported.
 """
 
 from importlib import import_module
 from typing import Any
 
+from sampling.warnings import silence_known_messages
+
 _MODULES = {
     "KNOWN_WARNINGS": "warnings",
     "SOLVERS": "solvers",
+    "Appearance": "sheet",
     "Cancelled": "errors",
     "Interval": "metrics",
     "Judge": "judge",
     "Painting": "painting",
     "SamplingError": "errors",
+    "Settings": "painting",
     "Solver": "solvers",
     "accuracy": "metrics",
     "attach": "vectors",
@@ -23,7 +28,6 @@ _MODULES = {
     "denoise": "painting",
     "detach": "vectors",
     "endpoint_error": "metrics",
-    "evaluations_of": "painting",
     "find_solver": "solvers",
     "heads_right": "metrics",
     "joint_right": "metrics",
@@ -37,9 +41,12 @@ _MODULES = {
     "read_png": "pictures",
     "save_png": "pictures",
     "set_strengths": "vectors",
+    "strengths": "vectors",
 }
 
 __all__ = [*_MODULES]
+
+silence_known_messages()
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import ResNetForImageClassification
 from transformers.image_utils import to_numpy_array
 
+from sampling.base import progress_bars_off
 from sampling.errors import JudgeUnreadable
 
 SUBFOLDER = "judge"
@@ -46,9 +47,10 @@ def load_judge(folder: Path, *, device: str | torch.device = "cpu") -> Judge:
     inside = Path(folder) / SUBFOLDER
     path = inside if inside.is_dir() else Path(folder)
     try:
-        network = ResNetForImageClassification.from_pretrained(
-            str(path), dtype=torch.float32, local_files_only=True, use_safetensors=True
-        )
+        with progress_bars_off():
+            network = ResNetForImageClassification.from_pretrained(
+                str(path), dtype=torch.float32, local_files_only=True, use_safetensors=True
+            )
     except (OSError, ValueError) as error:
         raise JudgeUnreadable(f"{path}: transformers cannot open it as a ResNet classifier: {error}") from error
     labels = [network.config.id2label[i] for i in range(network.config.num_labels)]

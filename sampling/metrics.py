@@ -28,17 +28,17 @@ def heads_right(readings: Sequence[Reading], truths: Sequence[Reading]) -> dict[
     """
     if len(readings) != len(truths) or not truths:
         raise ValueError(f"one truth for each reading, at least one: got {len(readings)} and {len(truths)}")
-    heads = list(truths[0])
-    if wrong := [
-        i for i, (r, t) in enumerate(zip(readings, truths, strict=True)) if set(t) != set(heads) or not set(t) <= set(r)
-    ]:
-        raise ValueError(f"picture {wrong[0]}: its truth must have the heads {heads}, and its reading all of them")
+    if not (heads := list(truths[0])):
+        raise ValueError("picture 0: its truth names no head, so nothing can be right or wrong")
+    for i, (reading, truth) in enumerate(zip(readings, truths, strict=True)):
+        if set(truth) != set(heads) or not set(heads) <= set(reading):
+            raise ValueError(f"picture {i}: its truth must have the heads {heads}, and its reading all of them")
     return {h: np.array([r[h] == t[h] for r, t in zip(readings, truths, strict=True)]) for h in heads}
 
 
 def joint_right(readings: Sequence[Reading], truths: Sequence[Reading]) -> np.ndarray:
     """For each picture, whether every head of its truth is right: bool (N,). What `paired_bootstrap` compares."""
-    return np.logical_and.reduce(list(heads_right(readings, truths).values()))
+    return np.stack(list(heads_right(readings, truths).values())).all(axis=0)
 
 
 def accuracy(readings: Sequence[Reading], truths: Sequence[Reading]) -> dict[str, float | None]:
@@ -76,9 +76,9 @@ def paired_bootstrap(
     Efron and Tibshirani 1993, section 13.3: pictures are drawn with replacement, pairs kept together.
     a, b: (N,) numbers or booleans. Raises ValueError for unequal lengths or none.
     """
-    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    if np.shape(a) != np.shape(b) or difference.ndim != 1 or not difference.size:
+    if np.shape(a) != np.shape(b) or np.ndim(a) != 1 or not np.size(a):
         raise ValueError(f"a and b must be two equally long rows of numbers, got {np.shape(a)} and {np.shape(b)}")
+    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     rng = np.random.default_rng(seed)
     size = difference.size
     means = np.array([difference[rng.integers(size, size=size)].mean() for _ in range(resamples)])

@@ -7,12 +7,14 @@ one that the plain diffusers pipeline paints with `generator=[torch.Generator().
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from math import ceil, inf
 from typing import Any
 
 import diffusers
 import torch
 from diffusers import StableDiffusionPipeline
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from PIL import Image
 from torch import Tensor
 
@@ -29,6 +31,41 @@ StopAsked = Callable[[], object]
 
 
 @dataclass(frozen=True)
+class Settings:
+    """How to paint, checked once: nothing in it is ignored by the solver.
+
+    Raises UnknownSolver or UnsupportedSetting.
+    """
+
+    solver: str
+    steps: int
+    guidance: float
+    spacing: str = "trailing"
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_settings(find_solver(self.solver), steps=self.steps, spacing=self.spacing, eta=self.eta)
+        if not 1 <= self.guidance < inf:
+            raise UnsupportedSetting(f"guidance must be at least 1 (which means none) and finite, got {self.guidance}.")
+
+    @property
+    def evaluations(self) -> int:
+        """U-Net evaluations of one picture: the conditional one a step, and the unconditional one if guided."""
+        return self.steps * (2 if self.guidance > 1 else 1)
+
+    def scheduler(self, pipe: StableDiffusionPipeline) -> SchedulerMixin:
+        """A fresh scheduler for one batch, its timesteps set."""
+        scheduler = make_scheduler(self.solver, pipe.scheduler.config, spacing=self.spacing)
+        with known_warnings_silenced():
+            scheduler.set_timesteps(self.steps, device=pipe.device)
+        if scheduler.timesteps.unique().numel() != self.steps:
+            raise UnsupportedSetting(
+                f"{self.solver}: {self.spacing} spacing does not give {self.steps} different timesteps; take fewer."
+            )
+        return scheduler
+
+
+@dataclass(frozen=True)
 class Painting:
     """Pictures, the latents (N, channels, height, width) they were decoded from, and what they cost.
 
@@ -42,15 +79,15 @@ class Painting:
     seconds: float
     settings: dict[str, Any]
 
+    def record(self, index: int) -> dict[str, Any]:
+        """What `save_png` keeps of picture `index`: its own prompt and seed, and the settings that all share."""
+        shared = {key: value for key, value in self.settings.items() if key not in ("prompts", "seeds")}
+        return {"prompt": self.settings["prompts"][index], "seed": self.settings["seeds"][index], **shared}
+
 
 def noise_for(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
     """x_T of each seed: (len(seeds), *shape) float32 on the CPU; row i depends on seeds[i] alone."""
     return _draw(_generators(seeds), shape)
-
-
-def evaluations_of(steps: int, guidance: float) -> int:
-    """U-Net evaluations of one picture: the conditional one a step, and the unconditional one if guided."""
-    return steps * (2 if guidance > 1 else 1)
 
 
 def paint(
@@ -71,22 +108,16 @@ def paint(
 
     Raises UnknownSolver, UnsupportedSetting, and Cancelled between two denoising steps.
     """
-    settings = {
-        "solver": solver,
-        "steps": steps,
-        "guidance": guidance,
-        "spacing": spacing,
-        "eta": eta,
-    }
+    settings = Settings(solver, steps, guidance, spacing, eta)
     began = time.perf_counter()
-    latents = denoise(pipe, prompts, seeds=seeds, batch=batch, on_step=on_step, cancelled=cancelled, **settings)
+    latents = denoise(pipe, prompts, seeds, settings, batch=batch, on_step=on_step, cancelled=cancelled)
     images = decode(pipe, latents, batch=batch)
     return Painting(
         images=images,
         latents=latents,
-        evaluations=evaluations_of(steps, guidance),
+        evaluations=settings.evaluations,
         seconds=time.perf_counter() - began,
-        settings={**settings, "prompts": list(prompts), "seeds": list(seeds), "versions": _versions()},
+        settings={**asdict(settings), "prompts": list(prompts), "seeds": list(seeds), "versions": _versions()},
     )
 
 
@@ -94,39 +125,35 @@ def paint(
 def denoise(
     pipe: StableDiffusionPipeline,
     prompts: Sequence[str],
-    *,
-    solver: str,
-    steps: int,
-    guidance: float,
     seeds: Sequence[int],
-    spacing: str = "trailing",
-    eta: float = 0.0,
+    settings: Settings,
+    *,
     batch: int = 48,
     on_step: OnStep | None = None,
     cancelled: StopAsked | None = None,
 ) -> Tensor:
-    """The endpoints z_0 of each (prompt, seed) pair: (N, channels, height, width), scaled as the U-Net sees them."""
-    _check(solver, steps, guidance, spacing, eta, prompts, seeds, batch)
+    """The endpoints z_0 of each (prompt, seed) pair: (N, channels, height, width), scaled as the U-Net sees them.
+
+    The same x_T up to its scale for every solver: Euler starts at sigma_max * x_T, 0.2 % below the others' level.
+    """
+    _refuse_unpaired(prompts, seeds, batch)
     text = embed(pipe, prompts)
-    blank = embed(pipe, [""]) if guidance > 1 else None
-    total, done, finished = steps * -(-len(seeds) // batch), 0, []
+    blank = embed(pipe, [""]) if settings.guidance > 1 else None
+    done, total, finished = 0, settings.steps * ceil(len(seeds) / batch), []
     for start in range(0, len(seeds), batch):
         part = slice(start, start + batch)
-        scheduler = make_scheduler(solver, pipe.scheduler.config, spacing=spacing)
-        with known_warnings_silenced():
-            scheduler.set_timesteps(steps, device=pipe.device)
-        generators = _generators(seeds[part])
-        arguments = find_solver(solver).step_arguments(eta, generators)
-        latents = _draw(generators, latent_shape(pipe)).to(pipe.device, pipe.unet.dtype) * scheduler.init_noise_sigma
+        scheduler, generators = settings.scheduler(pipe), _generators(seeds[part])
+        fresh_noise = find_solver(settings.solver).step_arguments(settings.eta, generators)
+        x_T = _draw(generators, latent_shape(pipe)).to(pipe.device, pipe.unet.dtype)
+        z = x_T * scheduler.init_noise_sigma
         for t in scheduler.timesteps:
             _stop_if_asked(cancelled, done, total)
-            seen = scheduler.scale_model_input(latents, t)
-            predicted = _predict(pipe, seen, t, text[part], blank, guidance)
-            latents = scheduler.step(predicted, t, latents, **arguments, return_dict=False)[0]
+            predicted = _predict(pipe, scheduler.scale_model_input(z, t), t, text[part], blank, settings.guidance)
+            z = scheduler.step(predicted, t, z, **fresh_noise, return_dict=False)[0]
             done += 1
             if on_step is not None:
                 on_step(done, total)
-        finished.append(latents)
+        finished.append(z)
     return torch.cat(finished)
 
 
@@ -148,16 +175,14 @@ def latent_shape(pipe: StableDiffusionPipeline) -> tuple[int, int, int]:
 
 
 def _predict(
-    pipe: StableDiffusionPipeline, seen: Tensor, t: Tensor, text: Tensor, blank: Tensor | None, guidance: float
+    pipe: StableDiffusionPipeline, z: Tensor, t: Tensor, text: Tensor, blank: Tensor | None, guidance: float
 ) -> Tensor:
     """The U-Net's output; guided, u + guidance * (c - u) with both halves in one batch (Ho and Salimans 2022)."""
     if blank is None:
-        return pipe.unet(seen, t, encoder_hidden_states=text, return_dict=False)[0]
+        return pipe.unet(z, t, encoder_hidden_states=text).sample
     both = torch.cat([blank.expand_as(text), text])
-    unconditional, conditional = pipe.unet(torch.cat([seen, seen]), t, encoder_hidden_states=both, return_dict=False)[
-        0
-    ].chunk(2)
-    return unconditional + guidance * (conditional - unconditional)
+    u, c = pipe.unet(torch.cat([z, z]), t, encoder_hidden_states=both).sample.chunk(2)
+    return u + guidance * (c - u)
 
 
 def _generators(seeds: Sequence[int]) -> list[torch.Generator]:
@@ -174,20 +199,8 @@ def _stop_if_asked(cancelled: StopAsked | None, done: int, total: int) -> None:
         raise Cancelled(f"painting stopped after {done} of {total} denoising steps{why}")
 
 
-def _check(
-    solver: str,
-    steps: int,
-    guidance: float,
-    spacing: str,
-    eta: float,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
-    batch: int,
-) -> None:
-    check_settings(find_solver(solver), steps=steps, spacing=spacing, eta=eta)
-    if not 1 <= guidance < float("inf"):
-        raise UnsupportedSetting(f"guidance must be at least 1 (which means none) and finite, got {guidance}.")
-    if isinstance(prompts, str) or len(prompts) != len(seeds) or not seeds:
+def _refuse_unpaired(prompts: Sequence[str], seeds: Sequence[int], batch: int) -> None:
+    if isinstance(prompts, str) or len(prompts) != len(seeds) or len(seeds) == 0:
         raise UnsupportedSetting(
             f"a painting takes one prompt for each seed, at least one; got {len(prompts)} prompts, {len(seeds)} seeds."
         )

@@ -1,6 +1,8 @@
-"""Prompts to text embeddings, each encoded once for a pipeline and the strengths that its text encoder has."""
+"""Prompts to text embeddings, each encoded once for a pipeline as long as its text encoder stays as it is."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from weakref import WeakKeyDictionary
 
 import torch
@@ -8,32 +10,48 @@ from diffusers import StableDiffusionPipeline
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-_CACHES: WeakKeyDictionary[StableDiffusionPipeline, dict[tuple, Tensor]] = WeakKeyDictionary()
-"""Pipeline -> (prompt, state of its text encoder) -> embedding (tokens, width)."""
+MOST_KEPT = 512
+"""Prompts kept for one pipeline; at SD-1.5's 77 x 768 this is 120 MB."""
 
 
+@dataclass
+class _Kept:
+    """Prompt -> embedding (tokens, width), oldest first, all made with the text encoder in one `state`."""
+
+    state: Hashable
+    rows: dict[str, Tensor] = field(default_factory=dict)
+
+
+_KEPT: WeakKeyDictionary[StableDiffusionPipeline, _Kept] = WeakKeyDictionary()
+
+
+@torch.no_grad()
 def embed(pipe: StableDiffusionPipeline, prompts: Sequence[str]) -> Tensor:
     """The text embeddings of `prompts`: (len(prompts), tokens, width), on the pipeline's device."""
-    cache, state = _CACHES.setdefault(pipe, {}), _state(pipe.text_encoder)
-    missing = [prompt for prompt in dict.fromkeys(prompts) if (prompt, state) not in cache]
-    if missing:
-        with torch.no_grad():
-            embedded, _ = pipe.encode_prompt(missing, pipe.device, 1, False)
-        cache.update({(prompt, state): row for prompt, row in zip(missing, embedded, strict=True)})
-    return torch.stack([cache[prompt, state] for prompt in prompts])
+    state = _state(pipe.text_encoder)
+    if pipe not in _KEPT or _KEPT[pipe].state != state:
+        _KEPT[pipe] = _Kept(state)
+    rows = _KEPT[pipe].rows
+    if missing := [prompt for prompt in dict.fromkeys(prompts) if prompt not in rows]:
+        embedded, _ = pipe.encode_prompt(missing, pipe.device, 1, False)
+        rows.update(zip(missing, embedded.unbind(), strict=True))
+    chosen = torch.stack([rows[prompt] for prompt in prompts])
+    for prompt in list(islice(rows, max(0, len(rows) - MOST_KEPT))):
+        del rows[prompt]
+    return chosen
 
 
 def forget(pipe: StableDiffusionPipeline) -> None:
     """Drop the embeddings kept for `pipe`: its text encoder got or lost a vector."""
-    _CACHES.pop(pipe, None)
+    _KEPT.pop(pipe, None)
 
 
-def _state(encoder: nn.Module) -> tuple:
-    """What an embedding depends on beside the prompt: parameter versions, active adapters, their scales."""
-    versions = tuple((id(parameter), parameter._version) for parameter in encoder.parameters())
+def _state(encoder: nn.Module) -> Hashable:
+    """What an embedding depends on beside its prompt: the parameters' versions, the active adapters, their scales."""
+    parameters = tuple((id(p), p.data_ptr(), p._version) for p in encoder.parameters())
     adapters = tuple(
         (layer.disable_adapters, tuple(layer.active_adapters), tuple(layer.scaling.items()))
         for layer in encoder.modules()
         if isinstance(layer, BaseTunerLayer)
     )
-    return (*versions, *adapters)
+    return parameters, adapters

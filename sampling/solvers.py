@@ -102,7 +102,7 @@ _ALL = (
         "dpm",
         "DPM-Solver",
         DPMSolverMultistepScheduler,
-        # its update divides by sigma: it must end at sigma_min, as DDIM does with set_alpha_to_one off
+        # its last step would be sigma * exp(h) = 0 * inf at sigma 0: it ends at sigma_min, as DDIM does here
         {**_DPM, "algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"},
     ),
     Solver(

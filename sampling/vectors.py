@@ -4,51 +4,71 @@ theta' = theta_pre + sum_i lambda_i tau_i (Luo et al. 2023, arXiv 2311.05556): t
 weights, so changing a lambda touches no weight and reads no file.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from math import isfinite
 
 from diffusers import StableDiffusionPipeline
 from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
 
 from arithmetic.vector import Vector, diffusers_state_dict
-from sampling.errors import VectorMismatch
+from sampling.errors import UnsupportedSetting, VectorMismatch
 from sampling.prompts import forget
 from sampling.warnings import known_warnings_silenced
 
+COMPONENTS = ("unet", "text_encoder")
+"""The parts of a StableDiffusionPipeline that a vector reaches."""
+
 
 def attach(pipe: StableDiffusionPipeline, vectors: Mapping[str, Vector]) -> None:
-    """Load each vector beside the base, at strength 0 until `set_strengths` says otherwise.
+    """Load each vector beside the base, all of them or none; afterwards every strength is 0.
 
-    Raises VectorMismatch when a name is attached already, or when a module of a vector found no place in the base.
+    Raises VectorMismatch when a name is attached already, or a vector has a module that this base has not, or has in
+    another size.
     """
-    for name, vector in vectors.items():
+    states = {name: diffusers_state_dict(vector) for name, vector in vectors.items()}
+    for name, state in states.items():
         if name in attached(pipe):
             raise VectorMismatch(f"{name!r} is attached already; detach it first, or attach under another name.")
-        _load(pipe, name, vector)
+        _refuse_misfit(pipe, name, state)
+    for name, state in states.items():
+        _load(pipe, name, state)
     forget(pipe)
     _activate(pipe, {})
 
 
-def set_strengths(pipe: StableDiffusionPipeline, strengths: Mapping[str, float]) -> None:
+def set_strengths(pipe: StableDiffusionPipeline, lambdas: Mapping[str, float]) -> None:
     """Set lambda of each named vector, and 0 for every other attached one. No weight is loaded or changed.
 
-    Raises VectorMismatch for a name that is not attached.
+    Raises VectorMismatch for a name that is not attached, UnsupportedSetting for a strength that is not finite.
     """
-    unknown = sorted(set(strengths) - set(attached(pipe)))
-    if unknown:
-        there = ", ".join(attached(pipe)) or "none"
-        raise VectorMismatch(
-            f"{', '.join(unknown)}: not attached to this pipeline. Attached: {there}. Attach it first."
-        )
-    _activate(pipe, {name: weight for name, weight in strengths.items() if weight != 0})
+    _refuse_unknown(pipe, lambdas)
+    for name, weight in lambdas.items():
+        if not isfinite(weight):
+            raise UnsupportedSetting(f"{name}: a strength must be a finite number, got {weight}.")
+    _activate(pipe, {name: weight for name, weight in lambdas.items() if weight != 0})
+
+
+def strengths(pipe: StableDiffusionPipeline) -> dict[str, float]:
+    """The lambda of each vector on `pipe`, as `set_strengths` left it; sorted by name."""
+    found = dict.fromkeys(attached(pipe), 0.0)
+    for _, layer in _layers(pipe):
+        if not layer.disable_adapters:
+            found |= {_name(a): layer.scaling[a] for a in layer.active_adapters if a in layer.scaling}
+    return found
 
 
 def detach(pipe: StableDiffusionPipeline, *names: str) -> None:
-    """Remove the named vectors, or all of them when none is named; the base is then as it was."""
-    if unknown := sorted(set(names) - set(attached(pipe))):
-        raise VectorMismatch(f"{', '.join(unknown)}: not attached to this pipeline.")
-    remaining = [name for name in attached(pipe) if names and name not in names]
-    if remaining:
-        pipe.delete_adapters([_adapter(name) for name in names])
+    """Remove the named vectors, or all of them when none is named; the others keep their strengths.
+
+    Raises VectorMismatch for a name that is not attached.
+    """
+    _refuse_unknown(pipe, names)
+    kept = {name: weight for name, weight in strengths(pipe).items() if names and name not in names}
+    if kept:
+        with known_warnings_silenced():
+            pipe.delete_adapters([_adapter(name) for name in names])
+        set_strengths(pipe, kept)
     else:
         pipe.unload_lora_weights()
     forget(pipe)
@@ -60,49 +80,73 @@ def attached(pipe: StableDiffusionPipeline) -> tuple[str, ...]:
     return tuple(sorted(_name(adapter) for adapter in adapters))
 
 
-def _load(pipe: StableDiffusionPipeline, name: str, vector: Vector) -> None:
-    state, adapter = diffusers_state_dict(vector), _adapter(name)
-    wanted = {key.rpartition(".lora_")[0] for key in state}
-    try:
-        with known_warnings_silenced():
-            pipe.load_lora_weights(state, adapter_name=adapter)
-    except (RuntimeError, ValueError) as error:
-        _unload(pipe, adapter)
-        raise VectorMismatch(f"{name}: diffusers cannot load it into this base: {error}") from error
-    if missing := sorted(wanted - _landed(pipe, adapter)):
-        _unload(pipe, adapter)
+def _refuse_unknown(pipe: StableDiffusionPipeline, names: Iterable[str]) -> None:
+    if unknown := sorted(set(names) - set(attached(pipe))):
+        there = ", ".join(attached(pipe)) or "none"
         raise VectorMismatch(
-            f"{name}: {len(missing)} of its {len(wanted)} modules are not in this base, the first is {missing[0]}. "
-            f"It was made for another architecture."
+            f"{', '.join(unknown)}: not attached to this pipeline. Attached: {there}. Attach it first."
         )
 
 
-def _landed(pipe: StableDiffusionPipeline, adapter: str) -> set[str]:
-    """Canonical names of the modules that hold `adapter` at scale 1."""
-    return {name for name, layer in _layers(pipe) if layer.scaling.get(adapter) == 1}
-
-
-def _unload(pipe: StableDiffusionPipeline, adapter: str) -> None:
-    """Take a half-loaded adapter out again."""
-    for component in (pipe.unet, pipe.text_encoder):
-        if adapter in getattr(component, "peft_config", {}):
+def _load(pipe: StableDiffusionPipeline, name: str, state: dict[str, Tensor]) -> None:
+    adapter = _adapter(name)
+    with known_warnings_silenced():
+        pipe.load_lora_weights(dict(state), adapter_name=adapter)
+        landed = {module for module, layer in _layers(pipe) if layer.scaling.get(adapter) == 1}
+        if lost := sorted({_module(key) for key in state} - landed):
             pipe.delete_adapters(adapter)
-            return
+            raise VectorMismatch(f"{name}: diffusers left out {len(lost)} of its modules, the first is {lost[0]}.")
+
+
+def _refuse_misfit(pipe: StableDiffusionPipeline, name: str, state: Mapping[str, Tensor]) -> None:
+    """Raise VectorMismatch unless each module of `state` exists in the base with the same input and output size."""
+    weights = _weights(pipe)
+    for key, factor in state.items():
+        module = _module(key)
+        if module not in weights:
+            raise VectorMismatch(f"{name}: this base has no module {module}. The vector is for another architecture.")
+        inward = ".lora_A." in key
+        side = slice(1, None) if inward else slice(0, 1)
+        got, base = list(factor.shape[side]), list(weights[module].shape[side])
+        if got != base:
+            raise VectorMismatch(
+                f"{name}: {module}: the vector's {'input' if inward else 'output'} is {got}, the base's is {base}. "
+                f"The vector is for another architecture."
+            )
+
+
+def _module(key: str) -> str:
+    return key.rpartition(".lora_")[0]
+
+
+def _weights(pipe: StableDiffusionPipeline) -> dict[str, Tensor]:
+    """Canonical module name -> the base's own weight."""
+    return {
+        canonical_name(component, name): getattr(layer, "base_layer", layer).weight
+        for component in COMPONENTS
+        for name, layer in getattr(pipe, component).named_modules()
+        if isinstance(layer, nn.Linear | nn.Conv2d | BaseTunerLayer)
+    }
 
 
 def _layers(pipe: StableDiffusionPipeline) -> Iterator[tuple[str, BaseTunerLayer]]:
-    """(canonical module name, layer) of every adapted module; text encoders' names begin `text_model.`."""
-    for component in ("unet", "text_encoder"):
+    """(canonical module name, layer) of every adapted module."""
+    for component in COMPONENTS:
         for name, layer in getattr(pipe, component).named_modules():
             if isinstance(layer, BaseTunerLayer):
-                root = "text_model." if component == "text_encoder" and not name.startswith("text_model.") else ""
-                yield f"{component}.{root}{name}", layer
+                yield canonical_name(component, name), layer
 
 
-def _activate(pipe: StableDiffusionPipeline, strengths: Mapping[str, float]) -> None:
-    if strengths:
+def canonical_name(component: str, name: str) -> str:
+    """`component.name` with a text encoder's module beginning `text_model.`, which transformers 5 leaves out."""
+    root = "" if component == "unet" or name.startswith("text_model.") else "text_model."
+    return f"{component}.{root}{name}"
+
+
+def _activate(pipe: StableDiffusionPipeline, lambdas: Mapping[str, float]) -> None:
+    if lambdas:
         pipe.enable_lora()
-        pipe.set_adapters([_adapter(name) for name in strengths], list(strengths.values()))
+        pipe.set_adapters([_adapter(name) for name in lambdas], list(lambdas.values()))
     else:
         pipe.disable_lora()
 

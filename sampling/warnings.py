@@ -1,5 +1,7 @@
-"""The third-party warnings that Tauworks knows, has judged harmless and silences, each by name."""
+"""The third-party warnings and log lines that Tauworks knows, has judged harmless and silences, each by name."""
 
+import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +37,53 @@ KNOWN_WARNINGS: tuple[KnownWarning, ...] = (
         message=r"Already found a `peft_config` attribute in the model",
         reason="A second vector beside the first is what a composition is.",
     ),
+    KnownWarning(
+        modules=r"peft\.tuners\.",
+        category=UserWarning,
+        message=r"Adapter .* was active which is now deleted",
+        reason="`detach` sets the strengths of the vectors that stay right afterwards.",
+    ),
 )
+
+
+@dataclass(frozen=True)
+class KnownMessage:
+    """One line that a library logs: its logger, how the line begins (a regular expression), why it is harmless here."""
+
+    logger: str
+    message: str
+    reason: str
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether logging may pass `record` on."""
+        return not re.match(self.message, record.getMessage())
+
+
+KNOWN_MESSAGES: tuple[KnownMessage, ...] = (
+    KnownMessage(
+        logger="transformers.utils.import_utils",
+        message=r"`\w+ImageProcessor` requires torchvision",
+        reason="Those preprocess pictures for a safety checker and for image prompts; Tauworks uses neither.",
+    ),
+    KnownMessage(
+        logger="diffusers.loaders.lora_base",
+        message=r"No LoRA keys associated to CLIPTextModel found",
+        reason="Most vectors leave the text encoder alone; `attach` checks itself that every module found its place.",
+    ),
+    KnownMessage(
+        logger="diffusers.loaders.peft",
+        message=r"No LoRA keys associated to UNet2DConditionModel found",
+        reason="A vector may reach the text encoder alone; `attach` checks itself that every module found its place.",
+    ),
+)
+
+
+def silence_known_messages() -> None:
+    """Keep exactly KNOWN_MESSAGES out of the logs, from now on."""
+    for known in KNOWN_MESSAGES:
+        logger = logging.getLogger(known.logger)
+        if known not in logger.filters:
+            logger.addFilter(known)
 
 
 @contextmanager

@@ -15,11 +15,11 @@ from workbench.recipes import ResolvedRecipe, resolve_recipe
 from workbench.references import Resolved, is_path, resolve, resolve_path
 
 if TYPE_CHECKING:
-    from arithmetic import Certificate
+    from arithmetic import Certificate, Verdict
     from registry import Parent, Registry, Version
 
-OnModule = Callable[[int, int], None]
-"""Called with (modules done, modules in all)."""
+OnModule = Callable[[str, int, int], None]
+"""Called with (what is being done, modules done, modules in all)."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def compose(
     report = check_resolved(resolved, layout=layout)
     report.verdict.require()
     with _destination(registry, out, layout) as path:
-        certificate = _write(resolved, path, layout, progress)
+        certificate = _write(resolved, report.verdict, path, layout, progress)
         if out is not None and name is None:
             return Composition(None, path, certificate, report)
         version = _register(registry, resolved, certificate, path, name, draft)
@@ -90,7 +90,9 @@ def with_dtype(text: str, dtype: str | None) -> str:
     return f"{text} | dtype({dtype})"
 
 
-def _write(resolved: ResolvedRecipe, path: Path, layout: str, progress: OnModule | None) -> "Certificate":
+def _write(
+    resolved: ResolvedRecipe, verdict: "Verdict", path: Path, layout: str, progress: OnModule | None
+) -> "Certificate":
     from arithmetic import compose
     from formats import Layout
 
@@ -101,6 +103,7 @@ def _write(resolved: ResolvedRecipe, path: Path, layout: str, progress: OnModule
         dtype=resolved.recipe.dtype,
         recipe=str(resolved.recipe),
         locked=str(resolved.locked),
+        verdict=verdict,
         progress=progress,
     )
 
@@ -125,6 +128,7 @@ def _register(
 ) -> "Version":
     from registry import Origin
 
+    recipe = registry.add_recipe(str(resolved.recipe), str(resolved.locked), recipe_sha256(resolved))
     accelerations = [version for _, _, version in resolved.vectors if version and is_acceleration(version)]
     words = [word for _, _, version in resolved.vectors if version for word in version.trigger_words]
     version = registry.add(
@@ -133,14 +137,15 @@ def _register(
         name=name or name_of(resolved),
         title=str(resolved.recipe),
         draft=draft,
+        base=resolved.base.ref if resolved.base else None,
         edges=_edges(resolved),
         origin=Origin("recipe", str(resolved.recipe)),
         sampling=accelerations[0].sampling if accelerations else {},
         trigger_words=tuple(dict.fromkeys(words)),
         recommended_strength=1.0,
+        recipe=recipe.sha256,
     )
-    registry.add_recipe(str(resolved.recipe), str(resolved.locked), recipe_sha256(resolved))
-    registry.add_certificate(version, json.loads(certificate.to_json()))
+    registry.add_certificate(version.ref, json.loads(certificate.to_json()))
     return version
 
 
@@ -151,23 +156,22 @@ def recipe_sha256(resolved: ResolvedRecipe) -> str:
 
 def name_of(resolved: ResolvedRecipe) -> str:
     """The name of a composition that was given none: those of its terms, joined."""
-    from registry import slug_of
+    from registry.names import slug_of
 
     terms = [found.name for found in resolved.inputs if found.version is None or found.version.kind != "base"]
     return slug_of("-".join(terms))
 
 
 def _edges(resolved: ResolvedRecipe) -> "tuple[Parent, ...]":
-    """An edge to every input with its lambda on it, and one to the base."""
+    """An edge to every input with its lambda on it."""
     from registry import Parent
 
     inputs = {found.reference: found for found in resolved.inputs}
     terms = [term for term in resolved.recipe.terms if inputs[term.reference].version != resolved.base]
-    composed = [
+    return tuple(
         Parent(_parent_of(inputs[term.reference]), "composed_from", term.weight, position)
         for position, term in enumerate(terms)
-    ]
-    return (*composed, *([Parent(resolved.base.ref, "adapter_of")] if resolved.base else []))
+    )
 
 
 def _parent_of(found: Resolved) -> str:
@@ -179,13 +183,15 @@ def _findable_recipe(registry: "Registry", composed: Path) -> str:
 
     Raises ChangedInput when another content lies at that path now.
     """
-    from arithmetic import LOCKED_KEY, RECIPE_KEY, parse, weights_file
+    from arithmetic import parse
+    from arithmetic.certificate import LOCKED_KEY, RECIPE_KEY
+    from arithmetic.vector import weights_file
     from formats import read_header
     from registry import NotFound
 
     metadata = read_header(weights_file(composed)).metadata
     if not metadata.get(LOCKED_KEY) or not metadata.get(RECIPE_KEY):
-        raise NotCertified(f"{composed}: carries no recipe, so there is nothing to prove; tau compose writes files that do")
+        raise NotCertified(f"{composed}: carries no recipe to prove it against; tau compose writes files that do")
     typed, locked = parse(metadata[RECIPE_KEY]), parse(metadata[LOCKED_KEY])
     references = {}
     for written, fixed in zip(typed.terms, locked.terms, strict=True):

@@ -7,11 +7,12 @@ WorkbenchError
 |-- UnsupportedRecipe       a recipe that this operation cannot carry out
 |-- UnknownInRecipe         a reference in a recipe that nothing answers to; shows the place with a caret
 |-- UnknownPath             a path in a recipe or argument at which nothing lies
+|-- InvalidSettings         settings of a job that its kind does not accept
 |-- ChangedInput            a path whose content is no longer what a recipe was locked to
 |-- NotCertified            there is no certificate to prove a file against
-|-- NotOurPicture           a picture without a record of how it was made
 |-- JobUnfinished           a job that was waited for ended without a result
 |-- WorkerDied              a local worker ended while it was starting
+|-- NotADemo                a folder that the demo did not make, and so does not empty
 `-- WaitTimedOut            the time to wait for a job is over; the job goes on
 """
 
@@ -66,6 +67,10 @@ class UnknownPath(WorkbenchError):
         super().__init__(f"{path}: no such file or folder")
 
 
+class InvalidSettings(WorkbenchError):
+    """Settings of a job that its kind does not accept."""
+
+
 class ChangedInput(WorkbenchError):
     """A path whose content is no longer what a recipe was locked to."""
 
@@ -74,16 +79,16 @@ class NotCertified(WorkbenchError):
     """There is no certificate to prove a file against."""
 
 
-class NotOurPicture(WorkbenchError):
-    """A picture without a record of how it was made."""
-
-
 class JobUnfinished(WorkbenchError):
     """A job that was waited for ended without a result."""
 
 
 class WorkerDied(WorkbenchError):
     """A local worker ended while it was starting."""
+
+
+class NotADemo(WorkbenchError):
+    """A folder that the demo did not make, and so does not empty."""
 
 
 class WaitTimedOut(WorkbenchError):

@@ -4,17 +4,20 @@ Protocol: the same prompts and the same noises for every row; evaluations count 
 U-Net pass of guided solvers as two; the endpoint error is against the styled teacher's endpoint from the same noise.
 """
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
-    from PIL import Image
-    from sampling import Judge
     from torch import Tensor
+
+    from arithmetic import Vector
+    from sampling import Judge, Painting
+    from sampling.painting import OnStep
 
 Role = Literal["teacher", "composition", "acceleration", "baseline"]
 
@@ -25,8 +28,8 @@ EVALUATIONS = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How to paint: what one row of the table varies."""
+class Contender:
+    """Who competes in one row of the table: a role and how it paints."""
 
     role: Role
     solver: str
@@ -54,10 +57,10 @@ class Exam:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Score:
     """One row: what was painted how, and how well. `right` says for each picture whether all heads are."""
 
-    sampling: Sampling
+    contender: Contender
     style: str
     seed: int
     recipe: str
@@ -70,9 +73,9 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """The row as `tau demo --json` prints it."""
-        row = {key: value for key, value in asdict(self).items() if key not in ("sampling", "right")}
-        how = asdict(self.sampling)
-        return {"role": how.pop("role"), **row, **how, "evaluations": self.sampling.evaluations}
+        row = {key: value for key, value in asdict(self).items() if key not in ("contender", "right")}
+        how = asdict(self.contender)
+        return {"role": how.pop("role"), **row, **how, "evaluations": self.contender.evaluations}
 
 
 def exam(style: str, *, noises: int, seed: int) -> Exam:
@@ -88,81 +91,160 @@ def exam(style: str, *, noises: int, seed: int) -> Exam:
     )
 
 
-def teacher(w: float) -> Sampling:
+def teacher(w: float) -> Contender:
     """The styled teacher: DDIM-50 at guidance w + 1."""
-    return Sampling("teacher", "ddim", TEACHER_STEPS, w + 1)
+    return Contender("teacher", "ddim", TEACHER_STEPS, w + 1)
 
 
-def baselines(evaluations: int, w: float, solvers: Sequence[str] = BASELINE_SOLVERS) -> list[Sampling]:
+def baselines(evaluations: int, w: float, solvers: Sequence[str] = BASELINE_SOLVERS) -> list[Contender]:
     """Every baseline that costs `evaluations`: solver x spacing x guidance {1, 2, w + 1}."""
     found = []
     for guidance in (1.0, 2.0, w + 1):
         cost = 2 if guidance > 1 else 1
         if evaluations % cost == 0:
             found += [
-                Sampling("baseline", solver, evaluations // cost, guidance, spacing)
+                Contender("baseline", solver, evaluations // cost, guidance, spacing)
                 for solver in solvers
                 for spacing in SPACINGS
             ]
     return found
 
 
-class Examiner:
-    """Paints exams on one pipeline and reads them with its judge; remembers each style's teacher endpoint."""
+class Ledger:
+    """What was measured so far, one JSON line a row, by the digest of everything that a row depends on."""
 
-    def __init__(self, pipe: "StableDiffusionPipeline", judge: "Judge", *, memory: Path | None = None) -> None:
-        self.pipe, self.judge, self.memory = pipe, judge, memory
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self._rows: dict[str, dict[str, Any]] = {row["key"]: row["score"] for row in map(json.loads, lines)}
+
+    def find(self, key: str) -> Score | None:
+        """The score kept under `key`, if any."""
+        row = self._rows.get(key)
+        if row is None:
+            return None
+        return Score(**{**row, "contender": Contender(**row["contender"]), "right": tuple(row["right"])})
+
+    def keep(self, key: str, score: Score) -> None:
+        """Keep `score` under `key`, on disk at once."""
+        self._rows[key] = asdict(score)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as stream:
+            stream.write(json.dumps({"key": key, "score": asdict(score)}) + "\n")
+
+
+class Examiner:
+    """Paints exams on one base and reads them with its judge; what was measured once is found again in `folder`."""
+
+    def __init__(self, pipe: "StableDiffusionPipeline", judge: "Judge", *, base: str, folder: Path) -> None:
+        self.pipe, self.judge, self.base, self.folder = pipe, judge, base, folder
+        self.digests: dict[str, str] = {}
+        self.ledger = Ledger(folder / "scores.jsonl")
+
+    def attach(self, vector: "Vector", digest: str) -> None:
+        """Load `vector` beside the base under its own name, in place of another of that name; strength 0 at first."""
+        from sampling import attach, detach
+
+        if vector.name in self.digests:
+            detach(self.pipe, vector.name)
+        attach(self.pipe, {vector.name: vector})
+        self.digests[vector.name] = digest
 
     def examine(
         self,
-        sampling: Sampling,
+        contender: Contender,
         questions: Exam,
         *,
         style: str,
         seed: int,
-        recipe: str,
         strengths: Mapping[str, float],
-        reference: "Tensor | None" = None,
-        on_step: Callable[[int, int], None] | None = None,
-    ) -> tuple[Outcome, "Tensor", "list[Image.Image]"]:
-        """Paint `questions` with `strengths` and judge the pictures: the row, the endpoints and the pictures."""
-        from sampling import accuracy, joint_right, paint, set_strengths
+        on_step: "OnStep | None" = None,
+    ) -> Score:
+        """Paint `questions` with `strengths` and judge the pictures; or find that this was done before.
+
+        The endpoint error is given once the style's teacher was examined on the same questions.
+        """
+        how = asdict(contender)
+        key = self._key(how=how, style=style, strengths=strengths, questions=asdict(questions))
+        found = self.ledger.find(key)
+        if found is not None:
+            return replace(found, seed=seed)
+        painting = self._paint(contender, questions, strengths, on_step)
+        if contender.role == "teacher":
+            self._keep_endpoints(questions, style, painting.latents)
+        score = self._judge(contender, questions, painting, style=style, seed=seed, strengths=strengths)
+        self.ledger.keep(key, score)
+        return score
+
+    def _paint(
+        self, contender: Contender, questions: Exam, strengths: Mapping[str, float], on_step: "OnStep | None"
+    ) -> "Painting":
+        from sampling import paint, set_strengths
 
         set_strengths(self.pipe, strengths)
-        painting = paint(
+        return paint(
             self.pipe,
             questions.prompts,
-            solver=sampling.solver,
-            steps=sampling.steps,
-            guidance=sampling.guidance,
-            spacing=sampling.spacing,
-            eta=sampling.eta,
+            solver=contender.solver,
+            steps=contender.steps,
+            guidance=contender.guidance,
+            spacing=contender.spacing,
+            eta=contender.eta,
             seeds=questions.seeds,
             on_step=on_step,
         )
+
+    def _judge(
+        self,
+        contender: Contender,
+        questions: Exam,
+        painting: "Painting",
+        *,
+        style: str,
+        seed: int,
+        strengths: Mapping[str, float],
+    ) -> Score:
+        from sampling import accuracy, joint_right
+
         readings = self.judge.read(painting.images)
         scores = accuracy(readings, questions.truths)
-        outcome = Outcome(
-            sampling=sampling,
+        return Score(
+            contender=contender,
             style=style,
             seed=seed,
-            recipe=recipe,
+            recipe=" + ".join(f"{weight:g}*{name}" for name, weight in strengths.items()),
             attribute_accuracy=scores["attribute"],
             style_accuracy=scores["style"],
             joint_accuracy=scores["joint"],
-            endpoint_error=_endpoint_error(sampling, painting.latents, reference),
+            endpoint_error=self._endpoint_error(contender, painting.latents, questions, style),
             seconds=painting.seconds,
             right=tuple(bool(value) for value in joint_right(readings, questions.truths)),
         )
-        return outcome, painting.latents, painting.images
 
+    def _endpoint_error(self, contender: Contender, latents: "Tensor", questions: Exam, style: str) -> float | None:
+        """Against the teacher's endpoints from the same noises, for solvers that inject no noise of their own."""
+        from safetensors.torch import load_file
 
-def _endpoint_error(sampling: Sampling, latents: "Tensor", reference: "Tensor | None") -> float | None:
-    """Against `reference`, for solvers that inject no noise (a single LCM step injects none)."""
-    from sampling import SOLVERS, endpoint_error
+        from sampling import SOLVERS, endpoint_error
 
-    if reference is None:
-        return 0.0 if sampling.role == "teacher" else None
-    if sampling.steps > 1 and not SOLVERS[sampling.solver].deterministic:
-        return None
-    return endpoint_error(latents, reference)
+        path = self._endpoints(questions, style)
+        if SOLVERS[contender.solver].injects_noise(contender.steps, contender.eta) or not path.exists():
+            return None
+        return endpoint_error(latents, load_file(path)["endpoints"])
+
+    def _keep_endpoints(self, questions: Exam, style: str, latents: "Tensor") -> None:
+        from safetensors.torch import save_file
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_file({"endpoints": latents.contiguous()}, self._endpoints(questions, style))
+
+    def _endpoints(self, questions: Exam, style: str) -> Path:
+        vector = self.digests.get(style)
+        name = self._key(teacher=TEACHER_STEPS, vector=vector, prompts=questions.prompts, seeds=questions.seeds)
+        return self.folder / f"endpoints-{name[:16]}.safetensors"
+
+    def _key(self, **parts: Any) -> str:
+        if "strengths" in parts:
+            parts["strengths"] = {name: [value, self.digests[name]] for name, value in parts["strengths"].items()}
+        text = json.dumps([self.base, parts], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()

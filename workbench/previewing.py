@@ -3,16 +3,17 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.checking import base_findings, is_acceleration
+from workbench.checking import base_findings
 from workbench.composing import recipe_sha256
 from workbench.recipes import ResolvedRecipe, resolve_recipe
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
     from arithmetic import Vector
     from registry import Registry
     from sampling import Painting
@@ -27,11 +28,11 @@ SHEET = "sheet.png"
 class Sampling:
     """How to paint; guidance 1 is one evaluation a step, more is two."""
 
-    solver: str = "lcm"
-    steps: int = 4
-    guidance: float = 1.0
-    spacing: str = "trailing"
-    eta: float = 0.0
+    solver: str
+    steps: int
+    guidance: float
+    spacing: str
+    eta: float
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,11 @@ def preview(
     prompts: Sequence[str],
     *,
     base: str | None = None,
-    sampling: Sampling | None = None,
+    solver: str = "lcm",
+    steps: int = 4,
+    guidance: float = 1.0,
+    spacing: str = "trailing",
+    eta: float = 0.0,
     seeds: Sequence[int] = (0,),
     out: Path | None = None,
     on_step: OnStep | None = None,
@@ -71,7 +76,7 @@ def preview(
 
     Raises BaseUndecided, ValidationRefused for vectors of another architecture, UnsupportedSetting, Cancelled.
     """
-    sampling = sampling or Sampling()
+    sampling = Sampling(solver, steps, guidance, spacing, eta)
     resolved = resolve_recipe(registry, text, base, base_needed=True)
     _require_fitting(resolved)
     painting = _paint(registry, resolved, prompts, seeds, sampling, on_step, cancelled)
@@ -126,11 +131,7 @@ def _paint(
         pipe,
         [prompt for prompt in prompts for _ in seeds],
         seeds=[seed for _ in prompts for seed in seeds],
-        solver=sampling.solver,
-        steps=sampling.steps,
-        guidance=sampling.guidance,
-        spacing=sampling.spacing,
-        eta=sampling.eta,
+        **asdict(sampling),
         on_step=on_step,
         cancelled=cancelled,
     )
@@ -211,13 +212,14 @@ def _register(
 ) -> None:
     """Keep the pictures: of the version when the recipe is a version as it stands, else of the recipe."""
     registry.add_recipe(str(resolved.recipe), str(resolved.locked), recipe_sha256(resolved))
-    subject = resolved.sole_version.ref if resolved.sole_version else recipe_sha256(resolved)
+    subject = resolved.sole_version.ref if resolved.sole_version else f"recipe:{recipe_sha256(resolved)}"
     for record, path in zip(records, paths, strict=False):
         registry.add_preview(subject, dict(record), path, {})
 
 
 def _unfinished_hint(resolved: ResolvedRecipe, sampling: Sampling) -> str | None:
-    accelerated = any(is_acceleration(version) or is_composed(version) for _, _, version in resolved.vectors)
+    fast = ("acceleration", "composition")
+    accelerated = any(version is None or version.kind in fast for _, _, version in resolved.vectors)
     if accelerated or sampling.solver not in ("lcm", "tcd"):
         return None
     return (

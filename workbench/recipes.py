@@ -47,8 +47,16 @@ class ResolvedRecipe:
         return Combination(tuple((weight, vector) for weight, vector, _ in self.vectors))
 
     @property
+    def sole_version(self) -> "Version | None":
+        """The version that the recipe is, as it stands: one vector at strength 1, or a base without vectors."""
+        if not self.vectors:
+            return self.base
+        weight, _, version = self.vectors[0]
+        return version if len(self.vectors) == 1 and weight == 1 else None
+
+    @property
     def strengths(self) -> dict[str, float]:
-        """The name of each vector and its lambda; where a vector stands twice, the sum as decimals (0.1 + 0.2 = 0.3)."""
+        """Vector name -> lambda; of a vector that stands twice, the sum as decimals (0.1 + 0.2 = 0.3)."""
         sums: dict[str, Decimal] = {}
         for weight, vector, _ in self.vectors:
             sums[vector.name] = sums.get(vector.name, Decimal(0)) + Decimal(repr(weight))
@@ -97,8 +105,8 @@ class Architectures:
     def __init__(self, registry: "Registry") -> None:
         from formats import architecture, known_architectures
 
-        registered = {table.name: table for table in registry.architectures()}
-        self._tables: dict[str, Architecture] = {name: architecture(name) for name in known_architectures()} | registered
+        shipped = (architecture(name) for name in known_architectures())
+        self._tables = {table.name: table for table in (*shipped, *registry.architectures())}
 
     def of(self, version: "Version") -> "Architecture | None":
         """The table that identification found for a version."""

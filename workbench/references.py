@@ -1,5 +1,6 @@
 """What a reference in a recipe or on a command line stands for: a version of the registry, or a path."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,11 +48,20 @@ def resolve(registry: "Registry", reference: str) -> Resolved:
 
 def resolve_path(path: Path, reference: str | None = None) -> Resolved:
     """A weight file or PEFT folder outside the registry."""
-    from registry import content_digest
-
     if not path.exists():
         raise UnknownPath(path)
     return Resolved(reference or str(path), path.stem, content_digest(path), path.resolve())
+
+
+def content_digest(path: Path) -> str:
+    """The digest of a path's content that locks it: a file's own sha256, a folder's as its version would have it."""
+    from formats import digest
+    from registry.sources import open_source
+
+    if path.is_file():
+        return digest(path).sha256
+    lines = sorted(f"{file.path}\0{digest(file.source).sha256}\n" for file in open_source(path).files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def weights_of(registry: "Registry", version: "Version") -> Path:

@@ -11,9 +11,9 @@ from demo.training.unet import train_unet
 
 STAGES = {
     "autoencoder": (train_autoencoder, 3200),
-    "unet": (train_unet, 6500),
-    "decoder": (sharpen_decoder, 2500),
-    "judge": (train_judge, 2500),
+    "unet": (train_unet, 6000),
+    "decoder": (sharpen_decoder, 2000),
+    "judge": (train_judge, 2000),
 }
 
 

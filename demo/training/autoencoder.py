@@ -40,7 +40,12 @@ def train_autoencoder(folder: Path, *, steps: int, seed: int = 0) -> None:
         return _painting_loss(painted.float(), images) + KL_WEIGHT * kl
 
     average = train(
-        nn.ModuleDict({"vae": vae}), loss_of_step, steps=steps, peak_rate=2e-3, folder=folder / "autoencoder", ema_rate=0.995
+        nn.ModuleDict({"vae": vae}),
+        loss_of_step,
+        steps=steps,
+        peak_rate=2e-3,
+        folder=folder / "autoencoder",
+        ema_rate=0.995,
     )
     vae.load_state_dict({name.removeprefix("vae."): value for name, value in average.items()})
     vae.eval()
@@ -65,7 +70,12 @@ def sharpen_decoder(folder: Path, *, steps: int, seed: int = 0) -> None:
         return _painting_loss(painted.float(), images)
 
     average = train(
-        nn.ModuleDict({"vae": vae}), loss_of_step, steps=steps, peak_rate=1e-3, folder=folder / "decoder", ema_rate=0.995
+        nn.ModuleDict({"vae": vae}),
+        loss_of_step,
+        steps=steps,
+        peak_rate=1e-3,
+        folder=folder / "decoder",
+        ema_rate=0.995,
     )
     vae.load_state_dict({name.removeprefix("vae."): value for name, value in average.items()})
     vae.eval()

@@ -72,4 +72,6 @@ def _measure(network: ResNetForImageClassification, vae: AutoencoderKL, seed: in
     for name, shown in (("renderings", images), ("through the VAE", blurred(vae, images))):
         right = torch.stack([p.argmax(1) == targets[:, i] for i, p in enumerate(head_logits(network, shown))], 1)
         each = dict(zip(JUDGE_HEADS, right.float().mean(0).tolist(), strict=True))
-        print(name, {head: round(value, 4) for head, value in each.items()}, "joint", right.all(1).float().mean().item())
+        print(
+            name, {head: round(value, 4) for head, value in each.items()}, "joint", right.all(1).float().mean().item()
+        )

@@ -95,9 +95,7 @@ def _save(
     partial.replace(path)
 
 
-def _resume(
-    path: Path, modules: nn.ModuleDict, optimiser: torch.optim.Optimizer, average: dict[str, Tensor]
-) -> int:
+def _resume(path: Path, modules: nn.ModuleDict, optimiser: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)

@@ -15,7 +15,7 @@ def hold(uow: UnitOfWork, lease: Lease) -> JobRow:
     row = uow.session.scalar(select(JobRow).where(*mine).with_for_update())
     if row is None:
         raise LeaseLost(
-            f"job {lease.job.id}: lease {lease.token} of {lease.owner} is over, the job was taken up or ended by others. "
+            f"job {lease.job.id}: lease {lease.token} of {lease.owner} is over: the job was taken up or ended. "
             "Stop, and write nothing more about it."
         )
     return row

@@ -1,11 +1,8 @@
 """Models: the names that people use."""
 
-from datetime import datetime
-
 from sqlalchemy import CheckConstraint, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from registry.dialect import Instant
 from registry.tables.columns import Base, Count, Created, Key, is_one_of, is_slug
 from registry.tables.version import VersionRow
 from registry.values import Kind
@@ -31,6 +28,5 @@ class ModelRow(Base):
     owner: Mapped[str]
     next_number: Mapped[Count] = mapped_column(default=1)
     created_at: Mapped[Created]
-    archived_at: Mapped[datetime | None] = mapped_column(Instant)
 
     versions: Mapped[list[VersionRow]] = relationship(back_populates="model")

@@ -58,7 +58,9 @@ def _frozen_versions() -> list[str]:
 
 
 def _legal_job_states() -> str:
-    pairs = ", ".join(f"('{before}', '{after}')" for before, states in LEGAL_JOB_STATES.items() for after in sorted(states))
+    pairs = ", ".join(
+        f"('{before}', '{after}')" for before, states in LEGAL_JOB_STATES.items() for after in sorted(states)
+    )
     return _sqlite(
         "job_state_follows_its_table",
         "UPDATE OF state ON job",
@@ -82,4 +84,5 @@ def attach(metadata: MetaData) -> None:
     """Have `metadata.create_all` create the triggers after the tables."""
     for dialect, statements in TRIGGERS.items():
         for statement in statements:
-            event.listen(metadata, "after_create", DDL(statement.replace("%", "%%")).execute_if(dialect=dialect))
+            ddl = DDL(statement.replace("%", "%%"))  # type: ignore[no-untyped-call]
+            event.listen(metadata, "after_create", ddl.execute_if(dialect=dialect))

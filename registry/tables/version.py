@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from registry.states import State
 from registry.tables.blob import BlobRow
 from registry.tables.columns import (
     Base,
@@ -20,7 +21,6 @@ from registry.tables.columns import (
     is_one_of,
     json_object,
 )
-from registry.states import State
 
 if TYPE_CHECKING:
     from registry.tables.alias import AliasPeriodRow

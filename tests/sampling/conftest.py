@@ -1,6 +1,5 @@
 """The classes of the shipped base with seeded random weights: small enough to build, save and open in a second."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,6 @@ from diffusers import StableDiffusionPipeline
 
 from demo.training import networks
 from sampling import load_pipeline
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ from diffusers import StableDiffusionPipeline
 from sampling import (
     SOLVERS,
     Cancelled,
+    Settings,
     decode,
     denoise,
-    evaluations_of,
     known_warnings_silenced,
     make_scheduler,
     noise_for,
@@ -18,16 +18,18 @@ from sampling import (
 )
 from sampling.errors import UnsupportedSetting
 from sampling.painting import latent_shape
+from sampling.prompts import MOST_KEPT, embed
 
 PROMPTS = ["a large red circle on a white background", "a small blue cross on a black background", ""]
 SEEDS = [11, 12, 2**40]
 
 
-def painted(base, **changes):
-    return denoise(base, **{**SETTINGS, **changes})
+SETTINGS = {"solver": "ddim", "steps": 3, "guidance": 1.0}
 
 
-SETTINGS = {"prompts": PROMPTS, "seeds": SEEDS, "solver": "ddim", "steps": 3, "guidance": 1.0}
+def painted(base, *, prompts=PROMPTS, seeds=SEEDS, batch=48, on_step=None, cancelled=None, **changes):
+    settings = Settings(**{**SETTINGS, **changes})
+    return denoise(base, prompts, seeds, settings, batch=batch, on_step=on_step, cancelled=cancelled)
 
 
 def by_the_plain_pipeline(base, solver, guidance, output_type):
@@ -63,7 +65,7 @@ def test_every_solver_paints_what_the_plain_pipeline_paints(base, solver, guidan
 
 
 def test_pictures_are_the_plain_pipelines_pictures(base):
-    ours = paint(base, **{**SETTINGS, "solver": "lcm", "steps": 4})
+    ours = paint(base, PROMPTS, seeds=SEEDS, **{**SETTINGS, "solver": "lcm", "steps": 4})
     for picture, expected in zip(ours.images, by_the_plain_pipeline(base, "lcm", 1.0, "pil"), strict=True):
         assert picture.size == (64, 64)
         assert np.abs(np.asarray(picture).astype(int) - np.asarray(expected)).max() <= 1
@@ -91,7 +93,7 @@ def test_noise_of_a_seed_does_not_depend_on_its_neighbours(base):
 
 
 def test_the_same_settings_paint_the_same_pixels(base):
-    first = paint(base, **SETTINGS)
+    first = paint(base, PROMPTS, seeds=SEEDS, **SETTINGS)
     kept = {key: value for key, value in first.settings.items() if key != "versions"}
     again = paint(base, **kept)
     assert torch.equal(first.latents, again.latents)
@@ -121,10 +123,12 @@ def test_every_setting_changes_the_picture(base, change):
 @pytest.mark.parametrize("guidance", [1.0, 5.0])
 def test_evaluations_are_the_rows_that_the_unet_computed(base, guidance):
     paintings = []
-    rows = rows_seen_by(base.unet, lambda: paintings.append(paint(base, **{**SETTINGS, "guidance": guidance})))
+    rows = rows_seen_by(
+        base.unet, lambda: paintings.append(paint(base, PROMPTS, seeds=SEEDS, **{**SETTINGS, "guidance": guidance}))
+    )
     assert len(rows) == 3  # conditional and unconditional in one batch
     assert sum(rows) == len(SEEDS) * paintings[0].evaluations
-    assert paintings[0].evaluations == evaluations_of(3, guidance) == (3 if guidance == 1 else 6)
+    assert paintings[0].evaluations == Settings("ddim", 3, guidance).evaluations == (3 if guidance == 1 else 6)
     assert paintings[0].seconds > 0
 
 
@@ -142,6 +146,23 @@ def test_a_changed_text_encoder_is_asked_again(fresh_base):
     with torch.no_grad():
         fresh_base.text_encoder.get_input_embeddings().weight.mul_(1.5)
     assert (painted(fresh_base) - before).abs().max() > 1e-3
+
+
+def test_reassigned_weights_are_noticed_too(fresh_base):
+    before = painted(fresh_base)
+    weight = fresh_base.text_encoder.get_input_embeddings().weight
+    weight.data = weight.data * 1.5
+    assert (painted(fresh_base) - before).abs().max() > 1e-3
+
+
+def test_more_prompts_than_are_kept_are_still_embedded_right(fresh_base):
+    prompts = [f"{'a ' * (i % 9)}{'red ' * (i // 9 % 9)}{'b ' * (i // 81)}" for i in range(MOST_KEPT + 40)]
+    assert len(set(prompts)) == len(prompts)
+    rows = embed(fresh_base, prompts)
+    again = []
+    assert not rows_seen_by(fresh_base.text_encoder, lambda: again.append(embed(fresh_base, prompts[-MOST_KEPT:])))
+    assert torch.equal(again[0], rows[-MOST_KEPT:])
+    assert rows_seen_by(fresh_base.text_encoder, lambda: embed(fresh_base, prompts[:1])) == [1]
 
 
 def test_each_step_is_reported(base):
@@ -180,6 +201,7 @@ def test_decoding_in_parts_is_decoding_at_once(base):
         ({"seeds": [1]}, "got 3 prompts, 1 seeds"),
         ({"prompts": [], "seeds": []}, "at least one; got 0 prompts, 0 seeds"),
         ({"prompts": "abc"}, "one prompt for each seed"),
+        ({"solver": "dpm", "spacing": "leading", "steps": 1000}, "does not give 1000 different timesteps"),
         ({"batch": 0}, "batch must be at least 1, got 0"),
         ({"solver": "lcm", "spacing": "leading"}, "LCM: timestep spacing must be trailing"),
     ],

@@ -8,10 +8,9 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import save_file
 
 from arithmetic.vector import open_vector
-from formats import Architecture, architecture_of_folder
-from sampling import attach, attached, denoise, detach, load_pipeline, noise_for, set_strengths
-from sampling.errors import VectorMismatch
-from sampling.painting import latent_shape
+from formats import Architecture, Layout, architecture_of_folder, factor_keys
+from sampling import Settings, attach, attached, denoise, detach, load_pipeline, set_strengths, strengths
+from sampling.errors import UnsupportedSetting, VectorMismatch
 from sampling.prompts import embed
 
 PROMPTS = ["a large red circle on a white background", "a small blue cross on a black background"]
@@ -34,17 +33,19 @@ def shapes(base_folder):
 
 @pytest.fixture(scope="session")
 def make_vector(tmp_path_factory, shapes):
-    """A vector file in the diffusers layout: a random delta of mixed ranks on each of `modules`."""
+    """A vector file: a random delta of mixed ranks on each of `modules`, alpha half the rank where it has one."""
     folder = tmp_path_factory.mktemp("vectors")
 
-    def make(name: str, modules: tuple[str, ...], seed: int, architecture: Architecture = shapes):
+    def make(name, modules, seed, architecture=shapes, layout=Layout.DIFFUSERS):
         generator = torch.Generator().manual_seed(seed)
         state = {}
         for i, module in enumerate(modules):
             (out, inside, *kernel), rank = architecture.modules[module].shape, 2 + 3 * (i % 2)
-            up = torch.randn(out, rank, *(1 for _ in kernel), generator=generator)
-            state[f"{module}.lora_A.weight"] = 0.1 * torch.randn(rank, inside, *kernel, generator=generator)
-            state[f"{module}.lora_B.weight"] = up
+            keys = factor_keys(layout, module, architecture)
+            state[keys.up] = torch.randn(out, rank, *(1 for _ in kernel), generator=generator)
+            state[keys.down] = 0.1 * torch.randn(rank, inside, *kernel, generator=generator)
+            if keys.alpha:
+                state[keys.alpha] = torch.tensor(rank / 2)
         save_file(state, folder / f"{name}.safetensors")
         return open_vector(folder / f"{name}.safetensors", architecture, name=name)
 
@@ -58,11 +59,11 @@ def style(make_vector):
 
 @pytest.fixture(scope="session")
 def lcm(make_vector):
-    return make_vector("lcm", UNET[1:], 2)
+    return make_vector("lcm", UNET[1:], 2, layout=Layout.KOHYA)
 
 
 def painted(pipe):
-    return denoise(pipe, PROMPTS, solver="ddim", steps=2, guidance=2.0, seeds=[1, 2])
+    return denoise(pipe, PROMPTS, [1, 2], Settings("ddim", 2, 2.0))
 
 
 def merged(pipe, terms):
@@ -84,6 +85,10 @@ def test_strengths_paint_what_the_merged_weights_paint(base_folder, fresh_base, 
     set_strengths(fresh_base, {"style": lambdas[0], "lcm": lambdas[1]})
     expected = painted(merged(load_pipeline(base_folder), zip(lambdas, (style, lcm), strict=True)))
     torch.testing.assert_close(painted(fresh_base), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_vectors_of_the_tests_have_scales_other_than_one(lcm):
+    assert {lcm.factors(module).scale for module in lcm.modules} == {0.5}
 
 
 def test_vectors_are_silent_until_given_a_strength_and_when_it_is_zero(base, fresh_base, style, lcm):
@@ -145,6 +150,17 @@ def test_detaching_gives_the_base_back(base, fresh_base, style, lcm):
     assert (painted(fresh_base) - painted(base)).abs().max() > 1e-2
 
 
+def test_detaching_one_vector_leaves_the_strengths_of_the_others(fresh_base, style, lcm, make_vector):
+    attach(fresh_base, {"style": style, "lcm": lcm, "words": make_vector("words", TEXT, 3)})
+    set_strengths(fresh_base, {"style": 1.0, "lcm": 0.5, "words": 0.25})
+    set_strengths(fresh_base, {"style": 1.0, "words": 0.25})
+    assert strengths(fresh_base) == {"lcm": 0.0, "style": 1.0, "words": 0.25}
+    detach(fresh_base, "style")
+    assert strengths(fresh_base) == {"lcm": 0.0, "words": 0.25}
+    set_strengths(fresh_base, {"lcm": -0.5})
+    assert strengths(fresh_base) == {"lcm": -0.5, "words": 0.0}
+
+
 @pytest.mark.parametrize("name", ["lcm-sd1.5", "papercut:3", "sha256:ab.cd", "100%.2E", "a/b"])
 def test_any_reference_is_a_name(fresh_base, style, name):
     attach(fresh_base, {name: style})
@@ -158,37 +174,44 @@ def test_a_name_is_attached_once_and_known_before_it_is_used(fresh_base, style):
     attach(fresh_base, {"style": style})
     with pytest.raises(VectorMismatch, match="'style' is attached already"):
         attach(fresh_base, {"style": style})
-    with pytest.raises(VectorMismatch, match="other: not attached to this pipeline. Attached: style"):
+    with pytest.raises(VectorMismatch, match=r"other: not attached to this pipeline\. Attached: style"):
         set_strengths(fresh_base, {"other": 1.0})
+    with pytest.raises(UnsupportedSetting, match="style: a strength must be a finite number, got nan"):
+        set_strengths(fresh_base, {"style": float("nan")})
     with pytest.raises(VectorMismatch, match="other: not attached"):
         detach(fresh_base, "other")
 
 
 def test_a_vector_of_another_architecture_leaves_nothing_behind(base, fresh_base, shapes, make_vector, style):
     attach(fresh_base, {"style": style})
-    wide = {name: replace(spec, shape=(spec.shape[0], 2 * spec.shape[1])) if name == UNET[0] else spec
-            for name, spec in shapes.modules.items()}
+    wide = {
+        name: replace(spec, shape=(spec.shape[0], 2 * spec.shape[1])) if name == UNET[0] else spec
+        for name, spec in shapes.modules.items()
+    }
     deep = {**shapes.modules, "unet.down_blocks.7.resnets.0.conv1": shapes.modules[UNET[1]]}
     for vector in (
         make_vector("wide", UNET, 4, Architecture("wide", wide)),
         make_vector("deep", ("unet.down_blocks.7.resnets.0.conv1", *UNET), 5, Architecture("deep", deep)),
         make_vector("deeper", ("unet.down_blocks.7.resnets.0.conv1",), 6, Architecture("deep", deep)),
     ):
-        with pytest.raises(VectorMismatch, match=f"^{vector.name}: "):
-            attach(fresh_base, {vector.name: vector})
+        with pytest.raises(VectorMismatch, match=f"^{vector.name}: .*The vector is for another architecture"):
+            attach(fresh_base, {"sound": style, vector.name: vector})
         assert attached(fresh_base) == ("style",)
         assert torch.equal(painted(fresh_base), painted(base))
     set_strengths(fresh_base, {"style": 1.0})
     assert (painted(fresh_base) - painted(base)).abs().max() > 1e-2
 
 
-def test_the_unet_alone_sees_the_sum(fresh_base, style, lcm):
-    """One evaluation: lambda_1 tau_1 + lambda_2 tau_2 on shared modules is what the two adapters add up to."""
+def test_shared_modules_hold_both_vectors_at_their_lambdas(fresh_base, style, lcm):
     attach(fresh_base, {"style": style, "lcm": lcm})
-    z, text = noise_for([3], latent_shape(fresh_base)), embed(fresh_base, PROMPTS[:1])
-    layer = fresh_base.unet.get_submodule(UNET[1].removeprefix("unet."))
     set_strengths(fresh_base, {"style": 0.8, "lcm": 1.0})
+    layer = fresh_base.unet.get_submodule(UNET[1].removeprefix("unet."))
     assert sorted(layer.active_adapters) == ["lcm", "style"]
     assert layer.scaling == {"style": 0.8, "lcm": 1.0}
-    with torch.no_grad():
-        fresh_base.unet(z, 999, text)
+
+
+def test_attaching_another_vector_silences_them_all(base, fresh_base, style, lcm):
+    attach(fresh_base, {"style": style})
+    set_strengths(fresh_base, {"style": 1.0})
+    attach(fresh_base, {"lcm": lcm})
+    assert torch.equal(painted(fresh_base), painted(base))

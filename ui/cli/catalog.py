@@ -10,7 +10,7 @@ import typer
 from ui.cli import output
 from ui.cli.documents import lineage_document, plain, version_document, versions_document
 from ui.cli.options import Draft, DryRun, Json, Name, Quiet, Reference, References
-from ui.cli.session import registry_of
+from ui.cli.session import place_of, registry_of
 
 if TYPE_CHECKING:
     from formats import Identification
@@ -97,9 +97,7 @@ def search(
 ) -> None:
     """Search versions by text and filters."""
     with registry_of(context) as registry:
-        found = registry.search(
-            text, kind=kind, family=family, tags=_pairs(tag), state=state, limit=limit, after=after
-        )
+        found = registry.search(text, kind=kind, family=family, tags=_pairs(tag), state=state, limit=limit, after=after)
         print_versions(found, json=json, quiet=quiet)
     if len(found) == limit and not json:
         output.hint(f"there may be more: --after {found[-1].ref}")
@@ -127,7 +125,7 @@ def history(
     else:
         output.rows(
             ("at", "actor", "subject", "action", "before", "after"),
-            [(e.at.isoformat(sep=" ", timespec="seconds"), e.actor, e.subject, e.action, e.before, e.after) for e in events],
+            [(output.moment(e.at), e.actor, e.subject, e.action, e.before, e.after) for e in events],
         )
 
 
@@ -193,14 +191,20 @@ def publish(
 
 
 def identify(
+    context: typer.Context,
     path: Annotated[Path, typer.Argument(help="A safetensors file, a PEFT folder or a diffusers base folder.")],
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say what a file is, and on what evidence. Needs no registry."""
+    """Say what a file is, and on what evidence. Needs no registry; the bases of one that is there are known too."""
     from workbench.importing import identify_file
+    from workbench.opening import existing_registry
 
-    found = identify_file(path)
+    place = place_of(context)
+    with existing_registry(place.home, place.database) as registry:
+        if registry is not None:
+            output.hint(f"registry: {registry.url}")
+        found = identify_file(path, registry)
     if json:
         output.document("identify", found.to_json())
     elif quiet:
@@ -228,10 +232,7 @@ def print_versions(versions: list["Version"], *, json: bool, quiet: bool) -> Non
     else:
         output.rows(
             ("version", "kind", "family", "state", "aliases", "tags", "title"),
-            [
-                (v.ref, v.kind, v.family, v.state, " ".join(v.aliases), _tags(v.tags), v.title)
-                for v in versions
-            ],
+            [(v.ref, v.kind, v.family, v.state, " ".join(v.aliases), _tags(v.tags), v.title) for v in versions],
         )
 
 
@@ -250,7 +251,7 @@ def _version_fields(version: "Version") -> dict[str, object]:
         "license": version.license,
         "author": version.author,
         "note": version.note,
-        "created": version.created_at.isoformat(sep=" ", timespec="seconds"),
+        "created": output.moment(version.created_at),
         "aliases": " ".join(version.aliases),
         "tags": _tags(version.tags),
         "trigger words": ", ".join(version.trigger_words),

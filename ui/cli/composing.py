@@ -60,7 +60,7 @@ def compose(
     """
     from workbench.composing import compose
 
-    with registry_of(context) as registry, counting("composing", "modules") as progress:
+    with registry_of(context) as registry, counting("composing", "modules") as count:
         composition = compose(
             registry,
             recipe,
@@ -70,7 +70,7 @@ def compose(
             dtype=dtype,
             base=base,
             draft=draft,
-            progress=progress,
+            progress=lambda phase, done, total: count(done, total, phase),
         )
     _print_composition(composition, json=json, quiet=quiet)
 
@@ -87,7 +87,7 @@ def verify(
     with registry_of(context) as registry:
         certificate = verify(registry, target)
     if json:
-        output.document("certificate", {"certificate": certificate.to_json()})
+        output.document("certificate", {"certificate": plain(certificate)})
     elif quiet:
         output.lines([certificate.file_sha256])
     else:
@@ -103,7 +103,14 @@ def report_document(report: "CheckReport") -> dict[str, Any]:
         "locked": report.locked,
         "base": report.base,
         "findings": plain(report.verdict.findings),
-        "dialects": plain(report.dialects),
+        "dialects": {
+            outcome.dialect.name: {
+                "title": outcome.dialect.title,
+                "relative_error": outcome.error,
+                "refusal": outcome.refusal,
+            }
+            for outcome in report.dialects
+        },
     }
 
 
@@ -117,7 +124,7 @@ def _print_report(report: "CheckReport") -> None:
     if report.dialects:
         output.rows(
             ("another tool's merge", "relative error"),
-            [(name, f"{error:.3g}") for name, error in report.dialects.items()],
+            [(o.dialect.title, o.refusal if o.error is None else f"{o.error:.3g}") for o in report.dialects],
         )
 
 
@@ -129,7 +136,7 @@ def _print_composition(composition: "Composition", *, json: bool, quiet: bool) -
             {
                 "version": version_document(version) if version else None,
                 "path": str(composition.path),
-                "certificate": composition.certificate.to_json(),
+                "certificate": plain(composition.certificate),
                 "report": report_document(composition.report),
             },
         )

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -42,6 +43,11 @@ def lines(values: Iterable[object]) -> None:
     """One value a line on stdout, as it is."""
     for value in values:
         print(value)
+
+
+def moment(at: datetime) -> str:
+    """A time to the second."""
+    return at.isoformat(sep=" ", timespec="seconds")
 
 
 def rows(columns: Sequence[str], values: Iterable[Sequence[object]]) -> None:

@@ -1,15 +1,19 @@
 """Progress on stderr, for people only: without a terminal there is none."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ui.cli.output import err
 
-Count = Callable[[int, int], None]
-"""Called with (done, in all)."""
+
+class Count(Protocol):
+    """How far something is, and perhaps a word on what it is doing."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None: ...
 
 
 @contextmanager

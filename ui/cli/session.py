@@ -22,12 +22,17 @@ class Place:
     database: str | None = None
 
 
+def place_of(context: typer.Context) -> Place:
+    """What the command line says of the registry's place."""
+    return context.find_object(Place) or Place()
+
+
 @contextmanager
 def registry_of(context: typer.Context) -> Iterator["Registry"]:
     """The registry that the command line and the environment name; says on stderr which one that is."""
     from workbench.opening import open_registry
 
-    place: Place = context.find_object(Place) or Place()
+    place = place_of(context)
     with open_registry(place.home, place.database) as registry:
         hint(f"registry: {registry.url}")
         yield registry

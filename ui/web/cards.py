@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from registry import CorruptBlob
+from ui.web.navigation import link_to
 from ui.web.pictures import placeholder, thumbnail
 from ui.web.words import (
     KIND_COLOURS,
@@ -16,33 +18,35 @@ from ui.web.words import (
 )
 
 if TYPE_CHECKING:
-    from registry import Version
-    from ui.web.navigation import Site
+    from registry import Preview, Registry, Version
 
 
-def card(site: "Site", version: "Version") -> None:
+def card(registry: "Registry", version: "Version") -> None:
     """Picture, title, badges, terms of use, and the recipe snippet, one below the other."""
-    cover(site, version)
-    link_to(site, version.ref, f"**{plain(version.title or version.model)}**")
+    cover(registry, version)
+    link_to(version.ref, f"**{plain(version.title or version.model)}**")
     badges(version)
     st.caption(" · ".join(_terms(version)))
     st.code(snippet(version), language=None, wrap_lines=True)
 
 
-def cover(site: "Site", version: "Version") -> None:
+def cover(registry: "Registry", version: "Version") -> None:
     """The first picture that the version painted, or its placeholder."""
-    previews = site.registry.previews(version.ref)
+    previews = registry.previews(version.ref, limit=1)
     if previews:
-        digest = previews[0].picture
-        picture = thumbnail(digest, site.registry.blob_path(digest))
-        st.image(picture, width="stretch", alt=f"Painted with {version.ref}")
+        painted(registry, previews[0])
     else:
         st.image(placeholder(version.digest), width="stretch", alt="")
 
 
-def link_to(site: "Site", ref: str, label: str, icon: str | None = None) -> None:
-    """A link to a version's page; `label` is Markdown."""
-    st.page_link(site.model, label=label, icon=icon, query_params={"ref": ref})
+def painted(registry: "Registry", preview: "Preview") -> None:
+    """A stored picture; a blob that is no longer whole is said in its place, and spoils nothing else on the page."""
+    try:
+        path = registry.blob_path(preview.picture)
+    except CorruptBlob as error:
+        st.warning(plain(str(error)), icon=":material/broken_image:")
+        return
+    st.image(thumbnail(preview.picture, path), width="stretch", alt=f"Painted with {preview.subject}")
 
 
 def badges(version: "Version") -> None:

@@ -1,29 +1,31 @@
 """The Catalog page: everything registered, as cards; the URL carries the search and the filters."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from ui.web.cards import card
+from ui.web.navigation import shared_registry
 from ui.web.words import FAMILIES, KINDS, family_label
 
 if TYPE_CHECKING:
     from registry import Registry
-    from ui.web.navigation import Site
 
 PAGE = 24  # cards: divisible by 2, 3, 4 and 6 columns
-CARD_WIDTH = 250  # pixels, at least
+CARD_WIDTH = 230  # pixels, at least
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the reader asked for; `after` is the last card of the page before."""
+    """What the reader asked for; `after` is the id of the last card of the page before."""
 
     text: str | None
     kind: str | None
     family: str | None
-    after: str | None
+    after: int | None
 
     @property
     def narrows(self) -> bool:
@@ -31,21 +33,20 @@ class Wanted:
         return any((self.text, self.kind, self.family, self.after))
 
 
-def show(site: "Site") -> None:
+def show() -> None:
     """Search, filters, a grid of cards, and the way to the next page."""
     st.title("Catalog")
-    wanted = _wanted(site.registry)
-    found = site.registry.search(
-        wanted.text, kind=wanted.kind, family=wanted.family, limit=PAGE + 1, after=wanted.after
-    )
+    registry = shared_registry()
+    wanted = _wanted(registry)
+    found = registry.search(wanted.text, kind=wanted.kind, family=wanted.family, limit=PAGE + 1, after=wanted.after)
     if not found:
         _no_match() if wanted.narrows else _first_steps()
         return
     grid = st.grid("auto", min_column_width=CARD_WIDTH, border=True)
     for version in found[:PAGE]:
         with grid.cell():
-            card(site, version)
-    _paging(site, wanted, found[PAGE - 1].ref if len(found) > PAGE else None)
+            card(registry, version)
+    _paging(wanted, found[PAGE - 1].id if len(found) > PAGE else None)
 
 
 def _wanted(registry: "Registry") -> Wanted:
@@ -55,24 +56,30 @@ def _wanted(registry: "Registry") -> Wanted:
         type="search",
         bind="query-params",
         live="300ms",
-        placeholder="Search names, titles, trigger words and tags",
+        placeholder="Search names, titles and descriptions; * stands for anything",
         icon=":material/search:",
         label_visibility="collapsed",
         on_change=_first_page,
     )
     with st.container(horizontal=True, gap="medium"):
-        kind = st.pills(
-            "Kind", list(KINDS), key="kind", format_func=KINDS.get, bind="query-params", on_change=_first_page
-        )
-        family = st.pills(
-            "Family",
-            _families(registry),
-            key="family",
-            format_func=family_label,
-            bind="query-params",
-            on_change=_first_page,
-        )
-    return Wanted(text or None, kind, family, st.query_params.get("after"))
+        kind = _filter("Kind", "kind", list(KINDS), KINDS.__getitem__)
+        family = _filter("Family", "family", _families(registry), family_label)
+    return Wanted(text or None, kind, family, _number(st.query_params.get("after", "")))
+
+
+def _filter(label: str, name: str, options: list[str], words: Callable[[str], str]) -> str | None:
+    """One choice among `options`. The URL is its truth and names the option, where `bind` would write the option's label."""
+    asked = st.query_params.get(name)
+    st.session_state[name] = asked if asked in options else None
+    return st.pills(label, options, key=name, format_func=words, on_change=_choose, args=(name,))
+
+
+def _choose(name: str) -> None:
+    _first_page()
+    if st.session_state[name]:
+        st.query_params[name] = st.session_state[name]
+    else:
+        st.query_params.pop(name, None)
 
 
 def _families(registry: "Registry") -> list[str]:
@@ -81,26 +88,35 @@ def _families(registry: "Registry") -> list[str]:
     return [*sorted(own), *FAMILIES]
 
 
+def _number(text: str) -> int | None:
+    """A version's id out of a URL, which anybody may have typed."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
+
+
 def _first_page() -> None:
     """Another question starts at its first page."""
     st.query_params.pop("after", None)
 
 
+def _next_page(last: int) -> None:
+    st.query_params["after"] = str(last)
+
+
+def _paging(wanted: Wanted, last: int | None) -> None:
+    """The way to the page after `last`, and back to the first; the URL carries where the reader is."""
+    if wanted.after is None and last is None:
+        return
+    with st.container(horizontal=True, horizontal_alignment="center"):
+        first = ":material/first_page:"
+        st.button("First page", on_click=_first_page, icon=first, disabled=wanted.after is None)
+        following = ":material/chevron_right:"
+        st.button("Next page", on_click=_next_page, args=(last,), icon=following, disabled=last is None)
+
+
 def _clear() -> None:
-    _first_page()
-    st.session_state.update(q="", kind=None, family=None)
-
-
-def _paging(site: "Site", wanted: Wanted, last: str | None) -> None:
-    """Links, and not buttons, so that a page of the catalog has an address."""
-    question = {"q": wanted.text, "kind": wanted.kind, "family": wanted.family}
-    question = {name: value for name, value in question.items() if value}
-    with st.container(horizontal=True, horizontal_alignment="distribute"):
-        if wanted.after:
-            st.page_link(site.catalog, label="First page", icon=":material/first_page:", query_params=question)
-        if last:
-            following = {**question, "after": last}
-            st.page_link(site.catalog, label="Next page", icon=":material/chevron_right:", query_params=following)
+    st.session_state["q"] = ""
+    for name in ("kind", "family", "after"):
+        st.query_params.pop(name, None)
 
 
 def _no_match() -> None:
@@ -119,3 +135,7 @@ def _first_steps() -> None:
             "Or watch the whole job on a small world of shapes, about five minutes; it fills a registry of its own:"
         )
         st.code("tau demo", language="shell")
+
+
+if __name__ == "__main__":
+    show()

@@ -70,12 +70,13 @@ def _finding(label: str, finding: Mapping[str, Any]) -> None:
     st.caption(f"{label} · {finding['confidence']:.0%} sure")
     st.markdown(f"**{plain(value)}**")
     for sentence in finding["evidence"]:
-        st.text(sentence)
+        st.caption(plain(sentence))
 
 
 def _counted(facts: Mapping[str, Any]) -> dict[str, str]:
     """The facts that are numbers or one word, those that are known."""
-    rank = "mixed" if facts["rank"] is None and len(facts.get("ranks") or ()) > 1 else facts["rank"]
+    low_rank = facts["adapter"]["value"].startswith(("lora", "locon"))
+    rank = "varies" if facts["rank"] is None and low_rank else facts["rank"]
     alpha = None if facts["alpha"] is None else strength_label(facts["alpha"])
     counted = {
         "Rank": rank,

@@ -1,5 +1,6 @@
 """The command line that starts the workbench's pages: `tau ui` runs it."""
 
+import json
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -36,10 +37,9 @@ def theme() -> dict[str, str]:
 
 
 def _flatten(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted names and values; a flag takes a list as JSON."""
     for name, value in table.items():
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{name}.")
-        elif isinstance(value, bool):
-            yield f"{prefix}{name}", str(value).lower()
         else:
-            yield f"{prefix}{name}", str(value)
+            yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)

@@ -1,56 +1,56 @@
 """The Model page: one version, what is known about it and on what evidence."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from registry import NotFound
 from ui.web.ancestry import history, lineage
-from ui.web.cards import badges, cover, link_to, snippet, starting_strength, tag_snippet
+from ui.web.cards import badges, cover, snippet, tag_snippet
 from ui.web.evidence import facts, files
-from ui.web.pictures import gallery
+from ui.web.gallery import gallery
+from ui.web.navigation import link_to, link_to_catalog, shared_registry
 from ui.web.proof import certificate
-from ui.web.words import KINDS, plain, strength_label, time_label
+from ui.web.words import plain, strength_label, time_label
 
 if TYPE_CHECKING:
-    from registry import Version
-    from ui.web.navigation import Site
-
-TABS = ("Facts", "Files", "Lineage", "History", "Certificate", "Pictures")
+    from registry import Registry, Version
 
 
-def show(site: "Site") -> None:
+def show() -> None:
     """The version that the URL's `ref` names."""
-    st.page_link(site.catalog, label="Catalog", icon=":material/arrow_back:")
+    link_to_catalog()
     ref = st.query_params.get("ref")
     if not ref:
         st.info("Choose a version in the catalog.", icon=":material/touch_app:")
         return
+    registry = shared_registry()
     try:
-        version = site.registry.get(ref)
+        version = registry.get(ref)
     except NotFound as error:
         st.error(plain(str(error)), icon=":material/search_off:")
         for name in error.nearest:
-            link_to(site, name, plain(name))
+            link_to(name, plain(name))
         return
-    _heading(site, version)
-    _sections(site, version)
+    _heading(registry, version)
+    _sections(registry, version)
 
 
-def _heading(site: "Site", version: "Version") -> None:
+def _heading(registry: "Registry", version: "Version") -> None:
     left, right = st.columns([1, 2], gap="large")
     with left:
-        cover(site, version)
+        cover(registry, version)
     with right:
         st.title(plain(version.title or version.model), anchor=False)
         badges(version)
         if version.description:
             st.text(version.description)
-        _card_facts(version)
+        _card_facts(registry, version)
         _usage(version)
 
 
-def _card_facts(version: "Version") -> None:
+def _card_facts(registry: "Registry", version: "Version") -> None:
     columns = st.columns(3)
     columns[0].markdown(f"**Licence**  \n{plain(version.license or 'not recorded')}")
     words = ", ".join(plain(word) for word in version.trigger_words) or "none"
@@ -61,6 +61,18 @@ def _card_facts(version: "Version") -> None:
     st.caption(f"{plain(version.ref)} · registered {plain(time_label(version.created_at))}{author}")
     if version.note:
         st.caption(plain(version.note))
+    _other_versions(registry, version)
+
+
+def _other_versions(registry: "Registry", version: "Version") -> None:
+    """Links to the newest other versions of the model."""
+    alike = registry.search(version.model, kind=version.kind)
+    others = [one for one in alike if one.model == version.model and one.id != version.id]
+    if others:
+        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+            st.caption("Other versions", width="content")
+            for other in others:
+                link_to(other.ref, f"v{other.number} · {other.state}")
 
 
 def _usage(version: "Version") -> None:
@@ -77,17 +89,22 @@ def _usage(version: "Version") -> None:
         st.code(tag_snippet(version), language=None, wrap_lines=True)
 
 
-def _sections(site: "Site", version: "Version") -> None:
-    tabs = dict(zip(TABS, st.tabs(TABS), strict=True))
-    with tabs["Facts"]:
-        facts(version)
-    with tabs["Files"]:
-        files(version)
-    with tabs["Lineage"]:
-        lineage(site, version)
-    with tabs["History"]:
-        history(site.registry, version)
-    with tabs["Certificate"]:
-        certificate(site.registry, version)
-    with tabs["Pictures"]:
-        gallery(site.registry, version)
+def _sections(registry: "Registry", version: "Version") -> None:
+    """The sections as tabs; the URL carries which one is open, and only that one is computed."""
+    sections: dict[str, Callable[[], None]] = {
+        "Facts": lambda: facts(version),
+        "Files": lambda: files(version),
+        "Lineage": lambda: lineage(registry, version),
+        "History": lambda: history(registry, version),
+        "Certificate": lambda: certificate(registry, version),
+        "Pictures": lambda: gallery(registry, version),
+    }
+    tabs = st.tabs(list(sections), key="section", on_change="rerun", bind="query-params")
+    for tab, section in zip(tabs, sections.values(), strict=True):
+        if tab.open:
+            with tab:
+                section()
+
+
+if __name__ == "__main__":
+    show()

@@ -1,47 +1,26 @@
-"""Which pages there are, and what all of them share."""
-
-from collections.abc import Callable
-from dataclasses import dataclass
+"""The pages' addresses, the links between them, and the registry that they share."""
 
 import streamlit as st
-from streamlit.navigation.page import Page
 
-from registry import Registry, RegistryError
-from ui.web import catalog, model, report
-from ui.web.words import plain
+from registry import Registry
 from workbench.opening import open_registry
 
-
-@dataclass(frozen=True)
-class Site:
-    """The open registry, and the pages to link to."""
-
-    registry: Registry
-    catalog: Page
-    model: Page
-    report: Page
+CATALOG = "catalog.py"
+MODEL = "model.py"
+REPORT = "report.py"
 
 
 @st.cache_resource(show_spinner=False, on_release=Registry.close)
 def shared_registry() -> Registry:
-    """One registry a server process, opened from TAU_* settings: its connections are pooled over the visitors' threads."""
+    """One registry a server process, opened from TAU_* settings; visitors' threads share its connections."""
     return open_registry()
 
 
-def run() -> None:
-    """Show the page that the URL names."""
-    pages: dict[str, Page] = {}
+def link_to(ref: str, label: str, icon: str | None = None) -> None:
+    """A link to a version's page; `label` is Markdown."""
+    st.page_link(MODEL, label=label, icon=icon, query_params={"ref": ref})
 
-    def page(name: str, show: Callable[[Site], None], **options: object) -> Page:
-        pages[name] = st.Page(lambda: show(Site(shared_registry(), **pages)), url_path=name, **options)
-        return pages[name]
 
-    entries = [
-        page("catalog", catalog.show, title="Catalog", icon=":material/grid_view:", default=True),
-        page("model", model.show, title="Model", icon=":material/deployed_code:", visibility="hidden"),
-        page("report", report.show, title="Report", icon=":material/summarize:"),
-    ]
-    try:
-        st.navigation(entries, position="top").run()
-    except RegistryError as error:
-        st.error(plain(str(error)), icon=":material/error:")
+def link_to_catalog(label: str = "Catalog") -> None:
+    """A link back to the catalog without filters."""
+    st.page_link(CATALOG, label=label, icon=":material/arrow_back:")

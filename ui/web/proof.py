@@ -54,7 +54,8 @@ def _summary(proof: Mapping[str, Any]) -> None:
         st.metric("Stored as", plain(proof["dtype"]), border=True, width=140)
         st.metric("Modules checked", str(len(proof["modules"])), border=True, width=180)
     st.caption(
-        f"{plain(proof['method'])}, {proof['probes']} random probes a module, seed {proof['seed']}, {plain(proof['engine_version'])}"
+        f"{plain(proof['method'])}, {proof['probes']} random probes a module, seed {proof['seed']},"
+        f" {plain(proof['engine_version'])}"
     )
 
 

@@ -3,27 +3,24 @@
 import base64
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from ui.web.navigation import link_to_catalog, shared_registry
 from ui.web.words import plain, size_label, time_label
-
-if TYPE_CHECKING:
-    from ui.web.navigation import Site
 
 FILE_NAME = "report.html"
 HEIGHT = 1400  # pixels: the frame scrolls on its own
 
 
-def show(site: "Site") -> None:
+def show() -> None:
     """The demo's one-file report with a button that downloads it; without one, the command that makes it."""
     st.title("Report")
-    path = site.registry.home / FILE_NAME
+    path = shared_registry().home / FILE_NAME
     if path.is_file():
         _report(path)
     else:
-        _remedy(site, path)
+        _remedy(path)
 
 
 def _report(path: Path) -> None:
@@ -37,13 +34,17 @@ def _report(path: Path) -> None:
     st.iframe(f"data:text/html;charset=utf-8;base64,{encoded}", height=HEIGHT, alt="The demo's report")
 
 
-def _remedy(site: "Site", path: Path) -> None:
+def _remedy(path: Path) -> None:
     with st.container(border=True):
         st.subheader("No report yet", icon=":material/summarize:")
         st.markdown(
-            "The demo distils an acceleration LoRA on a small base model, composes it with two styles, measures what the sums"
-            " paint, and writes a report with pictures, a table and the lineage. It takes about five minutes."
+            "The demo distils an acceleration LoRA on a small base model, composes it with two styles, measures what"
+            " the sums paint, and writes a report with pictures, a table and the lineage. It takes about five minutes."
         )
         st.code("tau demo", language="shell")
         st.caption(f"This page looks for {plain(str(path))}.")
-        st.page_link(site.catalog, label="Back to the catalog", icon=":material/arrow_back:")
+        link_to_catalog("Back to the catalog")
+
+
+if __name__ == "__main__":
+    show()

@@ -45,7 +45,7 @@ _ESCAPES = str.maketrans({mark: "\\" + mark for mark in string.punctuation})
 
 
 def plain(text: str) -> str:
-    """Stored text for a place that reads Markdown: every mark escaped, on one line, so that it shows as it was typed."""
+    """Stored text for a place that reads Markdown: every mark escaped, on one line."""
     return " ".join(text.split()).translate(_ESCAPES)
 
 

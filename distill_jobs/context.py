@@ -1,0 +1,34 @@
+"""What a job's function is given."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill_jobs.progress import Cancelled, Report
+from registry import Registry
+from registry.jobs import Lease
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """One attempt at one job.
+
+    `folder` is the job's own and outlives the attempt; `report` tells people how far it is; `cancelled` gives the
+    reason to stop now, or None; what is registered under `lease` is refused once another attempt has begun.
+    """
+
+    registry: Registry
+    lease: Lease
+    folder: Path
+    report: Report
+    cancelled: Cancelled
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """What the job was told to do."""
+        return self.lease.job.spec
+
+
+JobFunction = Callable[[JobContext], Mapping[str, Any]]
+"""Does a job and returns its result."""

@@ -1,0 +1,112 @@
+"""Where a job's process runs: one interface, and the local subprocess behind it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Protocol, Self
+
+CHILD = "distill_jobs.child"
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a job's process has to know: the registry, the job and its lease, and the function as "module:name"."""
+
+    home: str
+    url: str
+    actor: str
+    job: int
+    token: int
+    function: str
+    folder: str
+    grace_seconds: float
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """The assignment in a line that `to_json` made."""
+        return cls(**json.loads(line))
+
+
+class JobProcess(Protocol):
+    """A job's process, wherever it runs."""
+
+    def ending(self) -> str | None:
+        """How the process ended, or None while it runs."""
+
+    def ask_to_stop(self) -> None:
+        """Have it write a checkpoint and end; no effect on one that has ended."""
+
+    def kill(self) -> None:
+        """End it and everything that it started, now."""
+
+
+class Executor(Protocol):
+    """Starts the processes of jobs."""
+
+    def start(self, assignment: Assignment, log: Path) -> JobProcess:
+        """Start the process of `assignment`; what it writes is appended to `log`."""
+
+
+class LocalExecutor:
+    """A subprocess on this machine, in a process group of its own."""
+
+    def start(self, assignment: Assignment, log: Path) -> "LocalProcess":
+        """Start it. Its standard input carries the assignment, then stays open: its end tells that we are gone."""
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", CHILD],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=_environment(),
+            )
+        stdin = process.stdin
+        if stdin is None:
+            raise RuntimeError("a process started with a pipe has none")
+        stdin.write(assignment.to_json().encode() + b"\n")
+        stdin.flush()
+        return LocalProcess(process, stdin)
+
+
+class LocalProcess:
+    """A running `LocalExecutor` subprocess."""
+
+    def __init__(self, process: subprocess.Popen[bytes], lifeline: IO[bytes]) -> None:
+        self._process, self._lifeline = process, lifeline
+
+    @property
+    def pid(self) -> int:
+        """The process number, which is also the number of its group."""
+        return self._process.pid
+
+    def ending(self) -> str | None:
+        """How it ended: "exit code 1", "SIGKILL"; None while it runs."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        self._lifeline.close()
+        return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM to the process, which writes a checkpoint."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL to its whole group, then wait for it."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment and import path, with output that is written as it comes."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUNBUFFERED": "1"}

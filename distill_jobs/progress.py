@@ -1,0 +1,24 @@
+"""What a training tells while it runs, and what it asks; no torch, so that supervisors and other jobs can speak it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is, after `step` of `steps`; `strip` is the picture repainted at this step, if any."""
+
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+    eta_seconds: float
+    strip: Path | None = None
+
+
+Report = Callable[[Progress], None]
+"""Called after every step."""
+
+Cancelled = Callable[[], str | None]
+"""Why to stop now, or None; asked before every step."""

@@ -1,0 +1,192 @@
+"""Writing models and versions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select, update
+
+from formats.findings import UNKNOWN
+from registry.blobs import StagedFile
+from registry.errors import Conflict, NotFound, Refused
+from registry.facts import Facts, architecture_json, modelspec
+from registry.history import record, record_model
+from registry.labels import move_version, set_tag
+from registry.lineage import EXTERNAL, link
+from registry.names import title_of
+from registry.references import find_model, resolve
+from registry.sources import SourceFile
+from registry.states import State
+from registry.submission import Submission
+from registry.tables import (
+    AdapterFactsRow,
+    ArchitectureRow,
+    ArtifactRow,
+    ModelRow,
+    OriginRow,
+    RecipeRow,
+    VersionRow,
+)
+from registry.unit_of_work import UnitOfWork
+from registry.values import Kind, Origin
+
+StagedFiles = Sequence[tuple[SourceFile, StagedFile]]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is registered: staged files, the digest over them, what they are and where they came from."""
+
+    digest: str
+    files: StagedFiles
+    facts: Facts | None
+    origin: Origin
+    left_out: tuple[str, ...]
+
+    @property
+    def embedded(self) -> Mapping[str, Any]:
+        """The metadata that the files carry."""
+        return self.origin.embedded
+
+
+def register(uow: UnitOfWork, said: Submission, content: Content) -> VersionRow:
+    """The version of this content in this model: the one that is there, completed, or a new one with all its rows."""
+    _require_same_family(uow, said, content.facts)
+    model = _ensure_model(uow, said, content.embedded)
+    same = (VersionRow.model_id == model.id, VersionRow.digest == content.digest)
+    version = uow.session.scalar(select(VersionRow).where(*same))
+    if version is None:
+        version = _add_version(uow, model, said, content)
+    ref = f"{model.slug}:{version.number}"
+    for parent in said.parents:
+        link(uow, version, parent)
+    for key, value in said.tags.items():
+        set_tag(uow, ref, key, value)
+    if not said.draft and version.state == State.DRAFT:
+        move_version(uow, version, State.PUBLISHED)
+    return version
+
+
+def _ensure_model(uow: UnitOfWork, said: Submission, embedded: Mapping[str, Any]) -> ModelRow:
+    model = find_model(uow, said.name)
+    if model is None:
+        return _add_model(uow, said, embedded)
+    if model.kind != said.kind:
+        raise Conflict(f"{model.slug!r} is of kind {model.kind}, got kind {said.kind}. Choose another name.")
+    _edit_model(uow, model, {"title": said.title, "description": said.description, "license": said.license})
+    return model
+
+
+def _add_model(uow: UnitOfWork, said: Submission, embedded: Mapping[str, Any]) -> ModelRow:
+    model = ModelRow(
+        slug=said.name,
+        kind=said.kind,
+        title=said.title or modelspec(embedded, "title") or title_of(said.name),
+        description=said.description or modelspec(embedded, "description") or "",
+        license=said.license or modelspec(embedded, "license"),
+        owner=uow.actor,
+    )
+    uow.session.add(model)
+    uow.session.flush()
+    record_model(uow, "created", model, after={"kind": model.kind, "title": model.title, "license": model.license})
+    return model
+
+
+def _edit_model(uow: UnitOfWork, model: ModelRow, said: Mapping[str, str | None]) -> None:
+    changed = {key: value for key, value in said.items() if value is not None and value != getattr(model, key)}
+    if not changed:
+        return
+    before = {key: getattr(model, key) for key in changed}
+    for key, value in changed.items():
+        setattr(model, key, value)
+    record_model(uow, "edited", model, before=before, after=changed)
+
+
+def _add_version(uow: UnitOfWork, model: ModelRow, said: Submission, content: Content) -> VersionRow:
+    trigger = modelspec(content.embedded, "trigger_phrase")
+    version = VersionRow(
+        model=model,
+        number=_next_number(uow, model),
+        digest=content.digest,
+        state=State.DRAFT,
+        author=said.author or modelspec(content.embedded, "author"),
+        note=said.note,
+        recommended_strength=said.recommended_strength,
+        trigger_words=list(said.trigger_words) or ([trigger] if trigger else []),
+        sampling=dict(said.sampling),
+        recipe_id=_recipe_id(uow, said.recipe),
+    )
+    uow.session.add(version)
+    uow.session.flush()
+    _add_artifacts(uow, version, content.files)
+    _add_facts(uow, version, content.facts)
+    _add_origin(uow, version, content.origin)
+    left_out = {"left_out": list(content.left_out)} if content.left_out else {}
+    came = {"digest": content.digest, "files": len(content.files), "origin": content.origin.uri, **left_out}
+    record(uow, "added", version, after=came)
+    return version
+
+
+def _next_number(uow: UnitOfWork, model: ModelRow) -> int:
+    """The number that this version gets; the next one gets the next, whoever asks, and none is ever given twice."""
+    taken = update(ModelRow).where(ModelRow.id == model.id).values(next_number=ModelRow.next_number + 1)
+    after: int = uow.session.execute(taken.returning(ModelRow.next_number)).scalar_one()
+    return after - 1
+
+
+def _add_artifacts(uow: UnitOfWork, version: VersionRow, files: StagedFiles) -> None:
+    uow.session.add_all(
+        ArtifactRow(
+            version_id=version.id,
+            path=file.path,
+            role=file.role,
+            blob_sha256=staged.digests.sha256,
+            media_type=file.media_type,
+        )
+        for file, staged in files
+    )
+    uow.session.flush()
+
+
+def _add_facts(uow: UnitOfWork, version: VersionRow, facts: Facts | None) -> None:
+    if facts is None:
+        return
+    uow.session.add(facts.row(version.id))
+    if facts.table is not None:
+        table = architecture_json(facts.table)
+        uow.session.add(ArchitectureRow(name=facts.table.name, version_id=version.id, modules=table))
+
+
+def _add_origin(uow: UnitOfWork, version: VersionRow, origin: Origin) -> None:
+    uow.session.add(
+        OriginRow(
+            version_id=version.id,
+            kind=origin.kind,
+            uri=origin.uri,
+            revision=origin.revision,
+            embedded=origin.embedded,
+        )
+    )
+
+
+def _recipe_id(uow: UnitOfWork, sha256: str | None) -> int | None:
+    if sha256 is None:
+        return None
+    found = uow.session.scalar(select(RecipeRow.id).where(RecipeRow.sha256 == sha256))
+    if found is None:
+        raise NotFound(f"no recipe has sha256 {sha256}. Record it with add_recipe first.")
+    return found
+
+
+def _require_same_family(uow: UnitOfWork, said: Submission, facts: Facts | None) -> None:
+    """A vector must have been made for the family of the base that it is said to belong to."""
+    if said.base is None or said.base.startswith(EXTERNAL) or facts is None or said.kind == Kind.BASE:
+        return
+    base = resolve(uow, said.base)
+    own = uow.session.get(AdapterFactsRow, base.id)
+    family = own.family if own else UNKNOWN
+    if UNKNOWN not in (family, facts.family) and family != facts.family:
+        raise Refused(
+            f"{said.name}: identified as a vector for {facts.family}, but its base {said.base} is {family}. "
+            f"Name a base of family {facts.family}, or leave the base out."
+        )

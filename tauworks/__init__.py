@@ -1,0 +1,49 @@
+"""The front door: `from tauworks import Registry, compose, preview`. Nothing is imported before it is used."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from registry import Registry
+    from workbench.checking import check
+    from workbench.composing import compose, verify
+    from workbench.importing import identify_file, import_file
+    from workbench.jobs import submit_distillation, submit_training, wait
+    from workbench.previewing import preview, recall
+    from workbench.workers import run_worker
+
+_MODULES = {
+    "Registry": "registry",
+    "check": "workbench.checking",
+    "compose": "workbench.composing",
+    "identify_file": "workbench.importing",
+    "import_file": "workbench.importing",
+    "preview": "workbench.previewing",
+    "recall": "workbench.previewing",
+    "run_worker": "workbench.workers",
+    "submit_distillation": "workbench.jobs",
+    "submit_training": "workbench.jobs",
+    "verify": "workbench.composing",
+    "wait": "workbench.jobs",
+}
+
+__all__ = [
+    "Registry",
+    "check",
+    "compose",
+    "identify_file",
+    "import_file",
+    "preview",
+    "recall",
+    "run_worker",
+    "submit_distillation",
+    "submit_training",
+    "verify",
+    "wait",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'tauworks' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

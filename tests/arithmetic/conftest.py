@@ -1,0 +1,186 @@
+"""Small vectors in every layout, and an oracle that reads them without this package: numpy, float64, dense."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from formats import Architecture, Layout, ModuleSpec
+
+settings.register_profile("seeded", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("seeded")
+
+Deltas = dict[str, np.ndarray]
+
+BLOCK = "unet.down_blocks.0.attentions.0.transformer_blocks.0"
+LAYER = "text_encoder.text_model.encoder.layers.0"
+TABLE = {
+    "unet.conv_in": ModuleSpec("conv", (10, 4, 3, 3)),
+    "unet.down_blocks.0.attentions.0.proj_in": ModuleSpec("conv", (10, 10, 1, 1)),
+    f"{BLOCK}.attn1.to_q": ModuleSpec("linear", (10, 10)),
+    f"{BLOCK}.attn1.to_out.0": ModuleSpec("linear", (10, 10)),
+    f"{BLOCK}.attn2.to_k": ModuleSpec("linear", (10, 7)),
+    "unet.down_blocks.0.resnets.0.conv1": ModuleSpec("conv", (10, 10, 3, 3)),
+    "unet.down_blocks.0.resnets.0.time_emb_proj": ModuleSpec("linear", (10, 16)),
+    f"{LAYER}.self_attn.q_proj": ModuleSpec("linear", (7, 7)),
+    f"{LAYER}.self_attn.out_proj": ModuleSpec("linear", (7, 7)),
+    f"{LAYER}.mlp.fc1": ModuleSpec("linear", (28, 7)),
+}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Random factors before they are written: module -> (up, down, alpha), float32."""
+
+    factors: Mapping[str, tuple[torch.Tensor, torch.Tensor, float]]
+
+    def deltas(self) -> Deltas:
+        """alpha / r * up @ down in float64."""
+        return {
+            module: alpha / down.shape[0] * up.double().flatten(1).numpy() @ down.double().flatten(1).numpy()
+            for module, (up, down, alpha) in self.factors.items()
+        }
+
+
+@pytest.fixture(scope="session")
+def table() -> Architecture:
+    """Ten modules: linear, convolutions of both kinds, a text encoder."""
+    return Architecture("tiny", TABLE)
+
+
+@pytest.fixture(scope="session")
+def draft(table: Architecture) -> Callable[..., Draft]:
+    """Random factors for some modules; ranks and alphas are dealt out in turn."""
+
+    def make(
+        seed: int,
+        modules: Sequence[str] = tuple(TABLE),
+        ranks: Sequence[int] = (3, 1, 4),
+        alphas: Sequence[float] = (2.0, 5.0),
+        architecture: Architecture = table,
+    ) -> Draft:
+        generator = torch.Generator().manual_seed(seed)
+        factors = {}
+        for i, module in enumerate(modules):
+            shape, rank = architecture.modules[module].shape, ranks[i % len(ranks)]
+            up = torch.randn(shape[0], rank, *(1 for _ in shape[2:]), generator=generator) * 0.1
+            down = torch.randn(rank, *shape[1:], generator=generator) * 0.1
+            factors[module] = (up, down, float(alphas[i % len(alphas)]))
+        return Draft(factors)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def save() -> Callable[[Draft, Path, Layout], Path]:
+    """Write a draft the way other tools would: kohya with alphas, a diffusers file, a PEFT folder."""
+    return lambda drawn, path, layout=Layout.KOHYA: WRITERS[layout](drawn, path)
+
+
+def _save_kohya(drawn: Draft, path: Path) -> Path:
+    tensors = {}
+    for module, (up, down, alpha) in drawn.factors.items():
+        stem = _kohya_stem(module)
+        tensors |= {
+            f"{stem}.lora_up.weight": up,
+            f"{stem}.lora_down.weight": down,
+            f"{stem}.alpha": torch.tensor(alpha),
+        }
+    save_file(tensors, path)
+    return path
+
+
+def _save_diffusers(drawn: Draft, path: Path) -> Path:
+    """Without alphas: the scale is folded into up."""
+    tensors = {}
+    for module, (up, down, alpha) in drawn.factors.items():
+        scaled = (up.double() * (alpha / down.shape[0])).float()
+        tensors |= {f"{module}.lora_A.weight": down, f"{module}.lora_B.weight": scaled}
+    save_file(tensors, path)
+    return path
+
+
+def _save_peft(drawn: Draft, path: Path) -> Path:
+    path.mkdir()
+    tensors, alphas, ranks = {}, {}, {}
+    for module, (up, down, alpha) in drawn.factors.items():
+        name = module.partition(".")[2]
+        tensors |= {f"base_model.model.{name}.lora_A.weight": down, f"base_model.model.{name}.lora_B.weight": up}
+        alphas[name], ranks[name] = alpha, down.shape[0]
+    save_file(tensors, path / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 1, "lora_alpha": 1, "rank_pattern": ranks, "alpha_pattern": alphas}
+    (path / "adapter_config.json").write_text(json.dumps(config))
+    return path
+
+
+WRITERS = {Layout.KOHYA: _save_kohya, Layout.DIFFUSERS: _save_diffusers, Layout.PEFT: _save_peft}
+
+
+@pytest.fixture(scope="session")
+def read_deltas() -> Callable[[Path], Deltas]:
+    """The oracle: the dense float64 delta of every module of the tiny table in a file of any of the three layouts."""
+
+    def read(path: Path) -> Deltas:
+        config = json.loads((path / "adapter_config.json").read_text()) if path.is_dir() else {}
+        with safe_open(path / "adapter_model.safetensors" if config else path, framework="pt") as file:
+            stored = {key: file.get_tensor(key).double().numpy() for key in sorted(file.keys())}
+        deltas = {}
+        for module in TABLE:
+            found = _find(stored, module, config)
+            if found is not None:
+                up, down, alpha = found
+                deltas[module] = alpha / down.shape[0] * _matrix(up) @ _matrix(down)
+        return deltas
+
+    return read
+
+
+def _find(stored: Deltas, module: str, config: dict) -> tuple[np.ndarray, np.ndarray, float] | None:
+    name = module.partition(".")[2]
+    for stem, ends in (
+        (_kohya_stem(module), ("lora_up", "lora_down")),
+        (module, ("lora_B", "lora_A")),
+        (f"base_model.model.{name}", ("lora_B", "lora_A")),
+    ):
+        if f"{stem}.{ends[0]}.weight" in stored:
+            up, down = (stored[f"{stem}.{end}.weight"] for end in ends)
+            alpha = float(stored.get(f"{stem}.alpha", down.shape[0]))
+            return up, down, config.get("alpha_pattern", {}).get(name, config.get("lora_alpha", alpha))
+    return None
+
+
+def _kohya_stem(module: str) -> str:
+    component, _, name = module.partition(".")
+    return f"{'lora_unet' if component == 'unet' else 'lora_te'}_{name.replace('.', '_')}"
+
+
+def _matrix(factor: np.ndarray) -> np.ndarray:
+    return factor.reshape(factor.shape[0], -1)
+
+
+@pytest.fixture(scope="session")
+def worst_error() -> Callable[..., float]:
+    """max over modules of ||out - sum_i lambda_i dW_i||_F / sum_i |lambda_i| ||dW_i||_F, dense, float64."""
+
+    def worst(out: Deltas, terms: Sequence[tuple[float, Deltas]]) -> float:
+        modules = set(out).union(*(deltas for _, deltas in terms))
+        return max((_error(out, terms, module) for module in modules), default=0.0)
+
+    return worst
+
+
+def _error(out: Deltas, terms: Sequence[tuple[float, Deltas]], module: str) -> float:
+    own = [(weight, deltas[module]) for weight, deltas in terms if module in deltas]
+    scale = sum(abs(weight) * float(np.linalg.norm(delta)) for weight, delta in own)
+    difference = float(np.linalg.norm(out.get(module, 0.0) - sum(weight * delta for weight, delta in own)))
+    if scale == 0:
+        return 0.0 if difference == 0 else math.inf
+    return difference / scale

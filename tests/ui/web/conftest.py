@@ -1,0 +1,138 @@
+"""Registries with real small LoRA files and pictures, and the pages that show them."""
+
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamlit as st
+from PIL import Image
+from safetensors.numpy import save_file
+from streamlit.testing.v1 import AppTest
+
+import ui.web
+from formats import architecture
+from registry import Parent, Registry
+
+APP = Path(ui.web.__file__).parent / "app.py"
+BUILDER_TIMEOUT = 60  # seconds: a page on a busy machine
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty registry's home, named as `tau ui` names it; what the pages opened is closed again."""
+    monkeypatch.setenv("TAU_HOME", str(tmp_path))
+    monkeypatch.delenv("TAU_DATABASE_URL", raising=False)
+    monkeypatch.delenv("TAU_BLOB_URL", raising=False)
+    yield tmp_path
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+@pytest.fixture
+def registry(home: Path) -> Iterator[Registry]:
+    """The registry of that home, for a test to fill."""
+    with Registry.open(home, actor="ana") as opened:
+        yield opened
+
+
+@pytest.fixture
+def open_page(home: Path) -> Callable[..., AppTest]:
+    """Opens a page by its file's name, with the parameters of a URL; a page that raised is a failed test."""
+
+    def open_page(page: str = "catalog.py", **parameters: str) -> AppTest:
+        app = AppTest.from_file(APP, default_timeout=BUILDER_TIMEOUT).run()
+        app.query_params = dict(parameters)
+        app.switch_page(page).run()
+        assert not app.exception
+        return app
+
+    return open_page
+
+
+@pytest.fixture
+def lora_file(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a small kohya LoRA for SD 1.5: the cross-attention keys, rank `rank`, alpha `alpha`."""
+
+    def write(name: str, seed: int = 0, rank: int = 2, alpha: float = 1.0, **metadata: str) -> Path:
+        generator = np.random.default_rng(seed)
+        tensors = {}
+        for module, spec in architecture("sd15").modules.items():
+            if module.endswith("attn2.to_k"):
+                stem = "lora_unet_" + module.removeprefix("unet.").replace(".", "_")
+                tensors[f"{stem}.lora_down.weight"] = _noise(generator, rank, spec.shape[1])
+                tensors[f"{stem}.lora_up.weight"] = _noise(generator, spec.shape[0], rank)
+                tensors[f"{stem}.alpha"] = np.asarray(alpha, dtype=np.float32)
+        path = tmp_path / f"{name}.safetensors"
+        save_file(tensors, path, metadata=metadata or None)
+        return path
+
+    return write
+
+
+def _noise(generator: np.random.Generator, *shape: int) -> np.ndarray:
+    return generator.standard_normal(shape).astype(np.float32)
+
+
+@pytest.fixture
+def picture() -> Callable[[int], bytes]:
+    """A small PNG of two colours that depend on the seed."""
+
+    def paint(seed: int) -> bytes:
+        colours = np.random.default_rng(seed).integers(0, 255, (2, 2, 3), dtype=np.uint8)
+        buffer = BytesIO()
+        Image.fromarray(colours).resize((64, 64)).save(buffer, format="PNG")
+        return buffer.getvalue()
+
+    return paint
+
+
+@pytest.fixture
+def filled(registry: Registry, lora_file: Callable[..., Path], picture: Callable[[int], bytes]) -> Registry:
+    """Two styles, an acceleration, and a certified composition of one of each."""
+    registry.add(
+        lora_file("papercut", 1),
+        kind="style",
+        title="Paper cut",
+        description="Layered paper with soft shadows",
+        license="openrail++",
+        base="external:runwayml/stable-diffusion-v1-5",
+        trigger_words=("papercut", "layered paper"),
+        recommended_strength=0.8,
+        tags={"approved": "yes"},
+    )
+    registry.add(lora_file("watercolour", 2, rank=4), kind="style", draft=True)
+    registry.add(
+        lora_file("lcm-sd15", 3), kind="acceleration", license="mit", sampling={"solver": "lcm", "steps": [2, 4, 8]}
+    )
+    edges = (Parent("papercut:1", "composed_from", 0.8, 0), Parent("lcm-sd15:1", "composed_from", 1.0, 1))
+    both = registry.add(lora_file("papercut-lcm", 4, rank=4), kind="composition", edges=edges)
+    registry.add_certificate(both.ref, certificate_of(both.artifacts[0].sha256))
+    registry.alias("papercut:1", "production")
+    for seed in (1, 2):
+        settings = {"prompt": "a large red circle on a white background", "steps": 4, "seed": seed}
+        registry.add_preview("papercut:1", settings, picture(seed), {})
+    return registry
+
+
+def certificate_of(sha256: str) -> dict[str, object]:
+    """What arithmetic proves about a file, in its words."""
+    return {
+        "file_sha256": sha256,
+        "worst_relative_error": 3.1e-8,
+        "bound": 1e-6,
+        "layout": "kohya",
+        "dtype": "fp32",
+        "modules": {f"unet.mid_block.attentions.{i}.proj_in": 1e-8 * i for i in range(12)},
+        "method": "freivalds-float64",
+        "probes": 8,
+        "seed": 20231109,
+        "engine_version": "arithmetic/1 torch/2.13.0",
+        "recipe": "0.8*papercut:1 + 1.0*lcm-sd15:1",
+        "locked": "0.8*sha256:11 + 1.0*sha256:22",
+        "inputs": [
+            {"name": "papercut", "sha256": "11" * 32, "weight": 0.8},
+            {"name": "lcm-sd15", "sha256": "22" * 32, "weight": 1.0},
+        ],
+    }

@@ -1,0 +1,74 @@
+"""Commands that show something to people: demo, ui."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ui.cli import output
+from ui.cli.documents import plain
+from ui.cli.options import Json
+from ui.cli.session import place_of
+
+STOP_SECONDS = 10.0
+"""How long the pages' process may take to end before it is killed."""
+
+
+def demo(
+    context: typer.Context,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again with an empty registry.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open the workbench in the browser afterwards.")] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything that is random.")] = 0,
+    home: Annotated[
+        Path | None, typer.Option("--home", help="Of the demo's registry; default: demo/ in the data folder.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """The guided main job on the shipped shapes world: distil, compose, prove, paint, compare."""
+    from workbench.demo import demo
+    from workbench.opening import demo_home
+
+    place = home or demo_home(place_of(context).home)
+    result = demo(home=place, fresh=fresh, seed=seed)
+    if json:
+        output.document("demo", plain(result))
+    if open_:
+        raise typer.Exit(_serve_pages({"TAU_HOME": str(place)}, port=8501, open_browser=True))
+
+
+def ui(
+    context: typer.Context,
+    demo: Annotated[bool, typer.Option("--demo", help="Show the demo's registry.")] = False,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8501,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser window.")] = True,
+) -> None:
+    """Serve the workbench's pages to this machine alone; stop with Ctrl-C."""
+    from workbench.opening import demo_home
+
+    place = place_of(context)
+    home = demo_home(place.home) if demo else place.home
+    settings = {"TAU_HOME": home, "TAU_DATABASE_URL": None if demo else place.database}
+    said = {name: str(value) for name, value in settings.items() if value is not None}
+    raise typer.Exit(_serve_pages(said, port=port, open_browser=browser))
+
+
+def _serve_pages(settings: dict[str, str], *, port: int, open_browser: bool) -> int:
+    """Run the pages' server until it ends or Ctrl-C; its exit code."""
+    from ui.web.launch import command
+
+    output.hint(f"the workbench: http://127.0.0.1:{port}   (stop with Ctrl-C)")
+    arguments = command(port=port, open_browser=open_browser and sys.stderr.isatty())
+    server = subprocess.Popen(arguments, env=os.environ | settings, stdout=sys.stderr)
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        server.terminate()
+        try:
+            server.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+        raise

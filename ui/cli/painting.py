@@ -1,0 +1,98 @@
+"""Commands on pictures: preview, recall."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ui.cli import output
+from ui.cli.documents import plain
+from ui.cli.options import Base, Json, Quiet, Recipe
+from ui.cli.progress import counting
+from ui.cli.session import registry_of
+
+Prompts = Annotated[list[str], typer.Option("--prompt", "-p", help="What to paint; may be repeated.")]
+Seeds = Annotated[list[int] | None, typer.Option("--seed", min=0, help="One picture each; may be repeated. Default 0.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    for command in (preview, recall):
+        app.command()(command)
+
+
+def preview(
+    context: typer.Context,
+    recipe: Recipe,
+    prompt: Prompts,
+    base: Base = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Denoising steps.")] = 4,
+    solver: Annotated[str, typer.Option("--solver", help="lcm, tcd, ddim, dpm, dpm++, euler or unipc.")] = "lcm",
+    guidance: Annotated[float, typer.Option("--guidance", help="1 is none, and costs half.")] = 1.0,
+    spacing: Annotated[str, typer.Option("--spacing", help="trailing, leading or linspace.")] = "trailing",
+    eta: Annotated[float, typer.Option("--eta", help="Fresh noise of ddim and tcd, 0 to 1.")] = 0.0,
+    seed: Seeds = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture, or the folder of several.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Paint what a recipe makes of prompts. Each picture carries its recipe, hashes and settings."""
+    from workbench.previewing import preview
+
+    with registry_of(context) as registry, counting("painting", "steps") as progress:
+        painted = preview(
+            registry,
+            recipe,
+            prompt,
+            base=base,
+            solver=solver,
+            steps=steps,
+            guidance=guidance,
+            spacing=spacing,
+            eta=eta,
+            seeds=tuple(seed or (0,)),
+            out=out,
+            on_step=progress,
+        )
+    if json:
+        output.document(
+            "preview",
+            {
+                "path": str(painted.path),
+                "pictures": [
+                    {"path": str(path), "record": plain(record)}
+                    for path, record in zip(painted.paths, painted.records, strict=True)
+                ],
+                "evaluations": painted.evaluations,
+                "seconds": painted.seconds,
+            },
+        )
+    elif quiet:
+        output.lines(painted.paths)
+    else:
+        output.lines([painted.path])
+        output.hint(f"{len(painted.paths)} painted, {painted.evaluations} evaluations each, {painted.seconds:.1f} s")
+    if painted.unfinished_hint:
+        output.hint(painted.unfinished_hint)
+
+
+def recall(
+    picture: Annotated[Path, typer.Argument(help="A PNG that Tauworks painted.")],
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """The recipe, prompt, seed and hashes inside a picture. Needs no registry."""
+    from workbench.previewing import recall
+
+    record = recall(picture)
+    if json:
+        output.document("picture", {"record": record})
+    elif quiet:
+        output.lines([record["locked"] if "locked" in record else record["prompt"]])
+    else:
+        base, inputs = record.get("base") or {}, record.get("inputs") or []
+        output.fields(
+            {key: record.get(key) for key in ("recipe", "prompt", "seed", "solver", "steps", "guidance", "spacing")}
+            | {"base": " ".join(str(base[key]) for key in ("name", "sha256") if key in base)}
+            | {f"input {i + 1}": f"{x['weight']:g} * {x['name']} sha256:{x['sha256']}" for i, x in enumerate(inputs)}
+        )

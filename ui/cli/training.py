@@ -1,0 +1,187 @@
+"""Commands that train: distill lcd-lora, train style."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ui.cli import output
+from ui.cli.documents import job_document
+from ui.cli.options import Draft, Json, Quiet
+from ui.cli.progress import counting
+from ui.cli.session import registry_of
+
+if TYPE_CHECKING:
+    from registry import Registry
+    from registry.jobs import Job
+
+Base = Annotated[str, typer.Option("--base", help="The base model.")]
+Data = Annotated[Path, typer.Option("--data", help="A folder of pictures with captions.")]
+Name = Annotated[str, typer.Option("--name", help="The name of the vector to come.")]
+Rank = Annotated[int | None, typer.Option("--rank", min=1)]
+Alpha = Annotated[float | None, typer.Option("--alpha", help="Default: the rank, so that the scale is 1.")]
+Steps = Annotated[int | None, typer.Option("--steps", min=1)]
+Batch = Annotated[int | None, typer.Option("--batch", min=1)]
+LearningRate = Annotated[float | None, typer.Option("--learning-rate", "--lr")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0)]
+CheckpointEvery = Annotated[int | None, typer.Option("--checkpoint-every", min=1, help="Steps between checkpoints.")]
+SampleEvery = Annotated[int | None, typer.Option("--sample-every", min=0, help="Steps between strips; 0: none.")]
+SamplePrompts = Annotated[list[str] | None, typer.Option("--sample-prompt", help="Painted on the strip; repeatable.")]
+Layout = Annotated[str | None, typer.Option("--format", help="kohya, diffusers or peft.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Stay until the job has ended, with progress.")]
+Timeout = Annotated[float | None, typer.Option("--timeout", min=0, help="With --wait: seconds to wait at most.")]
+Worker = Annotated[
+    bool, typer.Option("--worker/--no-worker", help="Start a worker here when none is alive, or leave the job queued.")
+]
+
+distill = typer.Typer(no_args_is_help=True, help="Distil acceleration vectors.")
+train = typer.Typer(no_args_is_help=True, help="Train style vectors.")
+
+
+@distill.command("lcd-lora")
+def lcd_lora(
+    context: typer.Context,
+    base: Base,
+    data: Data,
+    name: Name,
+    rank: Rank = None,
+    alpha: Alpha = None,
+    steps: Steps = None,
+    batch: Batch = None,
+    learning_rate: LearningRate = None,
+    w: Annotated[float | None, typer.Option("-w", "--w", min=0, help="Guidance to bake in; 1 less than CFG's.")] = None,
+    grid: Annotated[
+        int | None, typer.Option("--num-ddim-timesteps", min=1, help="Steps of the teacher's grid.")
+    ] = None,
+    loss: Annotated[str | None, typer.Option("--loss", help="huber or l2.")] = None,
+    huber_c: Annotated[float | None, typer.Option("--huber-c")] = None,
+    seed: Seed = None,
+    checkpoint_every: CheckpointEvery = None,
+    sample_every: SampleEvery = None,
+    sample_prompt: SamplePrompts = None,
+    format: Layout = None,
+    draft: Draft = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    worker: Worker = True,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Distil a base into an acceleration vector: latent consistency distillation into a LoRA."""
+    from workbench.jobs import submit_distillation
+
+    settings = _given(
+        rank=rank,
+        alpha=alpha,
+        steps=steps,
+        batch=batch,
+        learning_rate=learning_rate,
+        w=w,
+        num_ddim_timesteps=grid,
+        loss=loss,
+        huber_c=huber_c,
+        seed=seed,
+        checkpoint_every=checkpoint_every,
+        sample_every=sample_every,
+        sample_prompts=sample_prompt,
+        layout=format,
+    )
+    with registry_of(context) as registry:
+        job = submit_distillation(registry, base=base, data=data, name=name, draft=draft, **settings)
+        _go_on(registry, job, wait=wait, timeout=timeout, worker=worker, json=json, quiet=quiet)
+
+
+@train.command("style")
+def style(
+    context: typer.Context,
+    base: Base,
+    data: Data,
+    name: Name,
+    rank: Rank = None,
+    alpha: Alpha = None,
+    steps: Steps = None,
+    batch: Batch = None,
+    learning_rate: LearningRate = None,
+    text_encoder: Annotated[
+        bool | None, typer.Option("--text-encoder/--no-text-encoder", help="Adapt the text encoder as well.")
+    ] = None,
+    seed: Seed = None,
+    checkpoint_every: CheckpointEvery = None,
+    sample_every: SampleEvery = None,
+    sample_prompt: SamplePrompts = None,
+    format: Layout = None,
+    draft: Draft = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    worker: Worker = True,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a style vector on pictures with captions."""
+    from workbench.jobs import submit_training
+
+    settings = _given(
+        rank=rank,
+        alpha=alpha,
+        steps=steps,
+        batch=batch,
+        learning_rate=learning_rate,
+        text_encoder=text_encoder,
+        seed=seed,
+        checkpoint_every=checkpoint_every,
+        sample_every=sample_every,
+        sample_prompts=sample_prompt,
+        layout=format,
+    )
+    with registry_of(context) as registry:
+        job = submit_training(registry, base=base, data=data, name=name, draft=draft, **settings)
+        _go_on(registry, job, wait=wait, timeout=timeout, worker=worker, json=json, quiet=quiet)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were given; the others keep their defaults where they are defined."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _go_on(
+    registry: "Registry", job: "Job", *, wait: bool, timeout: float | None, worker: bool, json: bool, quiet: bool
+) -> None:
+    from workbench.workers import ensure_worker
+
+    started = ensure_worker(registry) if worker else None
+    if started is not None:
+        output.hint(f"started a worker here (process {started.pid}); its log: {started.log}")
+    ended = _waited(registry, job, timeout) if wait else job
+    if json:
+        output.document("job", job_document(ended))
+    elif quiet:
+        output.lines([ended.id])
+    elif wait:
+        output.fields({"job": ended.id, "state": ended.state, **(ended.result or {})})
+    else:
+        output.fields({"job": ended.id, "state": ended.state})
+        output.hint(f"follow it: tau jobs logs -f {ended.id}")
+
+
+def _waited(registry: "Registry", job: "Job", timeout: float | None) -> "Job":
+    """The job when it has ended. Ctrl-C ends the waiting alone, and says how to go on."""
+    from workbench.jobs import wait
+
+    with counting(f"job {job.id}", "steps") as count:
+
+        def show(seen: "Job") -> None:
+            progress = seen.progress
+            if progress.get("steps"):
+                loss = progress.get("loss")
+                count(progress["step"], progress["steps"], f"loss {loss:.4g}" if loss is not None else "")
+
+        try:
+            return wait(registry, job, on_progress=show, timeout=timeout)
+        except KeyboardInterrupt:
+            output.hint(
+                f"stopped waiting; job {job.id} goes on.\n"
+                f"  follow it: tau jobs logs -f {job.id}\n"
+                f"  stop it:   tau jobs cancel {job.id}     pause and go on later: tau jobs pause {job.id}, "
+                f"tau jobs resume {job.id}"
+            )
+            raise

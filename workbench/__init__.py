@@ -1,0 +1,38 @@
+"""The use cases that join the rooms below: what Python, the command line and the pages all call.
+
+Nothing is imported before it is used, so that listing the catalog loads no torch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_MODULES = {
+    "CheckReport": "checking",
+    "Composition": "composing",
+    "Outcome": "outcomes",
+    "Preview": "previewing",
+    "WorkbenchError": "errors",
+    "check": "checking",
+    "compose": "composing",
+    "identify_file": "importing",
+    "import_file": "importing",
+    "open_registry": "opening",
+    "outcome_of": "outcomes",
+    "preview": "previewing",
+    "recall": "previewing",
+    "resolve": "references",
+    "resolve_recipe": "recipes",
+    "run_worker": "workers",
+    "submit_distillation": "jobs",
+    "submit_training": "jobs",
+    "verify": "composing",
+    "wait": "jobs",
+}
+
+__all__ = [*_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'workbench' has no attribute {name!r}")
+    return getattr(import_module(f"workbench.{_MODULES[name]}"), name)

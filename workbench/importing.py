@@ -1,0 +1,92 @@
+"""Takes files into the registry, and says what a file is."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.errors import UnknownPath
+
+if TYPE_CHECKING:
+    from formats import Header, Identification
+    from registry import Registry, Version
+
+RECIPE_KEY = "tauworks.recipe"
+"""The header entry of a composition."""
+
+DISTILLED_LAYERS = ("time_emb_proj", "conv1", "conv2", "proj_in", "ff_net_0_proj", "attn2_to_k")
+"""Layer types that consistency distillation adapts all at once; kohya's trainer does too, but leaves ss_* metadata."""
+
+
+def import_file(
+    registry: "Registry",
+    source: Path,
+    *,
+    kind: str | None = None,
+    name: str | None = None,
+    title: str | None = None,
+    license: str | None = None,
+    base: str | None = None,
+    draft: bool = False,
+    note: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    trigger_words: tuple[str, ...] = (),
+    recommended_strength: float | None = None,
+) -> "Version":
+    """Register a weight file, PEFT folder or base folder; the kind follows from what it is unless it is told.
+
+    Importing the same content again returns the version that is there. Raises UnknownPath, FormatError, Refused.
+    """
+    if not source.exists():
+        raise UnknownPath(source)
+    return registry.add(
+        source,
+        kind=kind or kind_of(identify_file(source, registry), source),
+        name=name,
+        title=title,
+        license=license,
+        base=base,
+        draft=draft,
+        note=note,
+        tags=tags,
+        trigger_words=trigger_words,
+        recommended_strength=recommended_strength,
+    )
+
+
+def identify_file(path: Path, registry: "Registry | None" = None) -> "Identification":
+    """What a file or folder is, compared with the shipped architectures and those of the registered bases."""
+    from formats import architecture, identify, known_architectures
+
+    if not path.exists():
+        raise UnknownPath(path)
+    shipped = tuple(architecture(name) for name in known_architectures())
+    registered = tuple(registry.architectures()) if registry else ()
+    return identify(path, architectures=(*shipped, *registered))
+
+
+def kind_of(found: "Identification", path: Path) -> str:
+    """The kind that a file is most likely of: a base, a composition by its header, an acceleration vector by its
+    signature, else a style.
+
+    The signature is that of consistency distillation's scripts: U-Net alone, and all of its layer types at once.
+    Raises NotAnAdapter for what is neither a base nor a vector.
+    """
+    from formats import NotAnAdapter, open_adapter
+
+    if found.kind == "base":
+        return "base"
+    if found.kind != "vector":
+        reasons = "; ".join(found.warnings) or "no key carries an adapter's mark"
+        raise NotAnAdapter(f"{path}: neither a base nor a vector ({reasons}); to keep it all the same: --kind other")
+    header = open_adapter(path).header
+    if RECIPE_KEY in header.metadata:
+        return "composition"
+    return "acceleration" if _looks_distilled(header) else "style"
+
+
+def _looks_distilled(header: "Header") -> bool:
+    keys = [key.replace(".", "_") for key in header.tensors]
+    from_a_trainer = any(key.startswith("ss_") for key in header.metadata)
+    has_text_encoder = any("lora_te" in key or "text_encoder" in key for key in keys)
+    has_every_layer = all(any(layer in key for key in keys) for layer in DISTILLED_LAYERS)
+    return has_every_layer and not has_text_encoder and not from_a_trainer

@@ -1,0 +1,10 @@
+"""Which function runs which kind of job; a worker is handed this table."""
+
+from collections.abc import Mapping
+from typing import Final
+
+JOB_KINDS: Final[Mapping[str, str]] = {
+    "lcd-lora": "workbench.training:distil_acceleration",
+    "style": "workbench.training:train_style_vector",
+}
+"""Job kind -> "module:function"; the function takes a JobContext and returns the job's result."""

@@ -1,0 +1,186 @@
+"""Jobs as a person sees them: submit, wait, read the log, run a worker, start one where none is alive."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import JobUnfinished, NotABase, WaitTimedOut
+from workbench.workers import OnJob, ensure_worker, run_worker
+
+if TYPE_CHECKING:
+    from registry import Registry
+    from registry.jobs import Job, Queue
+
+POLL_SECONDS = 0.5
+UNDER_WAY = ("queued", "running")
+
+__all__ = [
+    "distillation_spec",
+    "ensure_worker",
+    "log_text",
+    "queue_of",
+    "run_worker",
+    "submit_distillation",
+    "submit_training",
+    "training_spec",
+    "wait",
+]
+
+
+def queue_of(registry: "Registry") -> "Queue":
+    """The registry's queue."""
+    from registry.jobs import Queue
+
+    return Queue(registry)
+
+
+def submit_distillation(registry: "Registry", *, kind: str = "lcd-lora", **order: Any) -> "Job":
+    """Queue a distillation of `base` on the pictures in `data` into the acceleration vector `name`.
+
+    `order` is what `distillation_spec` takes. Everything that can be known to be wrong is refused here; the same order
+    again, while it is unfinished, is the same job.
+    """
+    return _submit(registry, kind, distillation_spec(registry, kind=kind, **order))
+
+
+def submit_training(registry: "Registry", *, kind: str = "style", **order: Any) -> "Job":
+    """Queue a training on the pictures in `data` of the style vector `name`, as `submit_distillation` does."""
+    return _submit(registry, kind, training_spec(registry, kind=kind, **order))
+
+
+def distillation_spec(
+    registry: "Registry",
+    *,
+    base: str,
+    data: Path,
+    name: str,
+    kind: str = "lcd-lora",
+    draft: bool = False,
+    **settings: Any,
+) -> dict[str, Any]:
+    """The spec of a distillation job: every default spelled out, the base pinned, the data fingerprinted.
+
+    Raises NotFound, NotABase, Conflict, InvalidName, InvalidSettings, DatasetError.
+    """
+    return _spec(registry, kind, "acceleration", base, data, name, draft, settings)
+
+
+def training_spec(
+    registry: "Registry",
+    *,
+    base: str,
+    data: Path,
+    name: str,
+    kind: str = "style",
+    draft: bool = False,
+    **settings: Any,
+) -> dict[str, Any]:
+    """The spec of a style training job, as `distillation_spec`."""
+    return _spec(registry, kind, "style", base, data, name, draft, settings)
+
+
+def wait(
+    registry: "Registry",
+    job: "Job",
+    on_progress: OnJob | None = None,
+    *,
+    timeout: float | None = None,
+    poll_seconds: float = POLL_SECONDS,
+) -> "Job":
+    """The job once it has succeeded. Interrupting the waiting leaves the job alone.
+
+    Raises WaitTimedOut after `timeout` seconds, JobUnfinished when the job ended otherwise or was paused.
+    """
+    queue, began = queue_of(registry), time.monotonic()
+    while (seen := queue.get(job.id)).state in UNDER_WAY:
+        if on_progress is not None:
+            on_progress(seen)
+        if timeout is not None and time.monotonic() - began > timeout:
+            raise WaitTimedOut(
+                f"job {job.id} is {seen.state} after {timeout:g} s and goes on; follow it: tau jobs logs -f {job.id}"
+            )
+        time.sleep(poll_seconds)
+    if on_progress is not None:
+        on_progress(seen)
+    if seen.state != "succeeded":
+        raise JobUnfinished(_ending(seen))
+    return seen
+
+
+def log_text(
+    registry: "Registry", job: int, *, follow: bool = False, poll_seconds: float = POLL_SECONDS
+) -> Iterator[str]:
+    """What the job's process has written, in pieces; with `follow` until the job is no longer under way."""
+    queue, offset = queue_of(registry), 0
+    while True:
+        seen = queue.get(job)
+        if seen.log_path and Path(seen.log_path).exists():
+            with Path(seen.log_path).open("rb") as log:
+                log.seek(offset)
+                piece = log.read()
+            offset += len(piece)
+            if piece:
+                yield piece.decode("utf-8", errors="replace")
+        if not follow or seen.state not in UNDER_WAY:
+            return
+        time.sleep(poll_seconds)
+
+
+def _submit(registry: "Registry", kind: str, spec: dict[str, Any]) -> "Job":
+    key = hashlib.sha256(json.dumps([kind, spec], sort_keys=True).encode()).hexdigest()
+    return queue_of(registry).submit(kind, spec, idempotency_key=key)
+
+
+def _spec(
+    registry: "Registry",
+    kind: str,
+    result_kind: str,
+    base: str,
+    data: Path,
+    name: str,
+    draft: bool,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    from workbench.training import Order, settings_of
+
+    version = registry.get(base)
+    if version.kind != "base":
+        raise NotABase(f"{base}: {version.ref} is of kind {version.kind}; name a base: tau ls --kind base")
+    _require_free(registry, name, result_kind)
+    checked = settings_of(kind, settings).model_dump(mode="json")
+    folder = data.expanduser().resolve()
+    return Order(version.ref, str(folder), _fingerprint(folder), name, draft, checked).spec()
+
+
+def _require_free(registry: "Registry", name: str, kind: str) -> None:
+    """Refuse a name that is none, or that a model of another kind has."""
+    from registry import Conflict, NotFound
+    from registry.names import require_slug
+
+    require_slug(name)
+    try:
+        model = registry.get(name)
+    except NotFound:
+        return
+    if model.kind != kind:
+        raise Conflict(f"{name!r} is of kind {model.kind}, this job makes a {kind} vector; choose another --name")
+
+
+def _fingerprint(folder: Path) -> str:
+    from distill_jobs.dataset import read_dataset
+
+    return read_dataset(folder).fingerprint
+
+
+def _ending(job: "Job") -> str:
+    remedies = {
+        "failed": f"mend the cause and try again: tau jobs retry {job.id}",
+        "dead": f"mend the cause and try again: tau jobs retry {job.id}",
+        "cancelled": f"take it up again: tau jobs retry {job.id}",
+        "paused": f"let it go on: tau jobs resume {job.id}",
+    }
+    why = f": {job.last_error}" if job.last_error else ""
+    return f"job {job.id} is {job.state}{why}; {remedies[job.state]}; its log: tau jobs logs {job.id}"

@@ -1,0 +1,139 @@
+"""The training jobs: what a worker's subprocess runs, from the job's spec to the registered vector."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import ChangedInput, InvalidSettings
+
+if TYPE_CHECKING:
+    from distill_jobs.context import JobContext
+    from distill_jobs.dataset import Dataset
+    from distill_jobs.settings import TrainingSettings
+
+FEW_STEPS = (1, 2, 4, 8)
+"""What a consistency-distilled vector is made for."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What every training is told beside its settings; `fingerprint` pins the data."""
+
+    base: str
+    data: str
+    fingerprint: str
+    name: str
+    draft: bool
+    settings: dict[str, Any]
+
+    @classmethod
+    def of(cls, spec: Mapping[str, Any]) -> "Order":
+        """The order in a job's spec: its own keys, and the settings in all others."""
+        own = {key: spec[key] for key in ("base", "data", "fingerprint", "name", "draft")}
+        return cls(**own, settings={key: value for key, value in spec.items() if key not in own})
+
+    def spec(self) -> dict[str, Any]:
+        """The job's spec."""
+        own = {key: getattr(self, key) for key in ("base", "data", "fingerprint", "name", "draft")}
+        return own | self.settings
+
+
+def distil_acceleration(context: "JobContext") -> dict[str, Any]:
+    """Run a job of the kind lcd-lora: distil the base, register the acceleration vector."""
+    from distill_jobs.lcd_lora import distil
+
+    order = Order.of(context.spec)
+    settings = settings_of("lcd-lora", order.settings)
+    dataset = _dataset(order)
+    path = distil(
+        _pipeline(context, order),
+        dataset,
+        settings,
+        folder=context.folder,
+        report=context.report,
+        cancelled=context.cancelled,
+    )
+    sampling = {"solver": "lcm", "steps": list(FEW_STEPS), "guidance": [1.0, 2.0], "distilled_w": settings.w}
+    return _register(context, order, path, dataset, kind="acceleration", relation="distilled_from", sampling=sampling)
+
+
+def train_style_vector(context: "JobContext") -> dict[str, Any]:
+    """Run a job of the kind style: train on the pictures, register the style vector."""
+    from distill_jobs.style import train_style
+
+    order = Order.of(context.spec)
+    dataset = _dataset(order)
+    path = train_style(
+        _pipeline(context, order),
+        dataset,
+        settings_of("style", order.settings),
+        folder=context.folder,
+        report=context.report,
+        cancelled=context.cancelled,
+    )
+    return _register(context, order, path, dataset, kind="style", relation=None, sampling={})
+
+
+def settings_of(kind: str, values: dict[str, Any]) -> "TrainingSettings":
+    """The checked settings of a job kind. Raises InvalidSettings, which names each wrong one."""
+    from pydantic import ValidationError
+
+    from distill_jobs.lcd_lora import LcdLoraSettings
+    from distill_jobs.style import StyleSettings
+
+    settings = {"lcd-lora": LcdLoraSettings, "style": StyleSettings}[kind]
+    try:
+        return settings(**values)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in error.errors())
+        raise InvalidSettings(f"{kind}: {wrong}") from error
+
+
+def _dataset(order: Order) -> "Dataset":
+    from distill_jobs.dataset import read_dataset
+
+    dataset = read_dataset(Path(order.data))
+    if dataset.fingerprint != order.fingerprint:
+        raise ChangedInput(
+            f"{order.data}: its pictures or captions changed after the job was submitted "
+            f"({dataset.fingerprint[:12]}, not {order.fingerprint[:12]}); submit the job again"
+        )
+    return dataset
+
+
+def _pipeline(context: "JobContext", order: Order) -> Any:
+    from sampling import load_pipeline
+
+    return load_pipeline(context.registry.folder(context.registry.get(order.base)))
+
+
+def _register(
+    context: "JobContext",
+    order: Order,
+    path: Path,
+    dataset: "Dataset",
+    *,
+    kind: str,
+    relation: str | None,
+    sampling: dict[str, Any],
+) -> dict[str, Any]:
+    """Register the vector with edges to its base and data; refused when the lease on the job is lost."""
+    from registry import Parent
+    from registry.names import slug_of
+
+    name, uri = slug_of(dataset.folder.name), dataset.folder.as_uri()
+    known = context.registry.add_dataset(name, dataset.fingerprint, uri)
+    made_from = [Parent(order.base, relation)] if relation else []
+    version = context.registry.add(
+        path,
+        kind=kind,
+        name=order.name,
+        base=order.base,
+        draft=order.draft,
+        edges=[*made_from, Parent(known.ref, "trained_on")],
+        sampling=sampling,
+        recommended_strength=1.0,
+        lease=context.lease,
+    )
+    return {"version": version.ref}
