@@ -32,11 +32,11 @@ class RecipeSyntaxError(AlgebraError):
         super().__init__(f"{message}\n{_pointed(text, position)}")
 
 
-class ShapeMismatch(AlgebraError):  # noqa: N818
+class ShapeMismatch(AlgebraError):
     """Factors that do not fit their module."""
 
 
-class ValidationRefused(AlgebraError):  # noqa: N818
+class ValidationRefused(AlgebraError):
     """A combination that must not be computed; `verdict` says why."""
 
     def __init__(self, verdict: Verdict) -> None:
@@ -44,19 +44,19 @@ class ValidationRefused(AlgebraError):  # noqa: N818
         super().__init__("\n".join(f"{f.code}: {f.sentence} {f.remedy}".rstrip() for f in verdict.errors))
 
 
-class BoundExceeded(AlgebraError):  # noqa: N818
+class BoundExceeded(AlgebraError):
     """A written file whose arithmetic error exceeds what its precision explains."""
 
 
-class CertificateMismatch(AlgebraError):  # noqa: N818
+class CertificateMismatch(AlgebraError):
     """A certificate that belongs to other bytes."""
 
 
-class OutputConflict(AlgebraError):  # noqa: N818
+class OutputConflict(AlgebraError):
     """An output whose place is taken, or that would replace one of its own inputs."""
 
 
-class Cancelled(AlgebraError):  # noqa: N818
+class Cancelled(AlgebraError):
     """The caller asked to stop; nothing was left behind."""
 
 

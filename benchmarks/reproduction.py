@@ -18,7 +18,7 @@ from benchmarks.reproduction_report import Row, write_report
 from demo import base_folder, style_files, tuning, write_dataset
 from distill_jobs.dataset import read_dataset
 from distill_jobs.lcd_lora import LcdLoraSettings, distil
-from distill_jobs.training import Progress
+from distill_jobs.progress import Progress
 from formats import architecture_of_folder
 from sampling import load_judge, load_pipeline
 from workbench.evaluation import EVALUATIONS, Contender, Exam, Examiner, Score, baselines, exam, teacher
@@ -129,10 +129,8 @@ def measure_all(lab: Laboratory) -> Iterator[Row]:
 
 def _say(progress: Progress) -> None:
     if progress.step % 25 == 0:
-        print(
-            f"lcd {progress.step}/{progress.steps} loss {progress.loss:.4f} eta {progress.eta_seconds:.0f} s",
-            flush=True,
-        )
+        left = f"{progress.eta_seconds:.0f} s to go"
+        print(f"distilling: {progress.step} of {progress.steps}, loss {progress.loss:.4f}, {left}", flush=True)
 
 
 def _content(path: Path) -> str:
@@ -142,11 +140,9 @@ def _content(path: Path) -> str:
 
 
 def main() -> None:
-    """Measure and write the report."""
+    """Measure, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--out", type=Path, required=True, help="the report, Markdown; its numbers go beside it as JSON"
-    )
+    parser.add_argument("--out", type=Path, required=True, help="the report; its figures go beside it as JSON")
     parser.add_argument("--work", type=Path, default=Path("build/reproduction"), help="kept rows and vectors")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--styles", nargs="+", default=sorted(style_files()))

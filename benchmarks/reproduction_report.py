@@ -14,6 +14,17 @@ from sampling import paired_bootstrap
 from workbench.evaluation import EVALUATIONS
 
 Row = dict[str, Any]
+COMPARED = (
+    "seed",
+    "style",
+    "lambdas",
+    "evaluations",
+    "composition",
+    "best baseline",
+    "its setting",
+    "difference",
+    "interval",
+)
 BEATEN_AT = (1, 2, 4)
 SHARE_TARGET = 0.9
 
@@ -43,7 +54,7 @@ class Share(NamedTuple):
 
 
 def compare(rows: Sequence[Row]) -> list[Comparison]:
-    """Composition (LCM) against the best of all baselines at equal evaluations; the best is picked on the same pictures."""
+    """Composition (LCM) against the best of all baselines at equal evaluations, picked on the same pictures."""
     found = []
     for (seed, style), group in _grouped(rows).items():
         for evaluations in EVALUATIONS:
@@ -103,11 +114,12 @@ def _page(rows: Sequence[Row], comparisons: Sequence[Comparison], ratios: Sequen
     return [
         "# Reproduction of the main claim",
         "",
-        "`make reproduce` wrote this page. The base, the judge and the style vectors are the shipped ones; the acceleration",
-        f"vector is distilled anew for each seed (w = {w:g}, so the teacher paints at guidance {w + 1:g}). Every figure is over",
-        f"{pictures} pictures ({pictures // 144} noises a caption), joint = all attributes and the style right on one picture.",
-        "Lambdas were chosen on other noises. The best baseline is the best of {DDIM, DPM-Solver, DPM-Solver++, UniPC} x",
-        f"{{leading, trailing}} x guidance {{1, 2, {w + 1:g}}} *on the measured pictures themselves*, which favours the baseline.",
+        "`make reproduce` wrote this page. The base, the judge and the style vectors are the shipped ones; the",
+        f"acceleration vector is distilled anew for each seed (w = {w:g}; the teacher paints at guidance {w + 1:g}).",
+        f"Every figure is over {pictures} pictures ({pictures // 144} noises a caption); joint = all attributes and",
+        "the style right on one picture. Lambdas were chosen on other noises. The best baseline is the best of",
+        "{DDIM, DPM-Solver, DPM-Solver++, UniPC} x {leading, trailing} x guidance",
+        f"{{1, 2, {w + 1:g}}} *on the measured pictures themselves*, which favours the baseline.",
         "Intervals are 95 % paired bootstrap intervals.",
         "",
         "## Share of the styled teacher (target: at least 0.9)",
@@ -122,14 +134,14 @@ def _page(rows: Sequence[Row], comparisons: Sequence[Comparison], ratios: Sequen
         "",
         "## Against the best baseline at equal evaluations (target at 1, 2 and 4: interval above 0)",
         "",
-        "| seed | style | lambdas | evaluations | composition | best baseline | its setting | difference | interval | |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| " + " | ".join(COMPARED) + " | |",
+        "|" + "---|" * (len(COMPARED) + 1),
         *(_comparison_line(c) for c in comparisons),
         "",
         "## Noise-free sampling of the same composition (TCD, eta 0) and endpoint errors",
         "",
-        "Endpoint error: MSE to the styled teacher's endpoint from the same noise, over its variance. LCM injects fresh",
-        "noise after its first step, so for more steps only TCD at eta 0 has one.",
+        "Endpoint error: MSE to the styled teacher's endpoint from the same noise, over its variance. LCM injects",
+        "fresh noise after its first step, so for more steps only TCD at eta 0 has one.",
         "",
         "| style | steps | joint, LCM | joint, TCD | endpoint error, TCD | one-step endpoint error, best baseline |",
         "|---|---|---|---|---|---|",
@@ -185,6 +197,6 @@ def _best_settings(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, Any]]]:
         if row["role"] == "baseline":
             scores[row["solver"], row["evaluations"], row["spacing"], row["guidance"]].append(row["joint_accuracy"])
     best: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
-    for (solver, evaluations, spacing, guidance), values in sorted(scores.items(), key=lambda item: np.mean(item[1])):
+    for solver, evaluations, spacing, guidance in sorted(scores, key=lambda setting: np.mean(scores[setting])):
         best[solver][str(evaluations)] = {"spacing": spacing, "guidance": guidance}
     return {solver: dict(sorted(costs.items())) for solver, costs in sorted(best.items())}

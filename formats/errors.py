@@ -24,17 +24,17 @@ class FolderError(FormatError):
     """The folder lacks a file that its layout promises."""
 
 
-class NotAnAdapter(FormatError):  # noqa: N818  (reads as the sentence that it says)
+class NotAnAdapter(FormatError):
     """No tensor of the file belongs to an adapter."""
 
 
-class UnknownLayout(FormatError):  # noqa: N818
+class UnknownLayout(FormatError):
     """No key of the adapter is written in a layout known for the architecture."""
 
 
-class UnknownArchitecture(FormatError):  # noqa: N818
+class UnknownArchitecture(FormatError):
     """There is no architecture table of that name, or it cannot be read."""
 
 
-class UnknownModule(FormatError):  # noqa: N818
+class UnknownModule(FormatError):
     """The architecture has no module of that name."""

@@ -15,7 +15,7 @@ RegistryError
 └── Unsupported          an address that this installation cannot open
 """
 
-# ruff: noqa: N818  (each name reads as the sentence that it says)
+
 
 from collections.abc import Iterable
 

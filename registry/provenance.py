@@ -1,5 +1,6 @@
 """What is recorded beside versions: data sets, recipes, certificates, previews."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from registry.unit_of_work import UnitOfWork
 from registry.values import Dataset, Json, Preview, RecipeText
 
 RECIPE = "recipe:"
+SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def add_dataset(uow: UnitOfWork, name: str, fingerprint: str, uri: str, license: str | None) -> Dataset:
@@ -74,7 +76,7 @@ def certificate_of(uow: UnitOfWork, ref: str) -> Json | None:
 
 
 def add_preview(uow: UnitOfWork, subject: str, picture: str, settings: Json, metrics: Json) -> Preview:
-    """Record a picture blob of what a version, or a recipe named by `recipe:SHA256`, paints."""
+    """Record a picture blob of what a version, or a recipe named by its sha256, paints."""
     version_id, recipe_id = _subject(uow, subject)
     row = PreviewRow(
         version_id=version_id, recipe_id=recipe_id, picture_sha256=picture, settings=settings, metrics=metrics
@@ -93,7 +95,7 @@ def previews(uow: UnitOfWork, subject: str, limit: int) -> list[Preview]:
 
 
 def _subject(uow: UnitOfWork, subject: str) -> tuple[int | None, int | None]:
-    if subject.startswith(RECIPE):
+    if subject.startswith(RECIPE) or SHA256.fullmatch(subject):
         return None, require_recipe(uow, subject.removeprefix(RECIPE)).id
     return resolve(uow, subject).id, None
 

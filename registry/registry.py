@@ -218,28 +218,28 @@ class Registry:
         """Record a recipe as typed and as locked."""
         return self._write(lambda uow: provenance.add_recipe(uow, text, locked, sha256))
 
-    def recipe(self, ref: str) -> RecipeText | None:
+    def recipe(self, version: Version | str) -> RecipeText | None:
         """The recipe that a version was composed by, None for other versions."""
-        return self._read(lambda uow: provenance.recipe_of(uow, ref))
+        return self._read(lambda uow: provenance.recipe_of(uow, _ref(version)))
 
-    def add_certificate(self, ref: str, certificate: Mapping[str, Any]) -> None:
+    def add_certificate(self, version: Version | str, certificate: Mapping[str, Any]) -> None:
         """Keep the proof about a version's file."""
-        self._write(lambda uow: provenance.add_certificate(uow, ref, certificate))
+        self._write(lambda uow: provenance.add_certificate(uow, _ref(version), certificate))
 
-    def certificate(self, ref: str) -> Json | None:
+    def certificate(self, version: Version | str) -> Json | None:
         """The newest proof about a version's file, None where there is none."""
-        return self._read(lambda uow: provenance.certificate_of(uow, ref))
+        return self._read(lambda uow: provenance.certificate_of(uow, _ref(version)))
 
     def add_preview(
-        self, subject: str, settings: Mapping[str, Any], picture: Path | bytes, metrics: Mapping[str, Any]
+        self, subject: Version | str, settings: Mapping[str, Any], picture: Path | bytes, metrics: Mapping[str, Any]
     ) -> Preview:
-        """Keep a picture of what `subject` paints: a version's reference, or `recipe:SHA256`."""
+        """Keep a picture of what `subject` paints: a version, or the sha256 of a recorded recipe."""
         sha256 = self.put_blob(picture)
-        return self._write(lambda uow: provenance.add_preview(uow, subject, sha256, dict(settings), dict(metrics)))
+        return self._write(lambda uow: provenance.add_preview(uow, _ref(subject), sha256, dict(settings), dict(metrics)))
 
-    def previews(self, subject: str, *, limit: int = 50) -> list[Preview]:
+    def previews(self, subject: Version | str, *, limit: int = 50) -> list[Preview]:
         """The pictures of a version or a recipe, newest first."""
-        return self._read(lambda uow: provenance.previews(uow, subject, limit))
+        return self._read(lambda uow: provenance.previews(uow, _ref(subject), limit))
 
     @property
     def _materialised(self) -> Path:
@@ -257,3 +257,7 @@ class Registry:
 
     def _change(self, change: Callable[[UnitOfWork], VersionRow]) -> Version:
         return self._write(lambda uow: snapshot(uow, change(uow)))
+
+
+def _ref(subject: Version | str) -> str:
+    return subject if isinstance(subject, str) else subject.ref

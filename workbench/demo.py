@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from formats import Identification
     from registry import Registry, Version
     from registry.jobs import Job
-
     from workbench.composing import Composition
     from workbench.evaluation import Score
 
@@ -105,9 +104,7 @@ def demo(
     with Registry.open(home) as registry:
         narrator.say(f"registry: {home}")
         import_world(registry, narrator)
-        exhibition = open_exhibition(
-            registry, base=BASE, styles=STYLES, acceleration=ACCELERATION, strengths=strengths
-        )
+        exhibition = open_exhibition(registry, base=BASE, styles=STYLES, acceleration=ACCELERATION, strengths=strengths)
         teachers = paint_teacher(registry, narrator, exhibition, STRIP_PROMPTS, seed)
         acceleration = distil(registry, narrator, seed=seed)
         compositions = [compose_style(registry, narrator, style) for style in STYLES]
@@ -151,7 +148,6 @@ def strengths(style: str) -> tuple[float, float]:
 def import_world(registry: "Registry", narrator: Narrator) -> None:
     """Import the base and the three style files, as a team would take in somebody else's."""
     from demo import base_folder, style_files
-
     from workbench.importing import identify_file, import_file
 
     narrator.chapter("Import: a base, and three style LoRAs in three layouts")
@@ -166,8 +162,8 @@ def import_world(registry: "Registry", narrator: Narrator) -> None:
 def distil(registry: "Registry", narrator: Narrator, *, seed: int) -> "Version":
     """The acceleration vector: from a finished job with the same order, or distilled now by a local worker."""
     from demo import tuning, write_dataset
-
-    from workbench.jobs import run_worker, submit_distillation, wait
+    from workbench.jobs import submit_distillation, wait
+    from workbench.workers import run_worker
 
     narrator.chapter("Distil: an acceleration LoRA out of the base (lcd-lora)")
     data = registry.home / "datasets" / f"shapes-flat-{seed}"
@@ -189,7 +185,6 @@ def distil(registry: "Registry", narrator: Narrator, *, seed: int) -> "Version":
 def finished_job(registry: "Registry", order: Mapping[str, Any]) -> str | None:
     """The version that an earlier job made of the same order, or None."""
     from registry import NotFound
-
     from workbench.jobs import distillation_spec, queue_of
 
     spec = distillation_spec(registry, **order)
@@ -239,7 +234,6 @@ def _dialects(made: "Composition") -> list[dict[str, str]]:
 def fill_catalog(registry: "Registry", made: "Sequence[Version]") -> None:
     """Give every model of the demo a picture in the catalog."""
     from demo import style_files, tuning
-
     from workbench.previewing import preview
 
     guidance = tuning()["distillation"]["w"] + 1
@@ -327,7 +321,8 @@ def summary(scores: "Sequence[Score]") -> str:
             for role, cost in (("teacher", 100), ("composition", 4), ("baseline", 4))
         }
         sentences.append(
-            f"In {style}, four evaluations of the composition get {best['composition']:.0%} of the pictures wholly right; "
-            f"the teacher's hundred get {best['teacher']:.0%}, the best classical solver's four {best['baseline']:.0%}."
+            f"In {style}, four evaluations of the composition get {best['composition']:.0%} of the pictures wholly "
+            f"right; the teacher's hundred get {best['teacher']:.0%}, "
+            f"the best classical solver's four {best['baseline']:.0%}."
         )
     return " ".join(sentences)

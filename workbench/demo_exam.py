@@ -1,4 +1,4 @@
-"""The demo's pictures and its table: teacher, composition, acceleration and baselines on the same prompts and noises."""
+"""The demo's pictures and its table: all contenders on the same prompts and noises."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from workbench.report import Sheet
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from registry import Registry, Version
+    from registry import Registry
     from workbench.demo import Narrator
 
 TABLE_BASELINES = ("ddim", "dpm", "dpm++")
@@ -51,7 +51,7 @@ class Exhibition:
 
 
 def tuned_baselines() -> list[Contender]:
-    """DDIM, DPM-Solver and DPM-Solver++ at each cost, with the spacing and guidance that the reproduction found best."""
+    """The classical solvers at each cost, with the spacing and guidance that the reproduction found best."""
     from demo import tuning
 
     return [
@@ -71,9 +71,7 @@ def open_exhibition(
 
     version = registry.get(base)
     folder = registry.folder(version)
-    examiner = Examiner(
-        load_pipeline(folder), load_judge(folder), base=version.digest, folder=registry.home / "exams"
-    )
+    examiner = Examiner(load_pipeline(folder), load_judge(folder), base=version.digest, folder=registry.home / "exams")
     exhibition = Exhibition(examiner, tuple(styles), acceleration, strengths, float(tuning()["distillation"]["w"]))
     for style in styles:
         attach(registry, exhibition, style, base)
@@ -110,9 +108,7 @@ def examine(narrator: "Narrator", exhibition: Exhibition, *, seed: int) -> tuple
         narrator.count(done, len(plan), f"{style}: {contender.solver}, {contender.evaluations} evaluations")
         painted = style if style in strengths else "flat"
         questions = exam(painted, noises=1, seed=seed)
-        scores.append(
-            exhibition.examiner.examine(contender, questions, style=painted, seed=seed, strengths=strengths)
-        )
+        scores.append(exhibition.examiner.examine(contender, questions, style=painted, seed=seed, strengths=strengths))
     narrator.count(len(plan), len(plan), "")
     unique = tuple({(score.style, score.recipe, score.contender): score for score in scores}.values())
     narrator.table(unique)

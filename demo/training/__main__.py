@@ -1,10 +1,10 @@
-"""`python -m demo.training STAGE --work FOLDER`: autoencoder, unet, decoder, judge, pack, in that order."""
+"""`python -m demo.training STAGE --work FOLDER`: autoencoder, unet, judge, pack, in that order."""
 
 import argparse
 from pathlib import Path
 
 from demo.shipped import base_folder
-from demo.training.autoencoder import sharpen_decoder, train_autoencoder
+from demo.training.autoencoder import train_autoencoder
 from demo.training.judge import train_judge
 from demo.training.packing import pack
 from demo.training.unet import train_unet
@@ -12,7 +12,6 @@ from demo.training.unet import train_unet
 STAGES = {
     "autoencoder": (train_autoencoder, 3200),
     "unet": (train_unet, 6000),
-    "decoder": (sharpen_decoder, 2000),
     "judge": (train_judge, 2000),
 }
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from demo.renderer import render, sample_attributes, sample_scenes
@@ -13,8 +12,6 @@ from demo.training.networks import autoencoder
 
 BATCH = 32
 KL_WEIGHT = 1e-6
-UNSCALED = 0.18215
-"""The class's default scaling factor: Stable Diffusion's, wrong for any other VAE."""
 
 
 def pictures(rng: np.random.Generator, count: int, style: str | None) -> Tensor:
@@ -53,36 +50,6 @@ def train_autoencoder(folder: Path, *, steps: int, seed: int = 0) -> None:
     vae.save_pretrained(folder / "vae")
 
 
-def sharpen_decoder(folder: Path, *, steps: int, seed: int = 0) -> None:
-    """Train the decoder alone for `steps` more batches: sharper pictures from the same latents."""
-    vae = AutoencoderKL.from_pretrained(folder / "vae")
-    vae.encoder.requires_grad_(False)
-    vae.quant_conv.requires_grad_(False)
-
-    def loss_of_step(step: int) -> Tensor:
-        rng, noise = step_generators(seed + 1, step)
-        images = pictures(rng, BATCH, style=None)
-        with torch.autocast("cpu", torch.bfloat16):
-            with torch.no_grad():
-                mean = vae.encode(images).latent_dist.mean
-            scatter = 0.02 * torch.randn(mean.shape, generator=noise) / vae.config.scaling_factor
-            painted = vae.decode(mean + scatter).sample
-        return _painting_loss(painted.float(), images)
-
-    average = train(
-        nn.ModuleDict({"vae": vae}),
-        loss_of_step,
-        steps=steps,
-        peak_rate=1e-3,
-        folder=folder / "decoder",
-        ema_rate=0.995,
-    )
-    vae.load_state_dict({name.removeprefix("vae."): value for name, value in average.items()})
-    vae.eval()
-    _measure(vae, seed)
-    vae.save_pretrained(folder / "vae")
-
-
 def _painting_loss(painted: Tensor, images: Tensor) -> Tensor:
     """Absolute and squared error of the pixels, and absolute error of the differences between neighbours."""
     error = painted - images
@@ -92,11 +59,10 @@ def _painting_loss(painted: Tensor, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _measure(vae: nn.Module, seed: int) -> None:
-    """Set the scaling factor that gives flat latents unit variance, at first; print the reconstruction PSNR."""
+    """Set the scaling factor that gives flat latents unit variance; print the reconstruction PSNR."""
     rng = np.random.default_rng([seed, 10**9])
     flat = vae.encode(pictures(rng, 512, "flat")).latent_dist.mean
-    if vae.config.scaling_factor == UNSCALED:
-        vae.register_to_config(scaling_factor=round(1 / flat.std().item(), 5))
+    vae.register_to_config(scaling_factor=round(1 / flat.std().item(), 5))
     images = pictures(rng, 256, None)
     error = (vae.decode(vae.encode(images).latent_dist.mean).sample.clamp(-1, 1) - images).square().mean()
     print(f"scaling factor {vae.config.scaling_factor}, PSNR {10 * torch.log10(4 / error).item():.2f} dB", flush=True)

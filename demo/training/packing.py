@@ -39,7 +39,7 @@ def pack(work: Path, target: Path) -> None:
     _pack_text_encoder(work / "text_encoder", target / "text_encoder")
     _pack_tokenizer(target / "tokenizer")
     ResNetForImageClassification.from_pretrained(work / "judge").save_pretrained(target / "judge")
-    for name in ("autoencoder", "diffusion", "decoder", "judging"):
+    for name in ("autoencoder", "diffusion", "judging"):
         (target / "training").mkdir(exist_ok=True)
         shutil.copyfile(work / name / "log.jsonl", target / "training" / f"{name}.jsonl")
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())

@@ -32,7 +32,7 @@ def cached_latents(vae: AutoencoderKL, count: int, seed: int) -> tuple[Tensor, l
 
 
 def train_unet(folder: Path, *, steps: int, seed: int = 0) -> None:
-    """Train for `steps` batches of 48 on 20,000 cached latents; write folder/unet, text_encoder and tokenizer (fp32)."""
+    """Train for `steps` batches of 48 on 20,000 cached latents; write unet, text_encoder and tokenizer (fp32)."""
     torch.manual_seed(seed)
     vae = AutoencoderKL.from_pretrained(folder / "vae").eval()
     tokenizer = write_tokenizer(folder / "tokenizer")

@@ -1,6 +1,7 @@
 """Commands that show something to people: demo, ui."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ui.cli import output
-from ui.cli.documents import plain
+from ui.cli.narration import TerminalNarrator
 from ui.cli.options import Json
 from ui.cli.session import place_of
 
@@ -32,11 +33,22 @@ def demo(
     from workbench.opening import demo_home
 
     place = home or demo_home(place_of(context).home)
-    result = demo(home=place, fresh=fresh, seed=seed)
+    with TerminalNarrator() as narrator:
+        result = demo(narrator, home=place, fresh=fresh, seed=seed, command=_own_name())
     if json:
-        output.document("demo", plain(result))
+        output.document("demo", result.to_json())
+    else:
+        output.lines(("", "Go on with:", *(f"  {line}" for line in result.commands)))
     if open_:
         raise typer.Exit(_serve_pages({"TAU_HOME": str(place)}, port=8501, open_browser=True))
+
+
+def _own_name() -> str:
+    """How the reader called this program, so that what is printed works pasted as it is."""
+    called = Path(sys.argv[0])
+    if called.name != "tau" or shutil.which("tau") == str(called.resolve()):
+        return "tau"
+    return os.path.relpath(called) if called.is_relative_to(Path.cwd()) else str(called)
 
 
 def ui(

@@ -32,11 +32,18 @@ def card(registry: "Registry", version: "Version") -> None:
 
 def cover(registry: "Registry", version: "Version") -> None:
     """The first picture that the version painted, or its placeholder."""
-    previews = registry.previews(version.ref, limit=1)
+    previews = previews_of(registry, version, limit=1)
     if previews:
         painted(registry, previews[0])
     else:
         st.image(placeholder(version.digest), width="stretch", alt="")
+
+
+def previews_of(registry: "Registry", version: "Version", *, limit: int) -> list["Preview"]:
+    """The version's own pictures, newest first; without any, those of the recipe that it was composed by."""
+    own = registry.previews(version.ref, limit=limit)
+    recipe = None if own or version.kind != "composition" else registry.recipe(version.ref)
+    return registry.previews(f"recipe:{recipe.sha256}", limit=limit) if recipe else own
 
 
 def painted(registry: "Registry", preview: "Preview") -> None:

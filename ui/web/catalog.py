@@ -68,7 +68,7 @@ def _wanted(registry: "Registry") -> Wanted:
 
 
 def _filter(label: str, name: str, options: list[str], words: Callable[[str], str]) -> str | None:
-    """One choice among `options`. The URL is its truth and names the option, where `bind` would write the option's label."""
+    """One choice among `options`. The URL is its truth and names the option; `bind` would write its label there."""
     asked = st.query_params.get(name)
     st.session_state[name] = asked if asked in options else None
     return st.pills(label, options, key=name, format_func=words, on_change=_choose, args=(name,))

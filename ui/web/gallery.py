@@ -4,22 +4,33 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ui.web.cards import painted
+from ui.web.cards import painted, previews_of, snippet
 from ui.web.words import plain
 
 if TYPE_CHECKING:
-    from registry import Registry, Version
+    from registry import Preview, Registry, Version
+
+PICTURES_SHOWN = 48
+PROMPT = "a large red circle on a white background"
+SETTINGS = ("solver", "steps", "guidance", "seed")
 
 
 def gallery(registry: "Registry", version: "Version") -> None:
-    """Every picture that the version painted, with the prompt and settings it was painted with."""
-    previews = registry.previews(version.ref)
+    """The newest pictures that the version painted, with the prompt and the settings of each."""
+    previews = previews_of(registry, version, limit=PICTURES_SHOWN)
     if not previews:
         st.caption("No picture yet. Paint one:")
-        st.code(f'tau preview "{version.ref}" -p "a large red circle on a white background"', language="shell")
+        st.code(f'tau preview "{snippet(version)}" -p "{PROMPT}"', language="shell")
         return
-    grid = st.grid("auto", min_column_width=200)
+    grid = st.grid("auto", min_column_width=180)
     for preview in previews:
         with grid.cell():
             painted(registry, preview)
-            st.caption(plain(", ".join(f"{name} {value}" for name, value in preview.settings.items())))
+            st.caption(_caption(preview))
+
+
+def _caption(preview: "Preview") -> str:
+    """The prompt, and below it the settings that were recorded."""
+    settings = [f"{name} {preview.settings[name]}" for name in SETTINGS if name in preview.settings]
+    lines = [str(preview.settings.get("prompt", "")), ", ".join(settings)]
+    return "  \n".join(plain(line) for line in lines if line)
