@@ -63,6 +63,11 @@ class InjectedAdapter:
         self.alpha = alpha
         self.layers: Mapping[str, Any] = {n: m for n, m in network.named_modules() if isinstance(m, LoraLayer)}
 
+    @property
+    def adapted_parameters(self) -> int:
+        """How many parameters the adapted weights of the base have."""
+        return sum(layer.get_base_layer().weight.numel() for layer in self.layers.values())
+
     def parameters(self) -> dict[str, nn.Parameter]:
         """The trained parameters by name: "<module>.down" and "<module>.up"."""
         named = {}
@@ -81,6 +86,20 @@ class InjectedAdapter:
         finally:
             for layer in self.layers.values():
                 layer.enable_adapters(True)
+
+    def folded(self) -> dict[str, Tensor]:
+        """The adapted weights W + alpha / r up down, by parameter name, differentiable in the factors.
+
+        To be put into the network by `torch.func.functional_call` while it is off: what `network` computes when it is
+        on, up to rounding, without the passes through the factors.
+        """
+        weights = {}
+        for module, layer in self.layers.items():
+            weight = layer.get_base_layer().weight
+            up, down = layer.lora_B[ADAPTER].weight, layer.lora_A[ADAPTER].weight
+            delta = (up.flatten(1) @ down.flatten(1)).view_as(weight)
+            weights[f"{module}.base_layer.weight"] = weight + layer.scaling[ADAPTER] * delta
+        return weights
 
     def factors(self, weights: Mapping[str, Tensor]) -> dict[str, Factors]:
         """The factors of every module, from `weights` named as `parameters` are."""

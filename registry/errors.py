@@ -15,8 +15,6 @@ RegistryError
 └── Unsupported          an address that this installation cannot open
 """
 
-
-
 from collections.abc import Iterable
 
 

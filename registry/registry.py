@@ -235,7 +235,9 @@ class Registry:
     ) -> Preview:
         """Keep a picture of what `subject` paints: a version, or the sha256 of a recorded recipe."""
         sha256 = self.put_blob(picture)
-        return self._write(lambda uow: provenance.add_preview(uow, _ref(subject), sha256, dict(settings), dict(metrics)))
+        return self._write(
+            lambda uow: provenance.add_preview(uow, _ref(subject), sha256, dict(settings), dict(metrics))
+        )
 
     def previews(self, subject: Version | str, *, limit: int = 50) -> list[Preview]:
         """The pictures of a version or a recipe, newest first."""

@@ -16,10 +16,12 @@ from workbench.jobs import submit_training
 from workbench.workers import run_worker
 
 ORDERS = {
-    "outline": {"layout": "kohya", "rank": 8, "alpha": 4.0},
-    "stripes": {"layout": "peft", "rank": 8, "alpha": 8.0},
-    "glow": {"layout": "diffusers", "rank": 6, "alpha": 6.0},
+    "outline": {"layout": "kohya", "rank": 32, "alpha": 16.0},
+    "stripes": {"layout": "peft", "rank": 32, "alpha": 32.0},
+    "glow": {"layout": "diffusers", "rank": 8, "alpha": 8.0},
 }
+"""Two have the rank of the demo's acceleration vector: PEFT's linear merge and kohya's refuse unequal ranks, and the
+demo shows what they make of equal ones."""
 SHARED = {
     "steps": 700,
     "batch": 32,
@@ -27,6 +29,7 @@ SHARED = {
     "ema_rate": 0.98,
     "seed": 0,
     "caption_noise": {"wrong": 0.4, "empty": 0.1},
+    "targets": ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "conv1", "conv2"),
 }
 """Captions as noisy as the base's: clean ones would teach the vectors to do without guidance."""
 PICTURES = 2000

@@ -21,7 +21,7 @@ from arithmetic import (
     compose,
     open_vector,
 )
-from formats import Architecture, Layout, read_header
+from formats import Architecture, Layout, ModuleSpec, read_header
 
 WRITTEN = (Layout.KOHYA, Layout.DIFFUSERS, Layout.PEFT)
 PAIRS = tuple(itertools.product(WRITTEN, WRITTEN))
@@ -124,6 +124,22 @@ def test_a_sum_of_sums_is_the_sum(combination: Combination, table: Architecture,
     nested_deltas, flat = read_deltas(place / "nested"), read_deltas(place / "flat")
     for module in flat:
         np.testing.assert_allclose(nested_deltas[module], flat[module], rtol=0, atol=3e-7)
+
+
+@pytest.mark.parametrize("layout", WRITTEN)
+def test_two_text_encoders_are_told_apart(layout: Layout, draft: Callable, save: Callable, place: Path) -> None:
+    """Their modules have the same names; ranks and alphas differ between them."""
+    inner = "text_model.encoder.layers.0.self_attn.out_proj"
+    names = ("unet.conv_in", f"text_encoder.{inner}", f"text_encoder_2.{inner}")
+    specs = (ModuleSpec("conv", (6, 4, 3, 3)), ModuleSpec("linear", (7, 7)), ModuleSpec("linear", (9, 9)))
+    xl = Architecture("tiny-xl", dict(zip(names, specs, strict=True)))
+    drawn = draft(0, names, ranks=(2, 3, 5), alphas=(1.0, 2.0, 7.0), architecture=xl)
+    source = open_vector(save(drawn, place / "source", Layout.DIFFUSERS), xl)
+    compose(Combination(((0.5, source),)), place / "v", layout=layout, **TEXTS)
+    written = open_vector(place / "v", xl)
+    for module, delta in drawn.deltas().items():
+        up, down = written.factors(module).matrices()
+        np.testing.assert_allclose((up @ down).numpy(), 0.5 * delta, rtol=0, atol=1e-7)
 
 
 def test_a_kohya_file_has_one_alpha_in_all_modules(combination: Combination, place: Path) -> None:

@@ -12,7 +12,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from diffusers import StableDiffusionPipeline
 from peft import PeftModel
 
-from arithmetic import Combination, Vector, compose, diffusers_state_dict, open_vector
+from arithmetic import Combination, Vector, check, compose, diffusers_state_dict, open_vector
 from demo.training import networks
 from formats import Architecture, Layout, architecture_of_folder
 
@@ -159,3 +159,28 @@ def test_peft_itself_reads_a_folder_of_the_unet(shapes: Shapes, vectors: tuple[V
     through_diffusers.load_lora_weights(diffusers_state_dict(vectors[1]), adapter_name="lcm")
     through_diffusers.set_adapters(["lcm"], [0.9])
     assert (latents(through_peft) - latents(through_diffusers)).abs().max() < CLOSE
+
+
+@pytest.mark.parametrize(
+    ("layout", "endings", "code"),
+    [
+        (Layout.KOHYA, ("q_proj", "k_proj"), "kohya-text-encoder-without-out-proj"),
+        (Layout.DIFFUSERS, ("fc1", "fc2"), "diffusers-text-encoder-without-attention"),
+    ],
+)
+def test_what_the_verdict_says_diffusers_cannot_load_it_does_not_load(
+    layout: Layout,
+    endings: tuple[str, ...],
+    code: str,
+    shapes: Shapes,
+    draft: Callable,
+    save: Callable,
+    tmp_path: Path,
+) -> None:
+    modules = [name for name in shapes.modules("text_encoder") if name.endswith(endings)]
+    drawn = draft(2, modules, architecture=shapes.architecture)
+    combination = Combination(((1.0, open_vector(save(drawn, tmp_path / "input"), shapes.architecture)),))
+    compose(combination, tmp_path / "out.safetensors", layout=layout, **TEXTS)
+    assert code in [finding.code for finding in check(combination, layout=layout).findings]
+    with pytest.raises(ValueError, match="Could not automatically infer state dict type"):
+        shapes.pipeline().load_lora_weights(str(tmp_path / "out.safetensors"))

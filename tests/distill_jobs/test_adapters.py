@@ -36,7 +36,7 @@ def test_removal_leaves_the_very_same_network(base: StableDiffusionPipeline) -> 
     assert not hasattr(base.unet, "peft_config")
 
 
-def test_the_first_factors_depend_on_the_seed_and_leave_the_global_generator_alone(
+def test_the_first_factors_depend_on_the_seed_and_not_on_the_global_generator(
     base: StableDiffusionPipeline,
 ) -> None:
     torch.manual_seed(5)

@@ -9,9 +9,7 @@ from distill_jobs import cache
 from distill_jobs.dataset import Dataset
 
 
-def test_latents_are_the_scaled_posterior_means(
-    base: StableDiffusionPipeline, dataset: Dataset, tmp_path: Path
-) -> None:
+def test_latents_are_scaled_posterior_means(base: StableDiffusionPipeline, dataset: Dataset, tmp_path: Path) -> None:
     got = cache.latents(base, dataset, tmp_path)
     with torch.no_grad():
         posterior = base.vae.encode(dataset.pixels(3, 4, (64, 64))).latent_dist

@@ -96,7 +96,8 @@ def test_a_running_job_stops_as_wanted_and_can_go_on(worker: Worker, queue: Queu
     worker.take_up()
     _watch(worker, lambda: queue.get(job.id).progress.get("step", 0) >= 1)
     getattr(queue, wish)(job.id)
-    _watch(worker, lambda: queue.get(job.id).state == state)
+    _watch(worker, lambda: not worker.running)
+    assert queue.get(job.id).state == state
     counted = int((worker.folder(job.id) / "counted").read_text())
     assert 0 < counted < 500
     (queue.retry if wish == "cancel" else queue.resume)(job.id)

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -33,9 +34,18 @@ def safetensors(shapes: Mapping[str, tuple[int, ...]], seed: int, metadata: Mapp
     return len(text).to_bytes(8, "little") + text + data
 
 
+@pytest.fixture(scope="session")
+def new_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a migrated, empty database, to be copied."""
+    home = tmp_path_factory.mktemp("new") / "home"
+    Registry.open(home).close()
+    return home
+
+
 @pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
+def registry(tmp_path: Path, new_home: Path) -> Iterator[Registry]:
     """A new registry on a real SQLite file and a real folder."""
+    shutil.copytree(new_home, tmp_path / "home")
     with Registry.open(tmp_path / "home", actor="ann") as opened:
         yield opened
 

@@ -21,7 +21,9 @@ def test_a_plain_path_is_kept() -> None:
 @pytest.mark.parametrize(("kind", "is_refused"), [("ext4", False), ("nfs4", True), ("cifs", True)])
 def test_a_network_mount_is_refused_by_its_nearest_mount_point(tmp_path: Path, kind: str, is_refused: bool) -> None:
     mounts = tmp_path / "mounts"
-    mounts.write_text(f"/dev/sda / ext4 rw 0 0\nserver:/x {tmp_path} {kind} rw 0 0\nserver:/y {tmp_path}/deeper nfs rw 0 0\n")
+    mounts.write_text(
+        f"/dev/sda / ext4 rw 0 0\nserver:/x {tmp_path} {kind} rw 0 0\nserver:/y {tmp_path}/deeper nfs rw 0 0\n"
+    )
     if not is_refused:
         refuse_network_file_system(tmp_path, mounts)
         return

@@ -196,9 +196,18 @@ def test_kinds_are_checked_against_what_the_content_is(
         registry.add(write_vector(), kind="lora")
 
 
-def test_a_vector_for_no_registered_base_says_what_to_do_first(registry: Registry, write_vector: Write) -> None:
-    with pytest.raises(Refused, match="Import the base that it is for first"):
-        registry.add(write_vector(), kind="style")
+def test_a_vector_may_arrive_before_its_base_and_is_then_of_unknown_family(
+    registry: Registry, write_vector: Write
+) -> None:
+    vector = registry.add(write_vector(), kind="style", base="external:someone/tiny")
+    assert (vector.family, vector.architecture) == ("unknown", None)
+
+
+def test_a_file_without_any_adapters_mark_is_refused_with_the_reason(registry: Registry, write_base: Write) -> None:
+    weights = write_base() / "unet" / "diffusion_pytorch_model.safetensors"
+    with pytest.raises(Refused, match=r"of no known sort .*carries an adapter's mark.*expected a vector"):
+        registry.add(weights, kind="style")
+    assert registry.add(weights, kind="other", name="loose").kind == "other"
 
 
 def test_a_vector_is_refused_under_a_base_of_another_family(

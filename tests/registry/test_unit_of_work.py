@@ -43,7 +43,9 @@ def test_nothing_is_undone_after_a_commit(registry: Registry) -> None:
 
 def test_the_connection_keeps_the_promises_of_a_database(registry: Registry) -> None:
     with registry.database.reading() as uow:
-        pragmas = {name: uow.session.execute(text(f"PRAGMA {name}")).scalar() for name in ("foreign_keys", "synchronous")}
+        pragmas = {
+            name: uow.session.execute(text(f"PRAGMA {name}")).scalar() for name in ("foreign_keys", "synchronous")
+        }
         mode = uow.session.execute(text("PRAGMA journal_mode")).scalar()
     assert (pragmas, mode) == ({"foreign_keys": 1, "synchronous": 2}, "wal")
 

@@ -97,7 +97,10 @@ def search(
 ) -> None:
     """Search versions by text and filters."""
     with registry_of(context) as registry:
-        found = registry.search(text, kind=kind, family=family, tags=_pairs(tag), state=state, limit=limit, after=after)
+        before = registry.get(after).id if after else None
+        found = registry.search(
+            text, kind=kind, family=family, tags=_pairs(tag), state=state, limit=limit, after=before
+        )
         print_versions(found, json=json, quiet=quiet)
     if len(found) == limit and not json:
         output.hint(f"there may be more: --after {found[-1].ref}")

@@ -9,6 +9,7 @@ from ui.cli import output
 from ui.cli.documents import plain, version_document
 from ui.cli.options import Base, Draft, Json, Name, Quiet, Recipe
 from ui.cli.progress import counting
+from ui.cli.recipe_command import RecipeCommand
 from ui.cli.session import registry_of
 from workbench.outcomes import Outcome
 
@@ -22,8 +23,9 @@ Dtype = Annotated[str | None, typer.Option("--dtype", help="fp32, fp16 or bf16; 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    for command in (check, compose, verify):
-        app.command()(command)
+    app.command(cls=RecipeCommand)(check)
+    app.command(cls=RecipeCommand)(compose)
+    app.command()(verify)
 
 
 def check(context: typer.Context, recipe: Recipe, base: Base = None, json: Json = False, quiet: Quiet = False) -> None:

@@ -9,6 +9,7 @@ from ui.cli import output
 from ui.cli.documents import plain
 from ui.cli.options import Base, Json, Quiet, Recipe
 from ui.cli.progress import counting
+from ui.cli.recipe_command import RecipeCommand
 from ui.cli.session import registry_of
 
 Prompts = Annotated[list[str], typer.Option("--prompt", "-p", help="What to paint; may be repeated.")]
@@ -17,8 +18,8 @@ Seeds = Annotated[list[int] | None, typer.Option("--seed", min=0, help="One pict
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    for command in (preview, recall):
-        app.command()(command)
+    app.command(cls=RecipeCommand)(preview)
+    app.command()(recall)
 
 
 def preview(

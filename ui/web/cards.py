@@ -53,7 +53,8 @@ def painted(registry: "Registry", preview: "Preview") -> None:
     except CorruptBlob as error:
         st.warning(plain(str(error)), icon=":material/broken_image:")
         return
-    st.image(thumbnail(preview.picture, path), width="stretch", alt=f"Painted with {preview.subject}")
+    thumb = thumbnail(preview.picture, path)
+    st.image(thumb, width="stretch", output_format="PNG", alt=f"Painted with {preview.subject}")
 
 
 def badges(version: "Version") -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from io import BytesIO
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,12 @@ from PIL import Image
 from safetensors.numpy import save_file
 from streamlit.testing.v1 import AppTest
 
-import ui.web
 from formats import architecture
 from registry import Parent, Registry
+from ui.web.launch import APP
 
-APP = Path(ui.web.__file__).parent / "app.py"
-BUILDER_TIMEOUT = 60  # seconds: a page on a busy machine
+PAGE_SECONDS = 60
+"""How long a page may take on a busy machine."""
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def open_page(home: Path) -> Callable[..., AppTest]:
     """Opens a page by its file's name, with the parameters of a URL; a page that raised is a failed test."""
 
     def open_page(page: str = "catalog.py", **parameters: str) -> AppTest:
-        app = AppTest.from_file(APP, default_timeout=BUILDER_TIMEOUT).run()
+        app = AppTest.from_file(APP, default_timeout=PAGE_SECONDS)
         app.query_params = dict(parameters)
         app.switch_page(page).run()
         assert not app.exception
@@ -53,22 +54,31 @@ def open_page(home: Path) -> Callable[..., AppTest]:
 
 @pytest.fixture
 def lora_file(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a small kohya LoRA for SD 1.5: the cross-attention keys, rank `rank`, alpha `alpha`."""
+    """Writes a small kohya LoRA for SD 1.5: the cross-attention keys, of rank `rank` and alpha 1."""
 
-    def write(name: str, seed: int = 0, rank: int = 2, alpha: float = 1.0, **metadata: str) -> Path:
-        generator = np.random.default_rng(seed)
-        tensors = {}
-        for module, spec in architecture("sd15").modules.items():
-            if module.endswith("attn2.to_k"):
-                stem = "lora_unet_" + module.removeprefix("unet.").replace(".", "_")
-                tensors[f"{stem}.lora_down.weight"] = _noise(generator, rank, spec.shape[1])
-                tensors[f"{stem}.lora_up.weight"] = _noise(generator, spec.shape[0], rank)
-                tensors[f"{stem}.alpha"] = np.asarray(alpha, dtype=np.float32)
-        path = tmp_path / f"{name}.safetensors"
-        save_file(tensors, path, metadata=metadata or None)
-        return path
+    def write(name: str, seed: int = 0, rank: int = 2) -> Path:
+        return _write_lora(tmp_path / f"{name}.safetensors", seed, ranks=(rank,))
 
     return write
+
+
+@pytest.fixture
+def mixed_file(tmp_path: Path) -> Path:
+    """A LoRA whose modules have ranks 2 and 4 in turn."""
+    return _write_lora(tmp_path / "mixed.safetensors", seed=0, ranks=(2, 4))
+
+
+def _write_lora(path: Path, seed: int, ranks: tuple[int, ...]) -> Path:
+    generator = np.random.default_rng(seed)
+    modules = [entry for entry in architecture("sd15").modules.items() if entry[0].endswith("attn2.to_k")]
+    tensors = {}
+    for (module, spec), rank in zip(modules, cycle(ranks), strict=False):
+        stem = "lora_unet_" + module.removeprefix("unet.").replace(".", "_")
+        tensors[f"{stem}.lora_down.weight"] = _noise(generator, rank, spec.shape[1])
+        tensors[f"{stem}.lora_up.weight"] = _noise(generator, spec.shape[0], rank)
+        tensors[f"{stem}.alpha"] = np.asarray(1, dtype=np.float32)
+    save_file(tensors, path)
+    return path
 
 
 def _noise(generator: np.random.Generator, *shape: int) -> np.ndarray:

@@ -1,0 +1,107 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from sqlalchemy import text
+
+from registry import Registry, SchemaMismatch, Unsupported, schema
+from registry.settings import Settings, config_file
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("HOME", "DATABASE_URL", "BLOB_URL", "USER"):
+        monkeypatch.delenv(f"TAU_{name}", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+def test_a_new_home_is_made_and_migrated(tmp_path: Path) -> None:
+    with Registry.open(tmp_path / "deep" / "home") as registry:
+        assert registry.search() == []
+        assert schema.revision(registry.database.engine) == schema.HEAD
+    with Registry.open(tmp_path / "deep" / "home") as registry:
+        assert registry.search() == []
+
+
+def test_many_who_open_a_new_home_at_once_all_get_it(tmp_path: Path) -> None:
+    def look(_: int) -> int:
+        with Registry.open(tmp_path / "home") as registry:
+            return len(registry.search())
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(look, range(8))) == [0] * 8
+
+
+def test_the_argument_wins_over_the_environment_and_that_over_the_config_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config_file().parent.mkdir(parents=True)
+    config_file().write_text(f'home = "{tmp_path / "configured"}"\nuser = "bea"\n')
+    assert (Settings().home, Settings().user) == (tmp_path / "configured", "bea")
+    monkeypatch.setenv("TAU_HOME", str(tmp_path / "environment"))
+    assert Settings().home == tmp_path / "environment"
+    with Registry.open(tmp_path / "argument") as registry:
+        assert registry.home == tmp_path / "argument"
+        assert registry.database.actor == "bea"
+
+
+def test_an_unknown_key_in_the_config_file_is_refused() -> None:
+    config_file().parent.mkdir(parents=True)
+    config_file().write_text('hoem = "x"\n')
+    with pytest.raises(ValidationError, match="hoem"):
+        Settings()
+
+
+def test_database_and_blobs_can_lie_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TAU_BLOB_URL", f"file://{tmp_path / 'bytes'}")
+    url = f"sqlite:///{tmp_path / 'rows' / 'r.db'}"
+    with Registry.open(tmp_path / "home", url) as registry:
+        path = registry.blob_path(registry.put_blob(b"x"))
+        assert registry.url == url
+    assert path.is_relative_to(tmp_path / "bytes")
+    assert (tmp_path / "rows" / "r.db").is_file()
+
+
+@pytest.mark.parametrize("url", ["postgresql+psycopg://ann:secret@host/db", "sqlite://", "sqlite:///:memory:"])
+def test_an_address_that_cannot_be_opened_is_refused_without_showing_its_password(tmp_path: Path, url: str) -> None:
+    with pytest.raises(Unsupported, match="expected sqlite:///FILE") as caught:
+        Registry.open(tmp_path, url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_blob_address_that_cannot_be_opened_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TAU_BLOB_URL", "ftp://host/blobs")
+    with pytest.raises(Unsupported, match="expected file:///folder"):
+        Registry.open(tmp_path)
+
+
+def test_a_database_at_another_revision_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    with Registry.open(tmp_path) as registry, registry.database.writing() as uow:
+        uow.session.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+        uow.commit()
+    with pytest.raises(SchemaMismatch, match=r"is at revision 0000, expected .* Run `tau db upgrade`"):
+        Registry.open(tmp_path)
+
+
+def test_a_database_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    with Registry.open(tmp_path / "other") as other, other.database.writing() as uow:
+        uow.session.execute(text("DROP TABLE alembic_version"))
+        uow.commit()
+    with pytest.raises(SchemaMismatch, match="has no schema of ours"):
+        Registry.open(tmp_path / "other")
+
+
+def test_importing_the_registry_loads_nothing_heavy() -> None:
+    heavy = "{'torch', 'numpy', 'alembic', 'pydantic', 'safetensors', 'diffusers'}"
+    code = f"import sys, registry, registry.jobs; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": ":".join(sys.path)}
+    )
+    assert done.stdout.strip() == "[]"

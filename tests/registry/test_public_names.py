@@ -1,0 +1,8 @@
+import registry
+import registry.jobs
+
+
+def test_public_names_are_sorted_and_there() -> None:
+    for package in (registry, registry.jobs):
+        assert package.__all__ == sorted(package.__all__)
+        assert all(hasattr(package, name) for name in package.__all__)
