@@ -64,8 +64,8 @@ class Worker:
     def run(self, *, until_idle: bool = False, watch: Callable[[], object] | None = None) -> bool:
         """Work until SIGTERM, or with `until_idle` until no job of these lanes is queued or running anywhere.
 
-        However it ends, running jobs are asked to stop, write their checkpoints and are queued again. Returns whether it
-        ended because it was idle. `watch` is called after every look at the jobs.
+        However it ends, running jobs are asked to stop, write their checkpoints and are queued again. Returns whether
+        it ended because it was idle. `watch` is called after every look at the jobs.
         """
         asked = threading.Event()
         with _sigterm_sets(asked):

@@ -14,6 +14,7 @@ from registry.history import record, record_model
 from registry.labels import move_version, set_tag
 from registry.lineage import EXTERNAL, link
 from registry.names import title_of
+from registry.provenance import add_certificate
 from registry.references import find_model, resolve
 from registry.sources import SourceFile
 from registry.states import State
@@ -62,6 +63,8 @@ def register(uow: UnitOfWork, said: Submission, content: Content) -> VersionRow:
         link(uow, version, parent)
     for key, value in said.tags.items():
         set_tag(uow, ref, key, value)
+    if said.certificate is not None:
+        add_certificate(uow, ref, said.certificate)
     if not said.draft and version.state == State.DRAFT:
         move_version(uow, version, State.PUBLISHED)
     return version

@@ -75,14 +75,16 @@ class Registry:
         recommended_strength: float | None = None,
         description: str | None = None,
         recipe: str | None = None,
+        certificate: Mapping[str, Any] | None = None,
         lease: Lease | None = None,
         result: Mapping[str, Any] | None = None,
     ) -> Version:
         """Register a file or folder: identified, hashed, stored and recorded at once, or not at all.
 
         The same content in the same model is the same version. `base` is a reference, or `external:TEXT` for a base
-        that is not registered; `edges` are Parent values; `recipe` is the sha256 of a recorded recipe. With `lease` the
-        version is the work of a job, refused once the lease is lost; with `result` the same commit finishes the job.
+        that is not registered; `edges` are Parent values; `recipe` is the sha256 of a recorded recipe, `certificate`
+        the proof about the file. With `lease` the version is the work of a job, refused once the lease is lost; with
+        `result` the same commit finishes the job.
         """
         source = Path(path)
         said = Submission(
@@ -101,6 +103,7 @@ class Registry:
             trigger_words=tuple(trigger_words),
             recommended_strength=recommended_strength,
             recipe=recipe,
+            certificate=None if certificate is None else dict(certificate),
         )
         done = None if result is None else dict(result)
         return intake.add(self.database, self.store, source, said, lease=lease, result=done)

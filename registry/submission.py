@@ -27,6 +27,7 @@ class Submission:
     trigger_words: tuple[str, ...] = ()
     recommended_strength: float | None = None
     recipe: str | None = None
+    certificate: Json | None = None
 
     def __post_init__(self) -> None:
         require_slug(self.name)

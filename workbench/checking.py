@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.recipes import ResolvedRecipe, resolve_recipe
+from workbench.errors import UnsupportedLayout
+from workbench.recipes import ResolvedRecipe, resolve_recipe, with_dtype
 
 if TYPE_CHECKING:
     from arithmetic import DialectOutcome, Finding, Verdict
+    from formats import Layout
     from registry import Registry, Version
+
+OUTPUT_LAYOUTS = ("kohya", "diffusers", "peft")
 
 
 @dataclass(frozen=True)
@@ -21,9 +25,11 @@ class CheckReport:
     dialects: "tuple[DialectOutcome, ...]"
 
 
-def check(registry: "Registry", text: str, base: str | None = None, *, layout: str = "kohya") -> CheckReport:
-    """Judge a recipe for a file in `layout`. Reads every tensor once or twice; writes nothing."""
-    return check_resolved(resolve_recipe(registry, text, base), layout=layout)
+def check(
+    registry: "Registry", text: str, base: str | None = None, *, layout: str = "kohya", dtype: str | None = None
+) -> CheckReport:
+    """Judge a recipe for a file in `layout`; `dtype` is the same as `| dtype(...)`. Reads tensors, writes nothing."""
+    return check_resolved(resolve_recipe(registry, with_dtype(text, dtype), base), layout=layout)
 
 
 def check_resolved(resolved: ResolvedRecipe, *, layout: str = "kohya") -> CheckReport:
@@ -39,15 +45,23 @@ def check_resolved(resolved: ResolvedRecipe, *, layout: str = "kohya") -> CheckR
 def verdict_of(resolved: ResolvedRecipe, *, layout: str = "kohya") -> "Verdict":
     """What arithmetic finds, and what only the registry knows: the base, and which vectors are accelerations."""
     from arithmetic import Verdict, check
-    from formats import Layout
 
     verdict = check(
         resolved.combination,
-        layout=Layout(layout),
+        layout=output_layout(layout),
         dtype=resolved.recipe.dtype,
         accelerations=frozenset(vector.name for _, vector, version in resolved.vectors if is_acceleration(version)),
     )
     return Verdict((*base_findings(resolved), *verdict.findings))
+
+
+def output_layout(name: str) -> "Layout":
+    """The layout of that name that outputs are written in. Raises UnsupportedLayout."""
+    from formats import Layout
+
+    if name not in OUTPUT_LAYOUTS:
+        raise UnsupportedLayout(f"format {name!r}: expected one of {', '.join(OUTPUT_LAYOUTS)}")
+    return Layout(name)
 
 
 def is_acceleration(version: "Version | None") -> bool:

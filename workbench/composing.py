@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from workbench.checking import CheckReport, check_resolved, is_acceleration
-from workbench.errors import ChangedInput, NotCertified, UnsupportedRecipe
-from workbench.recipes import ResolvedRecipe, resolve_recipe
+from workbench.checking import CheckReport, check_resolved, is_acceleration, output_layout
+from workbench.errors import ChangedInput, NotCertified
+from workbench.recipes import ResolvedRecipe, resolve_recipe, with_dtype
 from workbench.references import Resolved, is_path, resolve, resolve_path
 
 if TYPE_CHECKING:
@@ -76,30 +76,15 @@ def verify(registry: "Registry", target: str) -> "Certificate":
     return verify(found.path, resolved.combination)
 
 
-def with_dtype(text: str, dtype: str | None) -> str:
-    """The recipe with `| dtype(...)` written into it. Raises UnsupportedRecipe when it asks for another one."""
-    from arithmetic import parse
-
-    if dtype is None:
-        return text
-    recipe = parse(text)
-    if any(stage.name == "dtype" for stage in recipe.stages):
-        if recipe.dtype != dtype:
-            raise UnsupportedRecipe(f"{text}: asks for {recipe.dtype}, --dtype for {dtype}; keep one of them")
-        return text
-    return f"{text} | dtype({dtype})"
-
-
 def _write(
     resolved: ResolvedRecipe, verdict: "Verdict", path: Path, layout: str, progress: OnModule | None
 ) -> "Certificate":
     from arithmetic import compose
-    from formats import Layout
 
     return compose(
         resolved.combination,
         path,
-        layout=Layout(layout),
+        layout=output_layout(layout),
         dtype=resolved.recipe.dtype,
         recipe=str(resolved.recipe),
         locked=str(resolved.locked),

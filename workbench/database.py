@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.opening import settings_of
+from workbench.opening import database_exists, settings_of
 
 if TYPE_CHECKING:
     from registry.database import Database
@@ -38,6 +38,10 @@ def upgrade_database(home: Path | None = None, url: str | None = None) -> Soundn
 
 def check_database(home: Path | None = None, url: str | None = None) -> Soundness:
     """Compare the schema's revision, and have the database check its pages and references. Changes nothing."""
+    from registry import schema
+
+    if not database_exists(home, url):
+        return Soundness(settings_of(home, url).resolved_database_url, None, schema.HEAD, ())
     with _database(home, url) as database:
         return _soundness(database)
 

@@ -5,6 +5,7 @@ WorkbenchError
 |-- NotABase                what stands for the base is something else
 |-- NotAVector              what stands for a vector is something else
 |-- UnsupportedRecipe       a recipe that this operation cannot carry out
+|-- UnsupportedLayout       a key layout that no output can be written in
 |-- UnknownInRecipe         a reference in a recipe that nothing answers to; shows the place with a caret
 |-- UnknownPath             a path in a recipe or argument at which nothing lies
 |-- InvalidSettings         settings of a job that its kind does not accept
@@ -48,6 +49,10 @@ class NotAVector(WorkbenchError):
 
 class UnsupportedRecipe(WorkbenchError):
     """A recipe that this operation cannot carry out."""
+
+
+class UnsupportedLayout(WorkbenchError):
+    """A key layout that no output can be written in."""
 
 
 class UnknownInRecipe(WorkbenchError):

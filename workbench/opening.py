@@ -22,14 +22,19 @@ def open_registry(home: Path | None = None, url: str | None = None) -> "Registry
 @contextmanager
 def existing_registry(home: Path | None = None, url: str | None = None) -> "Iterator[Registry | None]":
     """The registry that `open_registry` would open, or None where none has been made yet; none is made."""
-    from sqlalchemy.engine import make_url
-
-    file = make_url(settings_of(home, url).resolved_database_url).database
-    if not file or not Path(file).exists():
+    if not database_exists(home, url):
         yield None
         return
     with open_registry(home, url) as registry:
         yield registry
+
+
+def database_exists(home: Path | None = None, url: str | None = None) -> bool:
+    """Whether the registry's database has been made."""
+    from sqlalchemy.engine import make_url
+
+    file = make_url(settings_of(home, url).resolved_database_url).database
+    return bool(file) and Path(str(file)).exists()
 
 
 def settings_of(home: Path | None = None, url: str | None = None) -> "Settings":

@@ -55,6 +55,7 @@ OUTCOMES: Final[dict[str, Outcome]] = {
     "workbench.errors.NotCertified": Outcome.NOT_FOUND,
     "workbench.errors.UnknownInRecipe": Outcome.NOT_FOUND,
     "workbench.errors.UnknownPath": Outcome.NOT_FOUND,
+    "workbench.errors.UnsupportedLayout": Outcome.USAGE,
     "workbench.errors.UnsupportedRecipe": Outcome.USAGE,
     "workbench.errors.WaitTimedOut": Outcome.TIMED_OUT,
     "workbench.errors.WorkbenchError": Outcome.FAILURE,

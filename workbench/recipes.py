@@ -99,6 +99,20 @@ def resolve_recipe(
     )
 
 
+def with_dtype(text: str, dtype: str | None) -> str:
+    """The recipe with `| dtype(...)` written into it. Raises UnsupportedRecipe when it asks for another one."""
+    from arithmetic import parse
+
+    if dtype is None:
+        return text
+    recipe = parse(text)
+    if any(stage.name == "dtype" for stage in recipe.stages):
+        if recipe.dtype != dtype:
+            raise UnsupportedRecipe(f"{text}: asks for {recipe.dtype}, --dtype for {dtype}; keep one of them")
+        return text
+    return f"{text} | dtype({dtype})"
+
+
 class Architectures:
     """The module tables that a vector is looked up in: the shipped ones and those of the registered bases."""
 

@@ -29,6 +29,9 @@ START_SECONDS = 60.0
 POLL_SECONDS = 0.05
 LOG_TAIL_CHARACTERS = 2_000
 
+_STARTED: "list[subprocess.Popen[bytes]]" = []
+"""The background workers of this process: they outlive it, and forgetting one that still runs would be warned about."""
+
 
 @dataclass(frozen=True)
 class StartedWorker:
@@ -73,6 +76,7 @@ def ensure_worker(registry: "Registry") -> StartedWorker | None:
             start_new_session=True,
             env=_environment(registry),
         )
+    _STARTED.append(process)
     _await_start(process, registry.home, log, begin)
     return StartedWorker(process.pid, log)
 

@@ -1,4 +1,4 @@
-"""The catalog and the job queue."""
+"""The catalog and the job queue: every table of the first schema, in one revision."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -58,6 +58,7 @@ WHEN OLD.state <> NEW.state AND (OLD.state, NEW.state) NOT IN (VALUES
 BEGIN SELECT RAISE(ABORT, 'this job state cannot follow the present one'); END;
 """
 
+text = sa.String()
 big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 digest = sa.String(64).with_variant(sa.String(64, collation="C"), "postgresql")
 json = sa.JSON().with_variant(JSONB(), "postgresql")
@@ -86,12 +87,10 @@ def downgrade() -> None:
 def _create_blobs() -> None:
     op.create_table(
         "blob",
-        _column("sha256", digest),
-        _column("size", big),
-        _column("blake3", digest),
-        _column("data_sha256", digest, nullable=True),
-        _column("tensor_hash", digest, nullable=True),
-        _column("created_at", moment),
+        *_required(digest, "sha256", "blake3"),
+        *_required(big, "size"),
+        *_optional(digest, "data_sha256", "tensor_hash"),
+        *_required(moment, "created_at"),
         *(_is_digest("blob", column) for column in ("sha256", "blake3", "data_sha256", "tensor_hash")),
         _check("blob", "size_is_not_negative", "size >= 0"),
         _key("blob", "sha256"),
@@ -100,13 +99,10 @@ def _create_blobs() -> None:
         _index("blob", column)
     op.create_table(
         "location",
-        _column("id", big),
-        _column("blob_sha256", digest),
-        _column("uri", sa.String()),
-        _column("size", big),
-        _column("mtime_ns", big),
-        _column("inode", big),
-        _column("mode", sa.String(16)),
+        *_required(big, "id", "size", "mtime_ns", "inode"),
+        *_required(digest, "blob_sha256"),
+        *_required(text, "uri"),
+        *_required(sa.String(16), "mode"),
         _is_one_of("location", "mode", "stored", "in-place"),
         _refers("location", "blob_sha256", "blob.sha256"),
         _unique("location", "uri"),
@@ -118,15 +114,12 @@ def _create_blobs() -> None:
 def _create_models() -> None:
     op.create_table(
         "model",
-        _column("id", big),
-        _column("slug", sa.String(128)),
-        _column("title", sa.String()),
-        _column("kind", sa.String(16)),
-        _column("description", sa.String()),
-        _column("license", sa.String(), nullable=True),
-        _column("owner", sa.String()),
-        _column("next_number", big),
-        _column("created_at", moment),
+        *_required(big, "id", "next_number"),
+        *_required(sa.String(128), "slug"),
+        *_required(text, "title", "description", "owner"),
+        *_required(sa.String(16), "kind"),
+        *_optional(text, "license"),
+        *_required(moment, "created_at"),
         _is_slug("model", "slug"),
         _is_one_of("model", "kind", "base", "acceleration", "style", "composition", "other"),
         _check("model", "next_number_is_positive", "next_number >= 1"),
@@ -136,23 +129,22 @@ def _create_models() -> None:
     _index("model", "kind")
     op.create_table(
         "recipe",
-        _column("id", big),
-        _column("sha256", digest),
-        _column("typed", sa.String()),
-        _column("locked", sa.String()),
-        _column("created_at", moment),
+        *_required(big, "id"),
+        *_required(digest, "sha256"),
+        *_required(text, "typed", "locked"),
+        *_required(moment, "created_at"),
         _is_digest("recipe", "sha256"),
         _unique("recipe", "sha256"),
         _key("recipe", "id"),
     )
     op.create_table(
         "dataset",
-        _column("id", big),
-        _column("name", sa.String(128)),
-        _column("fingerprint", digest),
-        _column("uri", sa.String()),
-        _column("license", sa.String(), nullable=True),
-        _column("created_at", moment),
+        *_required(big, "id"),
+        *_required(sa.String(128), "name"),
+        *_required(digest, "fingerprint"),
+        *_required(text, "uri"),
+        *_optional(text, "license"),
+        *_required(moment, "created_at"),
         _is_slug("dataset", "name"),
         _is_digest("dataset", "fingerprint"),
         _unique("dataset", "name", "fingerprint"),
@@ -163,29 +155,17 @@ def _create_models() -> None:
 def _create_jobs() -> None:
     op.create_table(
         "job",
-        _column("id", big),
-        _column("kind", sa.String(64)),
-        _column("lane", sa.String(16)),
-        _column("spec", json),
-        _column("spec_sha256", digest),
-        _column("idempotency_key", sa.String(), nullable=True),
-        _column("state", sa.String(16)),
-        _column("wanted", sa.String(16)),
-        _column("priority", sa.Integer()),
-        _column("run_at", moment),
-        _column("attempt", sa.Integer()),
-        _column("max_attempts", sa.Integer()),
-        _column("lease_owner", sa.String(), nullable=True),
-        _column("lease_until", moment, nullable=True),
-        _column("lease_token", big),
-        _column("progress", json),
-        _column("result", json, nullable=True),
-        _column("last_error", sa.String(), nullable=True),
-        _column("log_path", sa.String(), nullable=True),
-        _column("submitted_by", sa.String()),
-        _column("created_at", moment),
-        _column("started_at", moment, nullable=True),
-        _column("finished_at", moment, nullable=True),
+        *_required(big, "id", "lease_token"),
+        *_required(sa.String(64), "kind"),
+        *_required(sa.String(16), "lane", "state", "wanted"),
+        *_required(json, "spec", "progress"),
+        *_required(digest, "spec_sha256"),
+        *_optional(text, "idempotency_key", "lease_owner", "last_error", "log_path"),
+        *_required(sa.Integer(), "priority", "attempt", "max_attempts"),
+        *_required(moment, "run_at", "created_at"),
+        *_optional(moment, "lease_until", "started_at", "finished_at"),
+        *_optional(json, "result"),
+        *_required(text, "submitted_by"),
         _is_one_of("job", "state", "queued", "running", "paused", "succeeded", "failed", "cancelled", "dead"),
         _is_one_of("job", "wanted", "run", "pause", "cancel"),
         _is_one_of("job", "lane", "batch", "interactive"),
@@ -205,24 +185,22 @@ def _create_jobs() -> None:
 def _create_job_records() -> None:
     op.create_table(
         "job_event",
-        _column("id", big),
-        _column("job_id", big),
-        _column("at", moment),
-        _column("actor", sa.String()),
-        _column("action", sa.String(32)),
-        _column("attempt", sa.Integer()),
-        _column("detail", json),
+        *_required(big, "id", "job_id"),
+        *_required(moment, "at"),
+        *_required(text, "actor"),
+        *_required(sa.String(32), "action"),
+        *_required(sa.Integer(), "attempt"),
+        *_required(json, "detail"),
         _refers("job_event", "job_id", "job.id"),
         _key("job_event", "id"),
     )
     _index("job_event", "job_id", "id")
     op.create_table(
         "metric",
-        _column("job_id", big),
-        _column("name", sa.String(128)),
-        _column("step", big),
-        _column("value", sa.Double()),
-        _column("at", moment),
+        *_required(big, "job_id", "step"),
+        *_required(sa.String(128), "name"),
+        *_required(sa.Double(), "value"),
+        *_required(moment, "at"),
         _refers("metric", "job_id", "job.id"),
         _key("metric", "job_id", "name", "step"),
     )
@@ -231,18 +209,14 @@ def _create_job_records() -> None:
 def _create_versions() -> None:
     op.create_table(
         "version",
-        _column("id", big),
-        _column("model_id", big),
-        _column("number", big),
-        _column("digest", digest),
-        _column("state", sa.String(16)),
-        _column("author", sa.String(), nullable=True),
-        _column("note", sa.String(), nullable=True),
-        _column("recommended_strength", sa.Double(), nullable=True),
-        _column("trigger_words", json),
-        _column("sampling", json),
-        _column("recipe_id", big, nullable=True),
-        _column("created_at", moment),
+        *_required(big, "id", "model_id", "number"),
+        *_required(digest, "digest"),
+        *_required(sa.String(16), "state"),
+        *_optional(text, "author", "note"),
+        *_optional(sa.Double(), "recommended_strength"),
+        *_required(json, "trigger_words", "sampling"),
+        *_optional(big, "recipe_id"),
+        *_required(moment, "created_at"),
         _is_digest("version", "digest"),
         _is_one_of("version", "state", "draft", "published", "deprecated", "archived"),
         _check("version", "number_is_positive", "number >= 1"),
@@ -255,11 +229,10 @@ def _create_versions() -> None:
         _index("version", *columns)
     op.create_table(
         "artifact",
-        _column("version_id", big),
-        _column("path", sa.String()),
-        _column("role", sa.String(64)),
-        _column("blob_sha256", digest),
-        _column("media_type", sa.String()),
+        *_required(big, "version_id"),
+        *_required(text, "path", "media_type"),
+        *_required(sa.String(64), "role"),
+        *_required(digest, "blob_sha256"),
         _check("artifact", "path_is_not_empty", "path <> ''"),
         _refers("artifact", "version_id", "version.id"),
         _refers("artifact", "blob_sha256", "blob.sha256"),
@@ -268,9 +241,9 @@ def _create_versions() -> None:
     _index("artifact", "blob_sha256")
     op.create_table(
         "tag",
-        _column("version_id", big),
-        _column("key", sa.String(128)),
-        _column("value", sa.String()),
+        *_required(big, "version_id"),
+        *_required(sa.String(128), "key"),
+        *_required(text, "value"),
         _check("tag", "key_is_not_empty", "key <> ''"),
         _refers("tag", "version_id", "version.id"),
         _key("tag", "version_id", "key"),
@@ -281,11 +254,11 @@ def _create_versions() -> None:
 def _create_facts() -> None:
     op.create_table(
         "origin",
-        _column("version_id", big),
-        _column("kind", sa.String(16)),
-        _column("uri", sa.String()),
-        _column("revision", sa.String(), nullable=True),
-        _column("embedded", json),
+        *_required(big, "version_id"),
+        *_required(sa.String(16), "kind"),
+        *_required(text, "uri"),
+        *_optional(text, "revision"),
+        *_required(json, "embedded"),
         _is_one_of("origin", "kind", "file", "hub", "url", "civitai", "job", "recipe", "upload"),
         _refers("origin", "version_id", "version.id"),
         _key("origin", "version_id"),
@@ -293,19 +266,17 @@ def _create_facts() -> None:
     _index("origin", "uri")
     op.create_table(
         "adapter_facts",
-        _column("version_id", big),
-        _column("identifier", sa.String(32)),
-        _column("kind", sa.String(16)),
-        _column("family", sa.String(128)),
-        _column("adapter", sa.String(64)),
-        _column("layout", sa.String(64)),
-        _column("rank", sa.Integer(), nullable=True),
-        _column("alpha", sa.Double(), nullable=True),
-        _column("dtype", sa.String(16), nullable=True),
-        _column("modules", sa.Integer()),
-        _column("parameters", big),
-        _column("architecture", sa.String(128), nullable=True),
-        _column("identification", json),
+        *_required(big, "version_id", "parameters"),
+        *_required(sa.String(32), "identifier"),
+        *_required(sa.String(16), "kind"),
+        *_required(sa.String(128), "family"),
+        *_required(sa.String(64), "adapter", "layout"),
+        *_optional(sa.Integer(), "rank"),
+        *_optional(sa.Double(), "alpha"),
+        *_optional(sa.String(16), "dtype"),
+        *_required(sa.Integer(), "modules"),
+        *_optional(sa.String(128), "architecture"),
+        *_required(json, "identification"),
         _refers("adapter_facts", "version_id", "version.id"),
         _key("adapter_facts", "version_id"),
     )
@@ -313,10 +284,9 @@ def _create_facts() -> None:
     _index("adapter_facts", "family")
     op.create_table(
         "architecture",
-        _column("id", big),
-        _column("name", sa.String(128)),
-        _column("version_id", big),
-        _column("modules", json),
+        *_required(big, "id", "version_id"),
+        *_required(sa.String(128), "name"),
+        *_required(json, "modules"),
         _is_slug("architecture", "name"),
         _refers("architecture", "version_id", "version.id"),
         _unique("architecture", "name"),
@@ -329,12 +299,10 @@ def _create_aliases() -> None:
     own_version = ["version.model_id", "version.id"]
     op.create_table(
         "alias_period",
-        _column("id", big),
-        _column("model_id", big),
-        _column("version_id", big),
-        _column("name", sa.String(128)),
-        _column("since", moment),
-        _column("until", moment, nullable=True),
+        *_required(big, "id", "model_id", "version_id"),
+        *_required(sa.String(128), "name"),
+        *_required(moment, "since"),
+        *_optional(moment, "until"),
         _is_slug("alias_period", "name"),
         _check("alias_period", "ends_after_it_begins", "until IS NULL OR until >= since"),
         sa.ForeignKeyConstraint(
@@ -354,16 +322,13 @@ def _create_edges() -> None:
     more = ("extracted_from", "resized_from", "converted_from", "supersedes", "produced_by")
     op.create_table(
         "edge",
-        _column("id", big),
-        _column("child_id", big),
-        _column("parent_id", big, nullable=True),
-        _column("dataset_id", big, nullable=True),
-        _column("job_id", big, nullable=True),
-        _column("external", sa.String(), nullable=True),
-        _column("relation", sa.String(32)),
-        _column("weight", sa.Double(), nullable=True),
-        _column("position", sa.Integer()),
-        _column("created_at", moment),
+        *_required(big, "id", "child_id"),
+        *_optional(big, "parent_id", "dataset_id", "job_id"),
+        *_optional(text, "external"),
+        *_required(sa.String(32), "relation"),
+        *_optional(sa.Double(), "weight"),
+        *_required(sa.Integer(), "position"),
+        *_required(moment, "created_at"),
         _is_one_of("edge", "relation", *relations, *more),
         _check("edge", "has_one_parent", f"{there} = 1"),
         _check("edge", "is_no_loop", "parent_id IS NULL OR parent_id <> child_id"),
@@ -383,14 +348,12 @@ def _create_edges() -> None:
 def _create_proofs() -> None:
     op.create_table(
         "certificate",
-        _column("id", big),
-        _column("version_id", big),
-        _column("file_sha256", digest),
-        _column("method", sa.String()),
-        _column("engine_version", sa.String()),
-        _column("worst_relative_error", sa.Double()),
-        _column("certificate", json),
-        _column("created_at", moment),
+        *_required(big, "id", "version_id"),
+        *_required(digest, "file_sha256"),
+        *_required(text, "method", "engine_version"),
+        *_required(sa.Double(), "worst_relative_error"),
+        *_required(json, "certificate"),
+        *_required(moment, "created_at"),
         _is_digest("certificate", "file_sha256"),
         _refers("certificate", "version_id", "version.id"),
         _key("certificate", "id"),
@@ -399,13 +362,11 @@ def _create_proofs() -> None:
     _index("certificate", "file_sha256")
     op.create_table(
         "preview",
-        _column("id", big),
-        _column("version_id", big, nullable=True),
-        _column("recipe_id", big, nullable=True),
-        _column("picture_sha256", digest),
-        _column("settings", json),
-        _column("metrics", json),
-        _column("created_at", moment),
+        *_required(big, "id"),
+        *_optional(big, "version_id", "recipe_id"),
+        *_required(digest, "picture_sha256"),
+        *_required(json, "settings", "metrics"),
+        *_required(moment, "created_at"),
         _check("preview", "has_one_subject", "(version_id IS NULL) <> (recipe_id IS NULL)"),
         _refers("preview", "version_id", "version.id"),
         _refers("preview", "recipe_id", "recipe.id"),
@@ -419,15 +380,12 @@ def _create_proofs() -> None:
 def _create_events() -> None:
     op.create_table(
         "event",
-        _column("id", big),
-        _column("at", moment),
-        _column("actor", sa.String()),
-        _column("subject", sa.String()),
-        _column("model_id", big, nullable=True),
-        _column("version_id", big, nullable=True),
-        _column("action", sa.String(32)),
-        _column("before", json, nullable=True),
-        _column("after", json, nullable=True),
+        *_required(big, "id"),
+        *_required(moment, "at"),
+        *_required(text, "actor", "subject"),
+        *_optional(big, "model_id", "version_id"),
+        *_required(sa.String(32), "action"),
+        *_optional(json, "before", "after"),
         _refers("event", "model_id", "model.id"),
         _refers("event", "version_id", "version.id"),
         _key("event", "id"),
@@ -444,8 +402,12 @@ def _create_triggers_on_sqlite() -> None:
                 op.execute(f"{statement.strip()} END")
 
 
-def _column(name: str, kind: sa.types.TypeEngine, *, nullable: bool = False) -> sa.Column:
-    return sa.Column(name, kind, nullable=nullable)
+def _required(kind: sa.types.TypeEngine, *names: str) -> list[sa.Column]:
+    return [sa.Column(name, kind, nullable=False) for name in names]
+
+
+def _optional(kind: sa.types.TypeEngine, *names: str) -> list[sa.Column]:
+    return [sa.Column(name, kind, nullable=True) for name in names]
 
 
 def _check(table: str, name: str, condition: str) -> sa.CheckConstraint:

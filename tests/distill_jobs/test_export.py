@@ -60,9 +60,11 @@ def test_our_own_reader_finds_every_module_with_its_scale(
     ("layout", "name"), [(Layout.KOHYA, "kohya"), (Layout.DIFFUSERS, "diffusers"), (Layout.PEFT, "peft")]
 )
 def test_each_layout_is_identified_as_itself(
-    components: dict[str, Any], tmp_path: Path, layout: Any, name: str
+    base_folder: Path, components: dict[str, Any], tmp_path: Path, layout: Any, name: str
 ) -> None:
-    assert identify(export(components, tmp_path / "v.safetensors", layout, {})).layout.value == name
+    path = export(components, tmp_path / "v.safetensors", layout, {})
+    found = identify(path, architectures=[architecture_of_folder(base_folder, "small")])
+    assert (found.layout.value, found.family.value, found.rank, found.alpha) == (name, "small", RANK, ALPHA)
 
 
 def test_the_same_factors_give_the_same_bytes_and_the_metadata_is_in_the_header(

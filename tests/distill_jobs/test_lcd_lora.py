@@ -67,12 +67,12 @@ def test_the_loss_falls_and_the_student_approaches_the_teacher(
     distil(
         base,
         dataset,
-        LcdLoraSettings(steps=30, batch=4, rank=8, w=1.0, learning_rate=5e-3, loss="l2"),
+        LcdLoraSettings(steps=40, batch=8, rank=8, w=1.0, learning_rate=5e-3, loss="l2"),
         folder=tmp_path,
         report=lambda progress: losses.append(progress.loss),
         cancelled=lambda: None,
     )
-    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:5])
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
 
 
 CHANGES: list[dict[str, Any]] = [

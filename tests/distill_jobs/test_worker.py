@@ -16,7 +16,12 @@ from registry import Registry
 from registry.jobs import Queue
 
 FUNCTIONS = Path(__file__).parent / "functions"
-KINDS = {"count": "sample_jobs:count", "fail": "sample_jobs:fail", "stubborn": "sample_jobs:ignore_requests"}
+KINDS = {
+    "count": "sample_jobs:count",
+    "distil": "sample_jobs:distil_base",
+    "fail": "sample_jobs:fail",
+    "stubborn": "sample_jobs:ignore_requests",
+}
 QUICK = Pace(lease_seconds=3.0, grace_seconds=5.0, poll_seconds=0.02)
 PATIENCE_SECONDS = 60
 
@@ -65,6 +70,20 @@ def test_a_process_that_dies_is_started_again_and_goes_on_where_it_was(worker: W
     assert queue.get(job.id).result == {"counted": 4, "began_at": 2}
 
 
+def test_a_distillation_that_is_killed_resumes_to_the_very_same_file(
+    worker: Worker, queue: Queue, base_folder: Path, data_folder: Path
+) -> None:
+    settings = {"rank": 2, "steps": 6, "batch": 2, "checkpoint_every": 2}
+    spec = {"base": str(base_folder), "data": str(data_folder), "settings": settings}
+    whole, killed = queue.submit("distil", spec), queue.submit("distil", {**spec, "die_at": 3})
+    worker.run(until_idle=True)
+    actions = [event.action for event in queue.events(killed.id)]
+    assert actions == ["submitted", "claimed", "will-retry", "claimed", "finished"]
+    files = [Path((queue.get(job.id).result or {})["file"]) for job in (whole, killed)]
+    assert files[0] != files[1]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
 @pytest.mark.parametrize(("how", "state"), [("program", "failed"), ("machine", "queued")])
 def test_only_the_machines_trouble_is_tried_again(worker: Worker, queue: Queue, how: str, state: str) -> None:
     job = queue.submit("fail", {"how": how})
@@ -81,7 +100,7 @@ def test_a_kind_that_the_worker_does_not_know_fails_with_the_kinds_that_it_does(
     worker.take_up()
     seen = queue.get(job.id)
     assert seen.state == "failed"
-    assert "kind 'bake', this worker knows count, fail, stubborn" in (seen.last_error or "")
+    assert "kind 'bake', this worker knows count, distil, fail, stubborn" in (seen.last_error or "")
 
 
 def test_a_function_that_cannot_be_imported_fails_its_job(registry: Registry, queue: Queue) -> None:
@@ -146,6 +165,21 @@ def test_the_job_of_a_killed_worker_is_taken_up_again_and_finishes(
     assert seen.state == "succeeded"
     assert seen.result is not None
     assert seen.result["began_at"] >= 1
+
+
+def test_a_watched_worker_tells_after_every_look_and_says_that_it_was_idle(registry: Registry, queue: Queue) -> None:
+    looks: list[int] = []
+    worker = Worker(registry, KINDS, executor=ScriptedExecutor(), pace=QUICK)
+    lease = queue.claim_job(queue.submit("count", {}).id, "other")
+    assert lease is not None
+
+    def watch() -> None:
+        looks.append(len(looks))
+        if len(looks) == 3:
+            queue.finish(lease, {})
+
+    assert worker.run(until_idle=True, watch=watch)
+    assert looks == [0, 1, 2]
 
 
 def test_sigterm_ends_a_worker_in_order(registry: Registry, queue: Queue) -> None:

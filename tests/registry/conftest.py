@@ -34,8 +34,19 @@ def safetensors(shapes: Mapping[str, tuple[int, ...]], seed: int, metadata: Mapp
     return len(text).to_bytes(8, "little") + text + data
 
 
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No setting of whoever runs the tests reaches them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HOME", "DATABASE_URL", "BLOB_URL", "USER"):
+            patch.delenv(f"TAU_{name}", raising=False)
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
 @pytest.fixture(scope="session")
-def new_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def new_home(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a migrated, empty database, to be copied."""
     home = tmp_path_factory.mktemp("new") / "home"
     Registry.open(home).close()

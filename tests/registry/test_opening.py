@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,11 +16,8 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("HOME", "DATABASE_URL", "BLOB_URL", "USER"):
-        monkeypatch.delenv(f"TAU_{name}", raising=False)
+def _own_config_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
 def test_a_new_home_is_made_and_migrated(tmp_path: Path) -> None:
@@ -102,6 +100,6 @@ def test_importing_the_registry_loads_nothing_heavy() -> None:
     heavy = "{'torch', 'numpy', 'alembic', 'pydantic', 'safetensors', 'diffusers'}"
     code = f"import sys, registry, registry.jobs; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": ":".join(sys.path)}
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     )
     assert done.stdout.strip() == "[]"

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -45,7 +46,7 @@ def test_twenty_parallel_registrations_give_twenty_numbers_without_gap_or_repeat
 def test_registrations_from_several_processes_do_the_same(registry: Registry, tmp_path: Path) -> None:
     paths = [str(path) for path in _write_notes(tmp_path, 9)]
     command = [sys.executable, "-c", ADD, str(registry.home)]
-    environment = {"PYTHONPATH": ":".join(sys.path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     workers = [
         subprocess.Popen([*command, *paths[start::3]], stdout=subprocess.PIPE, text=True, env=environment)
         for start in range(3)

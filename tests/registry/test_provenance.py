@@ -48,6 +48,19 @@ def test_the_newest_certificate_counts_and_the_same_one_is_kept_once(registry: R
     assert [event.action for event in registry.history("sum")].count("certified") == 2
 
 
+def test_a_version_and_its_certificate_commit_together_or_not_at_all(
+    registry: Registry, composed: Version, write_vector: Write
+) -> None:
+    path = write_vector("proven", seed=1)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    proof = {**_certificate(composed, 1e-7), "file_sha256": sha256}
+    with pytest.raises(InvalidReference, match="about a file that it lacks"):
+        registry.add(path, kind="composition", certificate={**proof, "file_sha256": "0" * 64})
+    with pytest.raises(NotFound):
+        registry.get("proven")
+    assert registry.certificate(registry.add(path, kind="composition", certificate=proof)) == proof
+
+
 def test_a_certificate_about_another_file_or_without_its_essentials_is_refused(
     registry: Registry, composed: Version
 ) -> None:

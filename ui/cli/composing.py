@@ -28,12 +28,20 @@ def register(app: typer.Typer) -> None:
     app.command()(verify)
 
 
-def check(context: typer.Context, recipe: Recipe, base: Base = None, json: Json = False, quiet: Quiet = False) -> None:
+def check(
+    context: typer.Context,
+    recipe: Recipe,
+    base: Base = None,
+    format: Format = "kohya",
+    dtype: Dtype = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """The verdict before any work, and what other tools' linear merges would have made of the same files."""
     from workbench.checking import check
 
     with registry_of(context) as registry:
-        report = check(registry, recipe, base=base)
+        report = check(registry, recipe, base=base, layout=format, dtype=dtype)
     if json:
         output.document("check", report_document(report))
     elif quiet:

@@ -43,7 +43,7 @@ def lineage(registry: "Registry", version: "Version") -> None:
         st.graphviz_chart(graph(found, version.ref), alt=f"Lineage of {version.ref}")
     else:
         st.caption(f"The graph has {len(nodes)} nodes; up to {NODES_DRAWN} are drawn. Print it whole:")
-        st.code(f"tau lineage {version.ref}", language="shell")
+        st.code(f"tau lineage {version.ref}", language=None)
 
 
 def _edges(title: str, edges: list[tuple["Node", "Edge"]]) -> None:

@@ -1,18 +1,18 @@
 """The Catalog page: everything registered, as cards; the URL carries the search and the filters."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from ui.web.cards import card
-from ui.web.navigation import shared_registry
+from ui.web.navigation import DEMO_COMMANDS, shared_registry
 from ui.web.words import FAMILIES, KINDS, family_label
 
 if TYPE_CHECKING:
-    from registry import Registry
+    from registry import Registry, Version
 
 PAGE = 24  # cards: divisible by 2, 3, 4 and 6 columns
 CARD_WIDTH = 230  # pixels, at least
@@ -39,14 +39,20 @@ def show() -> None:
     registry = shared_registry()
     wanted = _wanted(registry)
     found = registry.search(wanted.text, kind=wanted.kind, family=wanted.family, limit=PAGE + 1, after=wanted.after)
-    if not found:
-        _no_match() if wanted.narrows else _first_steps()
-        return
+    if not found and wanted.narrows:
+        _no_match()
+    elif not found:
+        _first_steps()
+    else:
+        _cards(registry, found[:PAGE])
+        _paging(wanted, found[PAGE - 1].id if len(found) > PAGE else None)
+
+
+def _cards(registry: "Registry", versions: Iterable["Version"]) -> None:
     grid = st.grid("auto", min_column_width=CARD_WIDTH, border=True)
-    for version in found[:PAGE]:
+    for version in versions:
         with grid.cell():
             card(registry, version)
-    _paging(wanted, found[PAGE - 1].id if len(found) > PAGE else None)
 
 
 def _wanted(registry: "Registry") -> Wanted:
@@ -130,11 +136,12 @@ def _first_steps() -> None:
     with st.container(border=True):
         st.subheader("This catalog is empty", icon=":material/inventory_2:")
         st.markdown("Import a LoRA file or a base model's folder; it is identified, hashed and kept:")
-        st.code("tau import papercut.safetensors --kind style --license openrail++", language="shell")
+        st.code("tau import papercut.safetensors --kind style --license openrail++", language=None)
         st.markdown(
-            "Or watch the whole job on a small world of shapes, about five minutes; it fills a registry of its own:"
+            "Or watch the whole job on a small world of shapes, about five minutes. It fills a registry of its own,"
+            " which the second command opens:"
         )
-        st.code("tau demo", language="shell")
+        st.code(DEMO_COMMANDS, language=None)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def gallery(registry: "Registry", version: "Version") -> None:
     previews = previews_of(registry, version, limit=PICTURES_SHOWN)
     if not previews:
         st.caption("No picture yet. Paint one:")
-        st.code(f'tau preview "{snippet(version)}" -p "{PROMPT}"', language="shell")
+        st.code(f'tau preview "{snippet(version)}" -p "{PROMPT}"', language=None)
         return
     grid = st.grid("auto", min_column_width=180)
     for preview in previews:

@@ -19,6 +19,7 @@ def command(*, port: int = 8501, address: str = "127.0.0.1", open_browser: bool 
         "server.headless": str(not open_browser).lower(),
         "server.fileWatcherType": "none",
         "server.showEmailPrompt": "false",
+        "runner.magicEnabled": "false",
         "browser.gatherUsageStats": "false",
         "browser.serverAddress": address,
         "client.toolbarMode": "viewer",

@@ -9,6 +9,9 @@ CATALOG = "catalog.py"
 MODEL = "model.py"
 REPORT = "report.py"
 
+DEMO_COMMANDS = "tau demo\ntau ui --demo --port 8502"
+"""The demo fills a registry of its own; its pages want a port of their own while these run."""
+
 
 @st.cache_resource(show_spinner=False, on_release=Registry.close)
 def shared_registry() -> Registry:

@@ -44,7 +44,7 @@ def _none_yet(version: "Version") -> None:
         )
         return
     st.markdown("No certificate is recorded. Prove the file again against its recipe's inputs:")
-    st.code(f"tau verify {version.ref}", language="shell")
+    st.code(f"tau verify {version.ref}", language=None)
 
 
 def _summary(proof: Mapping[str, Any]) -> None:

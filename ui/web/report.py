@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui.web.navigation import link_to_catalog, shared_registry
+from ui.web.navigation import DEMO_COMMANDS, link_to_catalog, shared_registry
 from ui.web.words import plain, size_label, time_label
 
 FILE_NAME = "report.html"
@@ -39,9 +39,10 @@ def _remedy(path: Path) -> None:
         st.subheader("No report yet", icon=":material/summarize:")
         st.markdown(
             "The demo distils an acceleration LoRA on a small base model, composes it with two styles, measures what"
-            " the sums paint, and writes a report with pictures, a table and the lineage. It takes about five minutes."
+            " the sums paint, and writes a report with pictures, a table and the lineage."
+            " It takes about five minutes and fills a registry of its own, which the second command opens."
         )
-        st.code("tau demo", language="shell")
+        st.code(DEMO_COMMANDS, language=None)
         st.caption(f"This page looks for {plain(str(path))}.")
         link_to_catalog("Back to the catalog")
 

@@ -42,3 +42,24 @@ def ignore_requests(context: JobContext) -> dict[str, Any]:
     Path(context.folder / "began").touch()
     time.sleep(600)
     return {}
+
+
+def distil_base(context: JobContext) -> dict[str, Any]:
+    """Distil spec["base"] on spec["data"]; the first attempt dies by SIGKILL after step spec["die_at"]."""
+    from distill_jobs import LcdLoraSettings, distil, read_dataset
+    from sampling import load_pipeline
+
+    def report(progress: Progress) -> None:
+        context.report(progress)
+        if progress.step == context.spec.get("die_at") and context.lease.job.attempt == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    path = distil(
+        load_pipeline(Path(context.spec["base"])),
+        read_dataset(Path(context.spec["data"])),
+        LcdLoraSettings(**context.spec["settings"]),
+        folder=context.folder,
+        report=report,
+        cancelled=context.cancelled,
+    )
+    return {"file": str(path)}

@@ -132,9 +132,18 @@ def test_identify_needs_no_registry_and_makes_none(tau: Tau, files: Path, home: 
     assert result.exit_code == 0
     found = json.loads(result.stdout)
     assert found["schema"] == "tau.identify/1"
-    assert {"family", "adapter", "layout", "rank", "alpha", "dtype", "modules", "parameters", "hashes", "warnings"} < set(
-        found
-    )
+    assert {
+        "family",
+        "adapter",
+        "layout",
+        "rank",
+        "alpha",
+        "dtype",
+        "modules",
+        "parameters",
+        "hashes",
+        "warnings",
+    } < set(found)
     assert (found["rank"], found["alpha"], found["modules"]) == (2, 1.0, 2)
     assert not home.exists()
 

@@ -46,15 +46,16 @@ def test_without_a_name_a_composition_is_called_after_its_terms(tau: Tau, stocke
 
 
 @pytest.mark.parametrize("layout", ["kohya", "diffusers", "peft"])
-def test_every_layout_can_be_verified_by_name_and_by_file(
-    tau: Tau, stocked: Path, tmp_path: Path, layout: str
-) -> None:
+def test_every_layout_can_be_verified_by_name_and_by_file(tau: Tau, stocked: Path, tmp_path: Path, layout: str) -> None:
     out = tmp_path / "sum"
     assert tau("compose", "papercut - 0.25*lcm", "--name", "sum", "-o", out, "--format", layout).exit_code == 0
     by_name, by_file = tau("verify", "sum", "--json"), tau("verify", out, "--json")
     assert by_name.exit_code == by_file.exit_code == 0, by_name.stderr + by_file.stderr
     assert json.loads(by_name.stdout)["certificate"]["layout"] == layout
-    assert json.loads(by_name.stdout)["certificate"]["file_sha256"] == json.loads(by_file.stdout)["certificate"]["file_sha256"]
+    assert (
+        json.loads(by_name.stdout)["certificate"]["file_sha256"]
+        == json.loads(by_file.stdout)["certificate"]["file_sha256"]
+    )
 
 
 def test_dtype_is_sugar_for_the_stage(tau: Tau, stocked: Path, tmp_path: Path) -> None:

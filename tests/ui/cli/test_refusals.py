@@ -101,7 +101,13 @@ def test_an_unknown_name_is_pointed_at_and_the_nearest_is_suggested(
 
 @pytest.mark.parametrize(
     ("recipe", "caret"),
-    [("0.8*papercut +", 14), ("0.8*papercut +lcm", 13), ("0.8 papercut", 4), ("papercut | blur(3)", 11), ("(papercut", 9)],
+    [
+        ("0.8*papercut +", 14),
+        ("0.8*papercut +lcm", 13),
+        ("0.8 papercut", 4),
+        ("papercut | blur(3)", 11),
+        ("(papercut", 9),
+    ],
 )
 def test_a_malformed_recipe_shows_the_place(
     tau: Tau, stocked: Path, left_behind: Snapshot, recipe: str, caret: int

@@ -1,0 +1,163 @@
+"""Ctrl-C in every long command: exit code 130, nothing left behind, and jobs that somebody else takes up and finishes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+Tau = Callable[..., Result]
+Start = Callable[..., "subprocess.Popen[str]"]
+Snapshot = Callable[[], object]
+
+PATIENCE_SECONDS = 120.0
+LONG = ("--steps", 5000, "--batch", 2, "--rank", 2, "--checkpoint-every", 1)
+
+SHORT_LEASED_WORKER = """
+import sys
+from pathlib import Path
+from distill_jobs import Pace, Worker
+from registry import Registry
+from workbench.job_kinds import JOB_KINDS
+with Registry.open(Path(sys.argv[1])) as registry:
+    Worker(registry, JOB_KINDS, pace=Pace(lease_seconds=3)).run()
+"""
+
+
+@pytest.fixture
+def start(home: Path) -> Iterator[Start]:
+    """Start `tau ARGUMENTS` (or other Python arguments) as a process of its own; whatever still runs is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(*arguments: object, python: Sequence[object] | None = None) -> "subprocess.Popen[str]":
+        command = python or ("-m", "ui.cli.main", "--home", home, *arguments)
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def until(condition: Callable[[], object], process: "subprocess.Popen[str] | None" = None) -> None:
+    """Wait for `condition`; fail when `process` ends before it holds, or patience does."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def interrupted(process: "subprocess.Popen[str]") -> str:
+    """Send what Ctrl-C sends; the process must end with 130. Returns its stderr."""
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 130, (process.returncode, out, err)
+    return err
+
+
+def job_of(tau: Tau, number: int = 1) -> dict:
+    """The job as it is."""
+    return json.loads(tau("jobs", "show", number, "--json").stdout)
+
+
+def is_training(tau: Tau) -> bool:
+    """Whether job 1 has taken a step."""
+    return job_of(tau)["progress"].get("step", 0) > 0
+
+
+def test_an_interrupted_import(tau: Tau, stocked: Path, home: Path, start: Start, left_behind: Snapshot) -> None:
+    big = stocked / "big.safetensors"
+    size = 256 << 20
+    header = json.dumps({"x": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    with big.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + size)
+    before = left_behind()
+    process = start("import", big, "--kind", "other")
+    until(lambda: list((home / "blobs" / "staging").glob("*/*")), process)
+    assert "interrupted" in interrupted(process)
+    assert left_behind() == before
+
+
+def test_an_interrupted_composition(
+    tau: Tau, stocked: Path, tmp_path: Path, start: Start, left_behind: Snapshot, write_vector: Callable[..., Path]
+) -> None:
+    shapes = {"down_blocks.0.resnets.0.conv1": (8, 8, 3, 3), "down_blocks.0.resnets.0.conv2": (8, 8, 3, 3)}
+    wide = write_vector(stocked / "wide.safetensors", tuple(shapes), shapes=shapes, rank=60_000)
+    before = left_behind()
+    out = tmp_path / "out.safetensors"
+    process = start("compose", f"{wide} + 0.5*lcm", "-o", out)
+    until(lambda: list(tmp_path.glob(".out.safetensors.*.part")), process)
+    interrupted(process)
+    assert left_behind() == before
+
+
+def test_an_interrupted_preview(painted: Tau, tmp_path: Path, start: Start, left_behind: Snapshot) -> None:
+    before = left_behind()
+    out = tmp_path / "pictures"
+    process = start("preview", "papercut", "-p", "a circle", "--solver", "ddim", "--steps", 1000, "-o", out)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("registry: ")
+    interrupted(process)
+    assert left_behind() == before
+
+
+def test_interrupting_the_wait_leaves_the_job_running_and_says_how_to_steer_it(
+    painted: Tau, data: Path, start: Start
+) -> None:
+    process = start("distill", "lcd-lora", "--base", "shapes", "--data", data, "--name", "fast", *LONG, "--wait")
+    until(lambda: painted("jobs", "ls", "-q").stdout and is_training(painted), process)
+    said = interrupted(process)
+    assert "job 1 goes on" in said
+    assert "tau jobs cancel 1" in said
+    assert "tau jobs resume 1" in said
+    assert job_of(painted)["state"] == "running"
+    painted("jobs", "cancel", 1)
+    until(lambda: job_of(painted)["state"] == "cancelled")
+
+
+def test_an_interrupted_worker_puts_its_job_down_for_the_next_one(
+    painted: Tau, data: Path, start: Start, home: Path
+) -> None:
+    painted("distill", "lcd-lora", "--base", "shapes", "--data", data, "--name", "fast", *LONG, "--no-worker")
+    process = start("worker")
+    until(lambda: is_training(painted), process)
+    interrupted(process)
+    job = job_of(painted)
+    assert job["state"] == "queued"
+    assert (home / "jobs" / "1" / "checkpoint.pt").exists()
+    assert "stopped after step" in painted("jobs", "logs", 1).stdout
+
+
+def test_the_job_of_a_killed_worker_is_taken_up_again_and_finishes(
+    painted: Tau, data: Path, start: Start, home: Path
+) -> None:
+    steps = ("--steps", 60, "--batch", 2, "--rank", 2, "--checkpoint-every", 1)
+    painted("distill", "lcd-lora", "--base", "shapes", "--data", data, "--name", "fast", *steps, "--no-worker")
+    process = start(python=("-c", SHORT_LEASED_WORKER, home))
+    until(lambda: is_training(painted), process)
+    process.kill()
+    process.wait()
+    assert painted("worker", "--until-idle").exit_code == 0
+    job = job_of(painted)
+    assert (job["state"], job["attempt"]) == ("succeeded", 2)
+    assert [event["action"] for event in job["events"]] == ["submitted", "claimed", "reclaimed", "finished"]
+    assert painted("show", "fast", "-q").stdout == "fast:1\n"

@@ -1,0 +1,74 @@
+"""preview and recall, on a base of the real classes with random weights."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+from typer.testing import Result
+
+Tau = Callable[..., Result]
+CIRCLE = "a large red circle on a white background"
+
+
+def test_a_preview_carries_its_provenance_and_recall_reads_it(painted: Tau, tmp_path: Path) -> None:
+    out = tmp_path / "picture.png"
+    result = painted("preview", "0.5*papercut + lcm", "-p", CIRCLE, "--seed", 7, "--steps", 2, "-o", out, "--json")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["path"] == str(out)
+    assert document["evaluations"] == 2
+    record = json.loads(painted("recall", out, "--json").stdout)["record"]
+    assert record == document["pictures"][0]["record"]
+    assert (record["recipe"], record["prompt"], record["seed"]) == ("0.5*papercut + lcm", CIRCLE, 7)
+    assert record["base"]["name"] == "shapes:1"
+    assert [(x["name"], x["weight"]) for x in record["inputs"]] == [("papercut:1", 0.5), ("lcm:1", 1.0)]
+    assert record["locked"] in painted("recall", out, "-q").stdout
+
+
+def test_the_same_settings_paint_the_same_picture_and_every_option_another(painted: Tau, tmp_path: Path) -> None:
+    def pixels(name: str, *options: object) -> bytes:
+        out = tmp_path / f"{name}.png"
+        result = painted("preview", "papercut + lcm", "-p", CIRCLE, "--solver", "ddim", "-o", out, *options)
+        assert result.exit_code == 0, result.stderr
+        return Image.open(out).tobytes()
+
+    first = pixels("first")
+    assert pixels("again") == first
+    changes = (("--seed", 1), ("--steps", 3), ("--guidance", 3), ("--spacing", "leading"), ("--eta", 1))
+    assert all(pixels(f"changed{i}", *change) != first for i, change in enumerate(changes))
+
+
+def test_several_pictures_go_to_a_folder_with_a_contact_sheet(painted: Tau, tmp_path: Path) -> None:
+    out = tmp_path / "pictures"
+    prompts = ("-p", CIRCLE, "-p", "a small blue square on a black background")
+    result = painted("preview", "papercut + lcm", *prompts, "--seed", 0, "--seed", 1, "--steps", 1, "-o", out, "-q")
+    assert len(result.stdout.splitlines()) == 4
+    assert (out / "sheet.png").exists()
+    assert len(list(out.glob("*seed*.png"))) == 4
+
+
+def test_a_picture_of_a_version_is_kept_for_the_catalog(painted: Tau, home: Path) -> None:
+    from workbench.opening import open_registry
+
+    assert painted("preview", "papercut", "-p", CIRCLE, "--steps", 1).exit_code == 0
+    with open_registry(home) as registry:
+        assert [preview.settings["prompt"] for preview in registry.previews("papercut:1")] == [CIRCLE]
+
+
+def test_a_preview_without_acceleration_says_what_would_finish_it(painted: Tau) -> None:
+    assert "--solver dpm++" in painted("preview", "papercut", "-p", CIRCLE, "--steps", 1).stderr
+    assert "--solver dpm++" not in painted("preview", "lcm", "-p", CIRCLE, "--steps", 1).stderr
+
+
+def test_settings_that_no_solver_has_are_usage_errors(painted: Tau) -> None:
+    unknown = painted("preview", "papercut", "-p", CIRCLE, "--solver", "dpn")
+    assert unknown.exit_code == 2
+    assert "Did you mean" in unknown.stderr
+    assert painted("preview", "papercut", "-p", CIRCLE, "--guidance", 0.5).exit_code == 2
+
+
+def test_recall_refuses_a_picture_without_a_record(painted: Tau, tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
+    assert painted("recall", tmp_path / "plain.png").exit_code == 4
+    assert painted("recall", tmp_path / "missing.png").exit_code == 3
