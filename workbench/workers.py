@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,9 +29,6 @@ LOG = "worker.log"
 START_SECONDS = 60.0
 POLL_SECONDS = 0.05
 LOG_TAIL_CHARACTERS = 2_000
-
-_STARTED: "list[subprocess.Popen[bytes]]" = []
-"""The background workers of this process: they outlive it, and forgetting one that still runs would be warned about."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,8 @@ def ensure_worker(registry: "Registry") -> StartedWorker | None:
             start_new_session=True,
             env=_environment(registry),
         )
-    _STARTED.append(process)
+    # it outlives this process; until then somebody has to take note of its end
+    threading.Thread(target=process.wait, daemon=True).start()
     _await_start(process, registry.home, log, begin)
     return StartedWorker(process.pid, log)
 

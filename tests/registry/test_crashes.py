@@ -33,7 +33,9 @@ def _adding(registry: Registry, path: Path) -> Iterator["subprocess.Popen[bytes]
     """A process that registers `path`, stopped by our write lock exactly between staging and its transaction."""
     with registry.database.writing():
         command = [sys.executable, "-c", ADD, str(registry.home), str(path)]
-        child = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, stderr=subprocess.PIPE)
+        child = subprocess.Popen(
+            command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, stderr=subprocess.PIPE
+        )
         _wait_until(lambda: any(registry.store.folder.rglob("staging/*/weights.txt")), child)
         yield child
 

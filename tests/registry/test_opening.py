@@ -100,6 +100,10 @@ def test_importing_the_registry_loads_nothing_heavy() -> None:
     heavy = "{'torch', 'numpy', 'alembic', 'pydantic', 'safetensors', 'diffusers'}"
     code = f"import sys, registry, registry.jobs; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.stdout.strip() == "[]"

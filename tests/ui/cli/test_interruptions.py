@@ -1,4 +1,4 @@
-"""Ctrl-C in every long command: exit code 130, nothing left behind, and jobs that somebody else takes up and finishes."""
+"""Ctrl-C in every long command: exit code 130, nothing left behind, and jobs that are taken up again and finish."""
 
 import json
 import os
