@@ -65,7 +65,7 @@ class Score:
     seed: int
     recipe: str
     attribute_accuracy: float
-    style_accuracy: float
+    style_accuracy: float | None
     joint_accuracy: float
     endpoint_error: float | None
     seconds: float
@@ -78,8 +78,11 @@ class Score:
         return {"role": how.pop("role"), **row, **how, "evaluations": self.contender.evaluations}
 
 
-def exam(style: str, *, noises: int, seed: int) -> Exam:
-    """Every caption of the shapes world with `noises` noises each; seeds differ between exams of different `seed`."""
+def exam(style: str | None, *, noises: int, seed: int) -> Exam:
+    """Every caption of the shapes world with `noises` noises each; seeds differ between exams of different `seed`.
+
+    Without a `style` the pictures' style is not asked for.
+    """
     from demo import all_attributes, caption
 
     every = all_attributes() * noises
@@ -87,7 +90,7 @@ def exam(style: str, *, noises: int, seed: int) -> Exam:
     return Exam(
         prompts=tuple(caption(attributes) for attributes in every),
         seeds=tuple(range(first, first + len(every))),
-        truths=tuple({**attributes._asdict(), "style": style} for attributes in every),
+        truths=tuple(attributes._asdict() | ({} if style is None else {"style": style}) for attributes in every),
     )
 
 

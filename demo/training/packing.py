@@ -1,4 +1,4 @@
-"""Writes the shipped base: a diffusers folder of at most 12 MB, U-Net and VAE in half precision."""
+"""Writes the shipped base: a diffusers folder of at most 12 MB, all but the text encoder in half precision."""
 
 import json
 import shutil
@@ -38,11 +38,14 @@ def pack(work: Path, target: Path) -> None:
     scheduler().save_pretrained(target / "scheduler")
     _pack_text_encoder(work / "text_encoder", target / "text_encoder")
     _pack_tokenizer(target / "tokenizer")
-    ResNetForImageClassification.from_pretrained(work / "judge").save_pretrained(target / "judge")
+    ResNetForImageClassification.from_pretrained(work / "judge").to(torch.float16).save_pretrained(target / "judge")
     for name in ("autoencoder", "diffusion", "judging"):
         (target / "training").mkdir(exist_ok=True)
         shutil.copyfile(work / name / "log.jsonl", target / "training" / f"{name}.jsonl")
-    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    files = [path for path in target.rglob("*") if path.is_file()]
+    for path in files:
+        path.chmod(0o644)
+    size = sum(path.stat().st_size for path in files)
     if size > LIMIT:
         raise RuntimeError(f"{target} has {size} bytes; at most {LIMIT} may ship")
     print(f"{target}: {size} bytes")

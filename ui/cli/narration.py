@@ -86,7 +86,7 @@ class TerminalNarrator:
                 str(who.steps),
                 str(who.evaluations),
                 f"{score.attribute_accuracy:.2f}",
-                f"{score.style_accuracy:.2f}",
+                "" if score.style_accuracy is None else f"{score.style_accuracy:.2f}",
                 f"{score.joint_accuracy:.2f}",
                 "" if score.endpoint_error is None else f"{score.endpoint_error:.3f}",
                 f"{score.seconds:.1f}",

@@ -12,12 +12,16 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from registry.jobs import Job
+from workbench.jobs import queue_of
+from workbench.opening import open_registry
+
 Tau = Callable[..., Result]
 Start = Callable[..., "subprocess.Popen[str]"]
 Snapshot = Callable[[], object]
 
 PATIENCE_SECONDS = 120.0
-LONG = ("--steps", 5000, "--batch", 2, "--rank", 2, "--checkpoint-every", 1)
+ORDER = ("--base", "shapes", "--name", "fast", "--batch", 2, "--rank", 2)
 
 SHORT_LEASED_WORKER = """
 import sys
@@ -56,13 +60,15 @@ def start(home: Path) -> Iterator[Start]:
         process.communicate()
 
 
-def until(condition: Callable[[], object], process: "subprocess.Popen[str] | None" = None) -> None:
+def until(
+    condition: Callable[[], object], process: "subprocess.Popen[str] | None" = None, every_seconds: float = 0.2
+) -> None:
     """Wait for `condition`; fail when `process` ends before it holds, or patience does."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert process is None or process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
-        time.sleep(0.005)
+        time.sleep(every_seconds)
 
 
 def interrupted(process: "subprocess.Popen[str]") -> str:
@@ -73,14 +79,16 @@ def interrupted(process: "subprocess.Popen[str]") -> str:
     return err
 
 
-def job_of(tau: Tau, number: int = 1) -> dict:
-    """The job as it is."""
-    return json.loads(tau("jobs", "show", number, "--json").stdout)
+@pytest.fixture
+def job(painted: Tau, home: Path) -> Iterator[Callable[[], Job]]:
+    """Job 1 as it is."""
+    with open_registry(home) as registry:
+        yield lambda: queue_of(registry).get(1)
 
 
-def is_training(tau: Tau) -> bool:
-    """Whether job 1 has taken a step."""
-    return job_of(tau)["progress"].get("step", 0) > 0
+def has_begun(job: Job) -> bool:
+    """Whether the job has taken a step."""
+    return job.progress.get("step", 0) > 0
 
 
 def test_an_interrupted_import(tau: Tau, stocked: Path, home: Path, start: Start, left_behind: Snapshot) -> None:
@@ -92,20 +100,19 @@ def test_an_interrupted_import(tau: Tau, stocked: Path, home: Path, start: Start
         file.truncate(8 + len(header) + size)
     before = left_behind()
     process = start("import", big, "--kind", "other")
-    until(lambda: list((home / "blobs" / "staging").glob("*/*")), process)
+    until(lambda: list((home / "blobs" / "staging").glob("*/*")), process, 0.005)
     assert "interrupted" in interrupted(process)
     assert left_behind() == before
 
 
 def test_an_interrupted_composition(
-    tau: Tau, stocked: Path, tmp_path: Path, start: Start, left_behind: Snapshot, write_vector: Callable[..., Path]
+    tau: Tau, stocked: Path, tmp_path: Path, start: Start, left_behind: Snapshot, many_modules: Path
 ) -> None:
-    shapes = {"down_blocks.0.resnets.0.conv1": (8, 8, 3, 3), "down_blocks.0.resnets.0.conv2": (8, 8, 3, 3)}
-    wide = write_vector(stocked / "wide.safetensors", tuple(shapes), shapes=shapes, rank=60_000)
+    tau("import", many_modules / "base", "--name", "many")
     before = left_behind()
     out = tmp_path / "out.safetensors"
-    process = start("compose", f"{wide} + 0.5*lcm", "-o", out)
-    until(lambda: list(tmp_path.glob(".out.safetensors.*.part")), process)
+    process = start("compose", f"0.3*{many_modules / 'vector.safetensors'}", "-o", out)
+    until(lambda: list(tmp_path.glob(".out.safetensors.*.part")), process, 0.005)
     interrupted(process)
     assert left_behind() == before
 
@@ -121,43 +128,43 @@ def test_an_interrupted_preview(painted: Tau, tmp_path: Path, start: Start, left
 
 
 def test_interrupting_the_wait_leaves_the_job_running_and_says_how_to_steer_it(
-    painted: Tau, data: Path, start: Start
+    painted: Tau, data: Path, start: Start, job: Callable[[], Job]
 ) -> None:
-    process = start("distill", "lcd-lora", "--base", "shapes", "--data", data, "--name", "fast", *LONG, "--wait")
-    until(lambda: painted("jobs", "ls", "-q").stdout and is_training(painted), process)
+    process = start("distill", "lcd-lora", *ORDER, "--data", data, "--steps", 5000, "--wait")
+    until(lambda: painted("jobs", "ls", "-q").stdout, process)
+    until(lambda: has_begun(job()), process)
     said = interrupted(process)
     assert "job 1 goes on" in said
     assert "tau jobs cancel 1" in said
     assert "tau jobs resume 1" in said
-    assert job_of(painted)["state"] == "running"
+    assert job().state == "running"
     painted("jobs", "cancel", 1)
-    until(lambda: job_of(painted)["state"] == "cancelled")
+    until(lambda: job().state == "cancelled")
 
 
 def test_an_interrupted_worker_puts_its_job_down_for_the_next_one(
-    painted: Tau, data: Path, start: Start, home: Path
+    painted: Tau, data: Path, start: Start, home: Path, job: Callable[[], Job]
 ) -> None:
-    painted("distill", "lcd-lora", "--base", "shapes", "--data", data, "--name", "fast", *LONG, "--no-worker")
+    painted("distill", "lcd-lora", *ORDER, "--data", data, "--steps", 5000, "--no-worker")
     process = start("worker")
-    until(lambda: is_training(painted), process)
+    until(lambda: has_begun(job()), process)
     interrupted(process)
-    job = job_of(painted)
-    assert job["state"] == "queued"
+    assert job().state == "queued"
     assert (home / "jobs" / "1" / "checkpoint.pt").exists()
     assert "stopped after step" in painted("jobs", "logs", 1).stdout
 
 
 def test_the_job_of_a_killed_worker_is_taken_up_again_and_finishes(
-    painted: Tau, data: Path, start: Start, home: Path
+    painted: Tau, data: Path, start: Start, home: Path, job: Callable[[], Job]
 ) -> None:
-    steps = ("--steps", 60, "--batch", 2, "--rank", 2, "--checkpoint-every", 1)
-    painted("distill", "lcd-lora", "--base", "shapes", "--data", data, "--name", "fast", *steps, "--no-worker")
+    painted("distill", "lcd-lora", *ORDER, "--data", data, "--steps", 40, "--checkpoint-every", 1, "--no-worker")
     process = start(python=("-c", SHORT_LEASED_WORKER, home))
-    until(lambda: is_training(painted), process)
+    until(lambda: has_begun(job()), process)
+    child = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout
     process.kill()
-    process.wait()
+    os.kill(int(child), signal.SIGKILL)
     assert painted("worker", "--until-idle").exit_code == 0
-    job = job_of(painted)
-    assert (job["state"], job["attempt"]) == ("succeeded", 2)
-    assert [event["action"] for event in job["events"]] == ["submitted", "claimed", "reclaimed", "finished"]
+    assert (job().state, job().attempt) == ("succeeded", 2)
+    events = json.loads(painted("jobs", "show", 1, "--json").stdout)["events"]
+    assert [event["action"] for event in events] == ["submitted", "claimed", "reclaimed", "finished"]
     assert painted("show", "fast", "-q").stdout == "fast:1\n"
