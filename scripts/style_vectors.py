@@ -6,6 +6,7 @@ checkpoints) and writes demo/assets/styles in three layouts: kohya with alpha !=
 
 import argparse
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from demo import STYLE_FILES, base_folder, style_files, write_dataset
@@ -45,7 +46,7 @@ def main() -> None:
         for style, order in ORDERS.items():
             data = write_dataset(home / "datasets" / style, style, count=PICTURES, seed=11)
             submit_training(registry, base="shapes", data=data, name=style, **SHARED, **order)
-        run_worker(registry, until_idle=True, on_job=say)
+        run_worker(registry, until_idle=True, on_job=progress_printer())
         for style in STYLE_FILES:
             copy(registry.file(registry.get(style)), style_files()[style])
 
@@ -60,10 +61,17 @@ def copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def say(job: Job) -> None:
-    """One line each 50 steps."""
-    if job.progress.get("step", 1) % 50 == 0 or job.state != "running":
-        print(f"{job.spec['name']}: {job.state} {dict(job.progress)}", flush=True)
+def progress_printer() -> Callable[[Job], None]:
+    """Prints a line for each job and 50 steps, once."""
+    said: set[tuple[int, int, str]] = set()
+
+    def say(job: Job) -> None:
+        at = (job.id, job.progress.get("step", 0) // 50, job.state)
+        if at not in said:
+            said.add(at)
+            print(f"{job.spec['name']}: {job.state} {dict(job.progress)}", flush=True)
+
+    return say
 
 
 if __name__ == "__main__":

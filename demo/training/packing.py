@@ -42,6 +42,7 @@ def pack(work: Path, target: Path) -> None:
     for name in ("autoencoder", "diffusion", "judging"):
         (target / "training").mkdir(exist_ok=True)
         shutil.copyfile(work / name / "log.jsonl", target / "training" / f"{name}.jsonl")
+    _forget_folders(target)
     files = [path for path in target.rglob("*") if path.is_file()]
     for path in files:
         path.chmod(0o644)
@@ -49,6 +50,14 @@ def pack(work: Path, target: Path) -> None:
     if size > LIMIT:
         raise RuntimeError(f"{target} has {size} bytes; at most {LIMIT} may ship")
     print(f"{target}: {size} bytes")
+
+
+def _forget_folders(target: Path) -> None:
+    """Take the trainer's own folders out of the configurations."""
+    for path in target.glob("*/config.json"):
+        config = json.loads(path.read_text())
+        config.pop("_name_or_path", None)
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def _pack_text_encoder(source: Path, target: Path) -> None:
