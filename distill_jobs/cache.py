@@ -57,16 +57,16 @@ def distinct(captions: Sequence[str]) -> tuple[tuple[str, ...], Tensor]:
 def _encode_pictures(pipe: Any, dataset: Dataset, size: tuple[int, int]) -> Tensor:
     batches = []
     for start in range(0, len(dataset.entries), ENCODE_BATCH):
-        pixels = dataset.pixels(start, start + ENCODE_BATCH, size).to(pipe.device, pipe.vae.dtype)
+        pixels = dataset.pixels(start, start + ENCODE_BATCH, size).to(pipe.vae.dtype)
         mean = pipe.vae.encode(pixels).latent_dist.mean
-        batches.append((mean * pipe.vae.config.scaling_factor).float().cpu())
+        batches.append((mean * pipe.vae.config.scaling_factor).float())
     return torch.cat(batches)
 
 
 @torch.no_grad()
 def _encode_tokens(pipe: Any, tokens: Tensor) -> Tensor:
-    batches = [pipe.text_encoder(batch.to(pipe.device))[0] for batch in tokens.split(ENCODE_BATCH)]
-    return torch.cat(batches).float().cpu()
+    batches = [pipe.text_encoder(batch)[0] for batch in tokens.split(ENCODE_BATCH)]
+    return torch.cat(batches).float()
 
 
 def token_ids(pipe: Any, captions: Sequence[str]) -> Tensor:

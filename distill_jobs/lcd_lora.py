@@ -16,6 +16,7 @@ from torch.func import functional_call
 
 from distill_jobs import consistency
 from distill_jobs.adapters import LCD_TARGETS, InjectedAdapter, injected
+from distill_jobs.bases import require_trainable
 from distill_jobs.cache import distinct, embeddings, latents
 from distill_jobs.dataset import Dataset
 from distill_jobs.export import ExportLayout, export
@@ -65,8 +66,10 @@ def distil(
     """Distil `pipe`'s base into an acceleration vector; return the file (for the peft layout: the folder) in `folder`.
 
     Resumes bit-exactly from folder/checkpoint.pt when one of the same settings, data and base is there. `pipe` is left
-    as it was. Raises Interrupted when `cancelled` names a reason, Diverged, CheckpointMismatch, UnknownTarget.
+    as it was. Raises Interrupted when `cancelled` names a reason, UnsupportedBase, UnknownTarget,
+    CheckpointMismatch, Diverged.
     """
+    require_trainable(pipe)
     material = prepare(pipe, dataset, folder / "cache")
     named = identity("lcd-lora", settings, dataset, pipe)
     alpha = settings.alpha or float(settings.rank)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from distill_jobs import consistency
 from distill_jobs.adapters import STYLE_TARGETS, TEXT_ENCODER_TARGETS, InjectedAdapter, injected
+from distill_jobs.bases import require_trainable
 from distill_jobs.cache import distinct, embeddings, latents, token_ids
 from distill_jobs.dataset import Dataset
 from distill_jobs.export import Components, ExportLayout, export
@@ -56,6 +57,7 @@ def train_style(
 
     Resumes, stops and fails as `distill_jobs.lcd_lora.distil` does. `pipe` is left as it was.
     """
+    require_trainable(pipe)
     loss = StyleLoss(pipe, dataset, settings, folder / "cache")
     named = identity("style", settings, dataset, pipe)
     pipe.unet.eval()

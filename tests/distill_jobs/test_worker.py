@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ KINDS = {
 }
 QUICK = Pace(lease_seconds=3.0, grace_seconds=5.0, poll_seconds=0.02)
 PATIENCE_SECONDS = 60
+StartWorker = Callable[[float], "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
@@ -45,6 +47,26 @@ def worker(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Iterator[Work
     worker = Worker(registry, KINDS, name="one", pace=QUICK)
     yield worker
     worker.stop()
+
+
+@pytest.fixture
+def start_worker(registry: Registry) -> Iterator[StartWorker]:
+    """Starts a worker in a process of its own, with a lease of so many seconds."""
+    program = (
+        "from pathlib import Path; from registry import Registry; from distill_jobs.worker import Pace, Worker\n"
+        f"with Registry.open(Path({str(registry.home)!r}), {registry.url!r}) as registry:\n"
+        f"    Worker(registry, {KINDS!r}, pace=Pace(LEASE_SECONDS, 5.0, 0.02)).run()\n"
+    )
+    path = os.pathsep.join([str(FUNCTIONS), *filter(None, sys.path)])
+    with ExitStack() as processes:
+
+        def start(lease_seconds: float) -> "subprocess.Popen[bytes]":
+            command = [sys.executable, "-c", program.replace("LEASE_SECONDS", str(lease_seconds))]
+            process = processes.enter_context(subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}))
+            processes.callback(process.kill)
+            return process
+
+        yield start
 
 
 def test_a_job_runs_in_its_own_process_and_leaves_result_progress_metrics_and_log(worker: Worker, queue: Queue) -> None:
@@ -158,10 +180,10 @@ def test_a_worker_that_shuts_down_puts_its_job_down_and_costs_it_no_attempt(work
 
 @pytest.mark.parametrize("with_its_job", [False, True])
 def test_the_job_of_a_killed_worker_is_taken_up_again_and_finishes(
-    registry: Registry, worker: Worker, queue: Queue, with_its_job: bool
+    worker: Worker, queue: Queue, start_worker: StartWorker, with_its_job: bool
 ) -> None:
     job = queue.submit("count", {"steps": 60, "seconds": 0.05})
-    doomed = _start_worker(registry, lease_seconds=1.5)
+    doomed = start_worker(1.5)
     _wait(lambda: queue.get(job.id).progress.get("step", 0) >= 1)
     doomed.kill()
     if with_its_job:
@@ -190,9 +212,9 @@ def test_a_watched_worker_tells_after_every_look_and_says_that_it_was_idle(regis
     assert looks == [0, 1, 2]
 
 
-def test_sigterm_ends_a_worker_in_order(registry: Registry, queue: Queue) -> None:
+def test_sigterm_ends_a_worker_in_order(queue: Queue, start_worker: StartWorker) -> None:
     job = queue.submit("count", {"steps": 500, "seconds": 0.02})
-    process = _start_worker(registry, lease_seconds=30)
+    process = start_worker(30)
     _wait(lambda: queue.get(job.id).progress.get("step", 0) >= 1)
     process.terminate()
     assert process.wait(PATIENCE_SECONDS) == 0
@@ -324,16 +346,6 @@ def _wait(met: Callable[[], bool]) -> None:
     while not met():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
-
-
-def _start_worker(registry: Registry, *, lease_seconds: float) -> "subprocess.Popen[bytes]":
-    program = (
-        "from pathlib import Path; from registry import Registry; from distill_jobs.worker import Pace, Worker\n"
-        f"with Registry.open(Path({str(registry.home)!r}), {registry.url!r}) as registry:\n"
-        f"    Worker(registry, {KINDS!r}, pace=Pace({lease_seconds}, 5.0, 0.02)).run()\n"
-    )
-    path = os.pathsep.join([str(FUNCTIONS), *filter(None, sys.path)])
-    return subprocess.Popen([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": path})
 
 
 def _children(folder: Path) -> list[int]:

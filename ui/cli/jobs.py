@@ -22,7 +22,7 @@ jobs = typer.Typer(no_args_is_help=True, help="Look at jobs, and steer them.")
 def ls(
     context: typer.Context,
     state: Annotated[str | None, typer.Option("--state", help="queued, running, succeeded, failed, ...")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1)] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most.")] = 50,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

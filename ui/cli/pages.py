@@ -14,6 +14,10 @@ from ui.cli.narration import TerminalNarrator
 from ui.cli.options import Json
 from ui.cli.session import place_of
 
+PORT = 8501
+PLACES = ("TAU_HOME", "TAU_DATABASE_URL", "TAU_BLOB_URL")
+"""What names a registry in the environment."""
+
 STOP_SECONDS = 10.0
 """How long the pages' process may take to end before it is killed."""
 
@@ -40,7 +44,7 @@ def demo(
     else:
         output.lines(("", "Go on with:", *(f"  {line}" for line in result.commands)))
     if open_:
-        raise typer.Exit(_serve_pages({"TAU_HOME": str(place)}, port=8501, open_browser=True))
+        raise typer.Exit(_serve_pages(_environment(place, None), port=PORT, open_browser=True))
 
 
 def _own_name() -> str:
@@ -54,7 +58,7 @@ def _own_name() -> str:
 def ui(
     context: typer.Context,
     demo: Annotated[bool, typer.Option("--demo", help="Show the demo's registry.")] = False,
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8501,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Of the pages' server.")] = PORT,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser window.")] = True,
 ) -> None:
     """Serve the workbench's pages to this machine alone; stop with Ctrl-C."""
@@ -62,18 +66,23 @@ def ui(
 
     place = place_of(context)
     home = demo_home(place.home) if demo else place.home
-    settings = {"TAU_HOME": home, "TAU_DATABASE_URL": None if demo else place.database}
-    said = {name: str(value) for name, value in settings.items() if value is not None}
-    raise typer.Exit(_serve_pages(said, port=port, open_browser=browser))
+    raise typer.Exit(_serve_pages(_environment(home, None if demo else place.database), port, browser))
 
 
-def _serve_pages(settings: dict[str, str], *, port: int, open_browser: bool) -> int:
+def _environment(home: Path | None, database: str | None) -> dict[str, str]:
+    """What the pages' process is told: this home, and not the database and blobs that the environment names for another."""
+    kept = {name: value for name, value in os.environ.items() if home is None or name not in PLACES}
+    said = {"TAU_HOME": home, "TAU_DATABASE_URL": database}
+    return kept | {name: str(value) for name, value in said.items() if value is not None}
+
+
+def _serve_pages(environment: dict[str, str], port: int, open_browser: bool) -> int:
     """Run the pages' server until it ends or Ctrl-C; its exit code."""
     from ui.web.launch import command
 
     output.hint(f"the workbench: http://127.0.0.1:{port}   (stop with Ctrl-C)")
     arguments = command(port=port, open_browser=open_browser and sys.stderr.isatty())
-    server = subprocess.Popen(arguments, env=os.environ | settings, stdout=sys.stderr)
+    server = subprocess.Popen(arguments, env=environment, stdout=sys.stderr)
     try:
         return server.wait()
     except KeyboardInterrupt:

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 Base = Annotated[str, typer.Option("--base", help="The base model.")]
 Data = Annotated[Path, typer.Option("--data", help="A folder of pictures with captions.")]
 Name = Annotated[str, typer.Option("--name", help="The name of the vector to come.")]
-Rank = Annotated[int | None, typer.Option("--rank", min=1)]
+Rank = Annotated[int | None, typer.Option("--rank", min=1, help="Of every module of the vector.")]
 Alpha = Annotated[float | None, typer.Option("--alpha", help="Default: the rank, so that the scale is 1.")]
-Steps = Annotated[int | None, typer.Option("--steps", min=1)]
-Batch = Annotated[int | None, typer.Option("--batch", min=1)]
-LearningRate = Annotated[float | None, typer.Option("--learning-rate", "--lr")]
-Seed = Annotated[int | None, typer.Option("--seed", min=0)]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Optimisation steps.")]
+Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Pictures a step.")]
+LearningRate = Annotated[float | None, typer.Option("--learning-rate", "--lr", help="At its highest.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Of everything that is random.")]
 CheckpointEvery = Annotated[int | None, typer.Option("--checkpoint-every", min=1, help="Steps between checkpoints.")]
 SampleEvery = Annotated[int | None, typer.Option("--sample-every", min=0, help="Steps between strips; 0: none.")]
 SamplePrompts = Annotated[list[str] | None, typer.Option("--sample-prompt", help="Painted on the strip; repeatable.")]
@@ -54,7 +54,7 @@ def lcd_lora(
         int | None, typer.Option("--num-ddim-timesteps", min=1, help="Steps of the teacher's grid.")
     ] = None,
     loss: Annotated[str | None, typer.Option("--loss", help="huber or l2.")] = None,
-    huber_c: Annotated[float | None, typer.Option("--huber-c")] = None,
+    huber_c: Annotated[float | None, typer.Option("--huber-c", help="Of the pseudo-Huber loss.")] = None,
     seed: Seed = None,
     checkpoint_every: CheckpointEvery = None,
     sample_every: SampleEvery = None,

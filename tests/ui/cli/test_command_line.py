@@ -1,0 +1,133 @@
+"""The command line as a whole: documented, quick to start, data on stdout and words on stderr."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import Result
+
+from ui.cli.failures import message_of
+from ui.cli.main import app
+from workbench.outcomes import Outcome
+
+Tau = Callable[..., Result]
+
+PROMISED = [
+    "demo",
+    "init",
+    "import",
+    "ls",
+    "search",
+    "show",
+    "history",
+    "lineage",
+    "alias",
+    "tag",
+    "publish",
+    "identify",
+    "check",
+    "compose",
+    "verify",
+    "preview",
+    "recall",
+    "distill",
+    "distill.lcd-lora",
+    "train",
+    "train.style",
+    "jobs",
+    "jobs.ls",
+    "jobs.show",
+    "jobs.logs",
+    "jobs.cancel",
+    "jobs.pause",
+    "jobs.resume",
+    "jobs.retry",
+    "worker",
+    "ui",
+    "db",
+    "db.upgrade",
+    "db.check",
+]
+
+
+def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command below `group`, groups included, by dotted name."""
+    for name, command in group.commands.items():
+        yield prefix + name, command
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{prefix}{name}.")
+
+
+def tau_in_a_process(*arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run Python code's worth of `tau` in a process of its own."""
+    path = os.pathsep.join(filter(None, sys.path))
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": path} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_every_promised_command_is_there_and_no_other() -> None:
+    assert sorted(name for name, _ in commands(typer.main.get_command(app))) == sorted(PROMISED)
+
+
+def test_every_command_option_and_argument_is_documented() -> None:
+    for name, command in commands(typer.main.get_command(app)):
+        assert command.help, name
+        undocumented = [p.name for p in command.params if not getattr(p, "help", None) and p.name != "help"]
+        assert undocumented == [], name
+
+
+def test_listing_the_catalog_loads_no_torch(stocked: Path, home: Path) -> None:
+    code = (
+        "import sys; from ui.cli.main import app; app(sys.argv[1:], standalone_mode=False);"
+        "heavy = {'torch', 'diffusers', 'transformers', 'arithmetic', 'sampling', 'distill_jobs', 'streamlit', 'numpy'};"
+        "print(*sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    for command in (("ls", "-q"), ("search", "paper"), ("show", "papercut"), ("jobs", "ls"), ("lineage", "papercut")):
+        result = tau_in_a_process("-c", code, "--home", home, *command)
+        assert result.returncode == 0, result.stderr
+        assert result.stderr.splitlines()[-1] == ""
+
+
+def test_the_registry_in_use_is_named_on_stderr(tau: Tau, home: Path, tmp_path: Path) -> None:
+    assert f"registry: sqlite:///{home / 'registry.db'}" in tau("ls").stderr
+    elsewhere = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    assert f"registry: {elsewhere}" in tau("--database-url", elsewhere, "ls").stderr
+
+
+def test_the_environment_names_the_registry_where_no_option_does(tmp_path: Path) -> None:
+    result = tau_in_a_process("-m", "ui.cli.main", "init", "-q", TAU_HOME=str(tmp_path / "there"))
+    assert result.stdout == f"{tmp_path / 'there'}\n"
+
+
+def test_no_colour_and_no_bar_reach_a_stderr_that_is_no_terminal(stocked: Path, home: Path) -> None:
+    result = tau_in_a_process("-m", "ui.cli.main", "--home", home, "compose", "papercut + lcm", "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["schema"] == "tau.composition/1"
+    assert "\x1b" not in result.stdout + result.stderr
+    assert [line.split(":")[0] for line in result.stderr.splitlines()] == ["registry"]
+
+
+@pytest.mark.parametrize("arguments", [("lz",), ("compose",), ("ls", "--knd", "base"), ("preview", "papercut")])
+def test_what_cannot_be_understood_is_a_usage_error(tau: Tau, arguments: tuple[str, ...]) -> None:
+    result = tau(*arguments)
+    assert result.exit_code == Outcome.USAGE
+    assert result.stdout == ""
+
+
+def test_version_is_printed(tau: Tau) -> None:
+    assert tau("--version").exit_code == 0
+
+
+def test_an_error_of_the_system_says_which_file() -> None:
+    assert message_of(FileNotFoundError(2, "No such file or directory", "x.png")) == "x.png: No such file or directory"
