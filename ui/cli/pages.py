@@ -70,7 +70,7 @@ def ui(
 
 
 def _environment(home: Path | None, database: str | None) -> dict[str, str]:
-    """What the pages' process is told: this home, and not the database and blobs that the environment names for another."""
+    """What the pages' process is told: this home, and no database or blobs that the environment has for another."""
     kept = {name: value for name, value in os.environ.items() if home is None or name not in PLACES}
     said = {"TAU_HOME": home, "TAU_DATABASE_URL": database}
     return kept | {name: str(value) for name, value in said.items() if value is not None}

@@ -18,42 +18,12 @@ from workbench.outcomes import Outcome
 
 Tau = Callable[..., Result]
 
-PROMISED = [
-    "demo",
-    "init",
-    "import",
-    "ls",
-    "search",
-    "show",
-    "history",
-    "lineage",
-    "alias",
-    "tag",
-    "publish",
-    "identify",
-    "check",
-    "compose",
-    "verify",
-    "preview",
-    "recall",
-    "distill",
-    "distill.lcd-lora",
-    "train",
-    "train.style",
-    "jobs",
-    "jobs.ls",
-    "jobs.show",
-    "jobs.logs",
-    "jobs.cancel",
-    "jobs.pause",
-    "jobs.resume",
-    "jobs.retry",
-    "worker",
-    "ui",
-    "db",
-    "db.upgrade",
-    "db.check",
-]
+PROMISED = {
+    *("demo", "init", "db", "db.upgrade", "db.check", "import", "ls", "search", "show", "history", "lineage"),
+    *("alias", "tag", "publish", "identify", "check", "compose", "verify", "preview", "recall"),
+    *("distill", "distill.lcd-lora", "train", "train.style", "worker", "ui"),
+    *("jobs", "jobs.ls", "jobs.show", "jobs.logs", "jobs.cancel", "jobs.pause", "jobs.resume", "jobs.retry"),
+}
 
 
 def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -77,7 +47,7 @@ def tau_in_a_process(*arguments: object, **environment: str) -> "subprocess.Comp
 
 
 def test_every_promised_command_is_there_and_no_other() -> None:
-    assert sorted(name for name, _ in commands(typer.main.get_command(app))) == sorted(PROMISED)
+    assert {name for name, _ in commands(typer.main.get_command(app))} == PROMISED
 
 
 def test_every_command_option_and_argument_is_documented() -> None:
@@ -87,16 +57,19 @@ def test_every_command_option_and_argument_is_documented() -> None:
         assert undocumented == [], name
 
 
-def test_listing_the_catalog_loads_no_torch(stocked: Path, home: Path) -> None:
-    code = (
-        "import sys; from ui.cli.main import app; app(sys.argv[1:], standalone_mode=False);"
-        "heavy = {'torch', 'diffusers', 'transformers', 'arithmetic', 'sampling', 'distill_jobs', 'streamlit', 'numpy'};"
-        "print(*sorted(heavy & set(sys.modules)), file=sys.stderr)"
-    )
-    for command in (("ls", "-q"), ("search", "paper"), ("show", "papercut"), ("jobs", "ls"), ("lineage", "papercut")):
-        result = tau_in_a_process("-c", code, "--home", home, *command)
-        assert result.returncode == 0, result.stderr
-        assert result.stderr.splitlines()[-1] == ""
+LIGHT = """
+import sys
+from ui.cli.main import app
+for command in ("ls", "search paper*", "show papercut", "lineage papercut", "history papercut", "jobs ls", "init"):
+    app(["--home", sys.argv[1], *command.split()], standalone_mode=False)
+heavy = {"torch", "diffusers", "transformers", "arithmetic", "sampling", "distill_jobs", "streamlit", "numpy"}
+sys.exit(" ".join(sorted(heavy & set(sys.modules))))
+"""
+
+
+def test_reading_the_catalog_loads_no_torch(stocked: Path, home: Path) -> None:
+    result = tau_in_a_process("-c", LIGHT, home)
+    assert result.stderr.splitlines()[-1] == "", result.stderr
 
 
 def test_the_registry_in_use_is_named_on_stderr(tau: Tau, home: Path, tmp_path: Path) -> None:
