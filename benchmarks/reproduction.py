@@ -25,8 +25,8 @@ from workbench.evaluation import EVALUATIONS, Contender, Exam, Examiner, Score, 
 
 SEEDS = (0, 1, 2)
 NOISES = 4
-LAMBDA_STYLE = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
-LAMBDA_LCM = (0.8, 0.9, 1.0)
+LAMBDA_STYLE = (0.8, 0.9, 1.0, 1.1)
+LAMBDA_LCM = (0.7, 0.8, 0.9, 1.0)
 TUNING_SEED = 1000
 
 

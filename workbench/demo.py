@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 BASE = "shapes"
 ACCELERATION = "lcm-shapes"
-STYLES = ("outline", "stripes")
+STYLES = ("outline", "glow")
 """The two styles that the demo composes; the third is imported for the reader to try."""
 PICTURES = 2000
 """Size of the data set that the demo distils on."""

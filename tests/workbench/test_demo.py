@@ -103,7 +103,8 @@ def test_the_story_names_the_evidence_and_what_other_tools_would_have_made(resul
     assert "outline-kohya.safetensors: kohya" in text
     assert "stripes-peft: peft" in text
     assert "glow-diffusers.safetensors: diffusers" in text
-    assert text.count("of the true sum's norm") >= 2 * len(STYLES)
+    assert text.count("of the true sum's norm") >= 2
+    assert "rank" in text
     assert any(path.name == "strip.png" for path in told.pictures)
 
 
