@@ -111,10 +111,6 @@ class LocalProcess:
 
 
 def _environment() -> dict[str, str]:
-    """This process's environment and import path, with output that is written as it comes.
-
-    Threads of a training that wait for each other sleep instead of spinning: on two cores that others were using too,
-    spinning made a forward pass 5 times slower.
-    """
+    """This process's environment and import path, with output that is written as it comes."""
     path = os.pathsep.join(filter(None, sys.path))
-    return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}

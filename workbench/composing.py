@@ -43,20 +43,23 @@ def compose(
     base: str | None = None,
     draft: bool = False,
     progress: OnModule | None = None,
+    cancelled: Callable[[], object] | None = None,
 ) -> Composition:
     """Write the exact sum that `text` describes, prove it, and register it.
 
     With `out` the file and its certificate are written there, and registered only if `name` is given; without, the
     file lives in the registry, under `name` or the names of its terms. `dtype` is the same as `| dtype(...)`.
 
-    Raises ValidationRefused for a verdict with errors, BoundExceeded for a file that misses its sum; nothing is left
-    behind then, nor after an interruption.
+    `cancelled` is asked before each module; a true answer stops the work.
+
+    Raises ValidationRefused for a verdict with errors, BoundExceeded for a file that misses its sum, Cancelled; nothing
+    is left behind then, nor after an interruption.
     """
     resolved = resolve_recipe(registry, with_dtype(text, dtype), base)
     report = check_resolved(resolved, layout=layout)
     report.verdict.require()
     with _destination(registry, out, layout) as path:
-        certificate = _write(resolved, report.verdict, path, layout, progress)
+        certificate = _write(resolved, report.verdict, path, layout, progress, cancelled)
         if out is not None and name is None:
             return Composition(None, path, certificate, report)
         version = _register(registry, resolved, certificate, path, name, draft)
@@ -77,7 +80,12 @@ def verify(registry: "Registry", target: str) -> "Certificate":
 
 
 def _write(
-    resolved: ResolvedRecipe, verdict: "Verdict", path: Path, layout: str, progress: OnModule | None
+    resolved: ResolvedRecipe,
+    verdict: "Verdict",
+    path: Path,
+    layout: str,
+    progress: OnModule | None,
+    cancelled: Callable[[], object] | None,
 ) -> "Certificate":
     from arithmetic import compose
 
@@ -90,6 +98,7 @@ def _write(
         locked=str(resolved.locked),
         verdict=verdict,
         progress=progress,
+        cancelled=cancelled,
     )
 
 

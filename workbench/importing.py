@@ -65,19 +65,25 @@ def identify_file(path: Path, registry: "Registry | None" = None) -> "Identifica
 
 
 def kind_of(found: "Identification", path: Path) -> str:
-    """The kind that a file is most likely of: a base, a composition by its header, an acceleration vector by its
-    signature, else a style.
-
-    The signature is that of consistency distillation's scripts: U-Net alone, and all of its layer types at once.
-    Raises NotAnAdapter for what is neither a base nor a vector.
-    """
-    from formats import NotAnAdapter, open_adapter
+    """The kind that a file or folder is most likely of. Raises NotAnAdapter for what is neither a base nor a vector."""
+    from formats import NotAnAdapter
 
     if found.kind == "base":
         return "base"
     if found.kind != "vector":
         reasons = "; ".join(found.warnings) or "no key carries an adapter's mark"
         raise NotAnAdapter(f"{path}: neither a base nor a vector ({reasons}); to keep it all the same: --kind other")
+    return vector_kind(path)
+
+
+def vector_kind(path: Path) -> str:
+    """A composition by its header, an acceleration vector by its signature, else a style.
+
+    The signature is that of consistency distillation's scripts: the U-Net alone, all of its layer types at once, and no
+    metadata of kohya's trainer.
+    """
+    from formats import open_adapter
+
     header = open_adapter(path).header
     if RECIPE_KEY in header.metadata:
         return "composition"

@@ -16,9 +16,13 @@ FEW_STEPS = (1, 2, 4, 8)
 """What a consistency-distilled vector is made for."""
 
 
+OWN_KEYS = ("base", "data", "fingerprint", "name", "draft")
+"""What a spec says beside the settings."""
+
+
 @dataclass(frozen=True)
 class Order:
-    """What every training is told beside its settings; `fingerprint` pins the data."""
+    """What every training is told: the base, the data and their fingerprint, the result's name, the settings."""
 
     base: str
     data: str
@@ -29,14 +33,15 @@ class Order:
 
     @classmethod
     def of(cls, spec: Mapping[str, Any]) -> "Order":
-        """The order in a job's spec: its own keys, and the settings in all others."""
-        own = {key: spec[key] for key in ("base", "data", "fingerprint", "name", "draft")}
+        """The order in a job's spec. Raises InvalidSettings when a key is missing."""
+        if missing := [key for key in OWN_KEYS if key not in spec]:
+            raise InvalidSettings(f"the job's spec lacks {', '.join(missing)}; submit it with tau distill or tau train")
+        own = {key: spec[key] for key in OWN_KEYS}
         return cls(**own, settings={key: value for key, value in spec.items() if key not in own})
 
     def spec(self) -> dict[str, Any]:
         """The job's spec."""
-        own = {key: getattr(self, key) for key in ("base", "data", "fingerprint", "name", "draft")}
-        return own | self.settings
+        return {key: getattr(self, key) for key in OWN_KEYS} | self.settings
 
 
 def distil_acceleration(context: "JobContext") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The main job in its short form: 144 pictures a row, a shorter distillation, the claim's figures still the right way."""
+"""The main job in its short form: 144 pictures a row, fewer steps, the figures still the right way round."""
 
 import io
 import json

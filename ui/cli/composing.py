@@ -7,6 +7,7 @@ import typer
 
 from ui.cli import output
 from ui.cli.documents import plain, version_document
+from ui.cli.interruption import asked_to_stop
 from ui.cli.options import Base, Draft, Json, Name, Quiet, Recipe
 from ui.cli.progress import counting
 from ui.cli.recipe_command import RecipeCommand
@@ -81,6 +82,7 @@ def compose(
             base=base,
             draft=draft,
             progress=lambda phase, done, total: count(done, total, phase),
+            cancelled=asked_to_stop,
         )
     _print_composition(composition, json=json, quiet=quiet)
 

@@ -5,6 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from ui.cli.interruption import asked_to_stop, remembered_interruption
 from ui.cli.output import hint, problem
 from workbench.outcomes import Outcome, outcome_of
 
@@ -15,17 +16,18 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an error that nobody foresaw passes through, with its traceback."""
         try:
-            return super().invoke(ctx)
+            with remembered_interruption():
+                return super().invoke(ctx)
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
-        except KeyboardInterrupt as interruption:
-            hint("interrupted; nothing was left half done")
-            raise typer.Exit(Outcome.INTERRUPTED) from interruption
-        except Exception as error:
-            outcome = outcome_of(error)
+        except (Exception, KeyboardInterrupt) as error:
+            outcome = Outcome.INTERRUPTED if asked_to_stop() else outcome_of(error)
             if outcome is None:
                 raise
-            problem(message_of(error))
+            if outcome is Outcome.INTERRUPTED:
+                hint("interrupted; nothing was left half done")
+            else:
+                problem(message_of(error))
             raise typer.Exit(outcome) from error
 
 

@@ -7,6 +7,7 @@ import typer
 
 from ui.cli import output
 from ui.cli.documents import plain
+from ui.cli.interruption import asked_to_stop
 from ui.cli.options import Base, Json, Quiet, Recipe
 from ui.cli.progress import counting
 from ui.cli.recipe_command import RecipeCommand
@@ -54,6 +55,7 @@ def preview(
             seeds=tuple(seed or (0,)),
             out=out,
             on_step=progress,
+            cancelled=asked_to_stop,
         )
     if json:
         output.document(

@@ -116,10 +116,10 @@ def stocked(files: Path, _stocked_home: Path, home: Path) -> Path:
 
 @pytest.fixture
 def many_modules(tmp_path: Path) -> Path:
-    """A folder with base/ of 300 modules and vector.safetensors, 40 MB: its composition takes a while."""
-    shapes = {f"blocks.{i}.to_q": (64, 64) for i in range(300)}
+    """A folder with base/ of 200 modules and vector.safetensors, 13 MB: its composition takes a while."""
+    shapes = {f"blocks.{i}.to_q": (64, 64) for i in range(200)}
     write_base(tmp_path / "many" / "base", shapes)
-    write_vector(tmp_path / "many" / "vector.safetensors", tuple(shapes), shapes=shapes, rank=256)
+    write_vector(tmp_path / "many" / "vector.safetensors", tuple(shapes), shapes=shapes, rank=128)
     return tmp_path / "many"
 
 
