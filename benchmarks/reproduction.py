@@ -8,6 +8,8 @@ intervals. Results are kept row by row under --work, so that an interrupted run 
 import argparse
 import hashlib
 import itertools
+import shlex
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,7 +152,9 @@ def main() -> None:
     options = parser.parse_args()
     plan = Plan(tuple(options.seeds), tuple(options.styles), options.noises, tuning()["distillation"])
     rows = list(measure_all(Laboratory(plan, options.work)))
-    write_report(options.out, rows, w=plan.w)
+    write_report(
+        options.out, rows, w=plan.w, command=shlex.join(["python", "-m", "benchmarks.reproduction", *sys.argv[1:]])
+    )
 
 
 if __name__ == "__main__":

@@ -98,24 +98,31 @@ def _grouped(rows: Sequence[Row]) -> dict[tuple[int, str], list[Row]]:
     return groups
 
 
-def write_report(path: Path, rows: Sequence[Row], *, w: float) -> None:
-    """Write `path` (Markdown), its figures as JSON beside it, and what the demo takes from them (tuning.json)."""
+def write_report(path: Path, rows: Sequence[Row], *, w: float, command: str) -> None:
+    """Write `path` (Markdown), its figures as JSON beside it, and what the demo takes from them (tuning.json).
+
+    `command` is what made the rows.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     comparisons, ratios = compare(rows), shares(rows)
-    path.write_text("\n".join(_page(rows, comparisons, ratios, w)) + "\n")
+    path.write_text("\n".join(_page(rows, comparisons, ratios, w, command)) + "\n")
     figures = [{key: value for key, value in row.items() if key != "right"} for row in rows]
     path.with_suffix(".json").write_text(json.dumps({"w": w, "rows": figures}, indent=1) + "\n")
     settings = {**tuning(), "strengths": _strengths(rows), "baselines": _best_settings(rows)}
     TUNING_FILE.write_text(json.dumps(settings, indent=2) + "\n")
 
 
-def _page(rows: Sequence[Row], comparisons: Sequence[Comparison], ratios: Sequence[Share], w: float) -> list[str]:
+def _page(
+    rows: Sequence[Row], comparisons: Sequence[Comparison], ratios: Sequence[Share], w: float, command: str
+) -> list[str]:
     pictures = len(rows[0]["right"])
     return [
         "# Reproduction of the main claim",
         "",
-        "`make reproduce` wrote this page. The base, the judge and the style vectors are the shipped ones; the",
-        f"acceleration vector is distilled anew for each seed (w = {w:g}; the teacher paints at guidance {w + 1:g}).",
+        f"`{command}`",
+        "",
+        "wrote this page. The base, the judge and the style vectors are the shipped ones; the acceleration vector is",
+        f"distilled anew for each seed (w = {w:g}; the teacher paints at guidance {w + 1:g}).",
         f"Every figure is over {pictures} pictures ({pictures // 144} noises a caption); joint = all attributes and",
         "the style right on one picture. Lambdas were chosen on other noises. The best baseline is the best of",
         "{DDIM, DPM-Solver, DPM-Solver++, UniPC} x {leading, trailing} x guidance",

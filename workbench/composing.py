@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 from workbench.checking import CheckReport, check_resolved, is_acceleration, output_layout
 from workbench.errors import ChangedInput, NotCertified
+from workbench.naming import require_free
 from workbench.recipes import ResolvedRecipe, resolve_recipe, with_dtype
 from workbench.references import Resolved, is_path, resolve, resolve_path
 
 if TYPE_CHECKING:
     from arithmetic import Certificate, Verdict
     from registry import Parent, Registry, Version
+
+KIND = "composition"
 
 OnModule = Callable[[str, int, int], None]
 """Called with (what is being done, modules done, modules in all)."""
@@ -58,9 +61,12 @@ def compose(
     resolved = resolve_recipe(registry, with_dtype(text, dtype), base)
     report = check_resolved(resolved, layout=layout)
     report.verdict.require()
+    if out is None or name is not None:
+        name = name or name_of(resolved)
+        require_free(registry, name, KIND)
     with _destination(registry, out, layout) as path:
         certificate = _write(resolved, report.verdict, path, layout, progress, cancelled)
-        if out is not None and name is None:
+        if name is None:
             return Composition(None, path, certificate, report)
         version = _register(registry, resolved, certificate, path, name, draft)
         return Composition(version, out or registry.file(version), certificate, report)
@@ -76,7 +82,10 @@ def verify(registry: "Registry", target: str) -> "Certificate":
 
     found = resolve_path(Path(target)) if is_path(target) or Path(target).exists() else resolve(registry, target)
     resolved = resolve_recipe(registry, _findable_recipe(registry, found.path))
-    return verify(found.path, resolved.combination)
+    certificate = verify(found.path, resolved.combination)
+    if found.version is not None:
+        _require_recorded(registry, found.version, certificate)
+    return certificate
 
 
 def _write(
@@ -117,7 +126,7 @@ def _register(
     resolved: ResolvedRecipe,
     certificate: "Certificate",
     path: Path,
-    name: str | None,
+    name: str,
     draft: bool,
 ) -> "Version":
     from registry import Origin
@@ -127,8 +136,8 @@ def _register(
     words = [word for _, _, version in resolved.vectors if version for word in version.trigger_words]
     version = registry.add(
         path,
-        kind="composition",
-        name=name or name_of(resolved),
+        kind=KIND,
+        name=name,
         title=str(resolved.recipe),
         draft=draft,
         base=resolved.base.ref if resolved.base else None,
@@ -143,17 +152,29 @@ def _register(
     return version
 
 
+def _require_recorded(registry: "Registry", version: "Version", certificate: "Certificate") -> None:
+    """The proof that was recorded with a version must be about the bytes that it has now."""
+    from arithmetic import CertificateMismatch
+
+    kept = registry.certificate(version.ref)
+    if kept is not None and kept["file_sha256"] != certificate.file_sha256:
+        raise CertificateMismatch(
+            f"{version.ref}: certified with sha256 {kept['file_sha256']}, its file has {certificate.file_sha256} now. "
+            "The stored bytes were changed; compose it again."
+        )
+
+
 def recipe_sha256(resolved: ResolvedRecipe) -> str:
     """The digest that a recipe is known by: of its locked text."""
     return hashlib.sha256(str(resolved.locked).encode()).hexdigest()
 
 
 def name_of(resolved: ResolvedRecipe) -> str:
-    """The name of a composition that was given none: those of its terms, joined."""
+    """The name of a composition that was given none: those of its terms, joined; `a-composed` of one term."""
     from registry.names import slug_of
 
     terms = [found.name for found in resolved.inputs if found.version is None or found.version.kind != "base"]
-    return slug_of("-".join(terms))
+    return slug_of("-".join(terms if len(terms) > 1 else [*terms, "composed"]))
 
 
 def _edges(resolved: ResolvedRecipe) -> "tuple[Parent, ...]":

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.evaluation import EVALUATIONS, Contender, Examiner, Score, exam, teacher
-from workbench.recipes import resolve_recipe
+from workbench.recipes import Architectures
 from workbench.report import Sheet
 
 if TYPE_CHECKING:
@@ -79,9 +79,12 @@ def open_exhibition(
 
 
 def attach(registry: "Registry", exhibition: Exhibition, name: str, base: str) -> None:
-    """Attach the registered vector `name`."""
-    (found,) = resolve_recipe(registry, name, base).vectors
-    exhibition.examiner.attach(found.vector, registry.get(name).digest)
+    """Attach the registered vector `name`, under that name."""
+    from arithmetic import open_vector
+
+    version = registry.get(name)
+    table = Architectures(registry).of(registry.get(base))
+    exhibition.examiner.attach(open_vector(registry.file(version), table, name=name), version.digest)
 
 
 def paint_teacher(

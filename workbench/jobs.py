@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import JobUnfinished, NotABase, WaitTimedOut
+from workbench.naming import require_free
 from workbench.workers import OnJob, ensure_worker, run_worker
 
 if TYPE_CHECKING:
@@ -149,28 +150,14 @@ def _spec(
     version = registry.get(base)
     if version.kind != "base":
         raise NotABase(f"{base}: {version.ref} is of kind {version.kind}; name a base: tau ls --kind base")
-    _require_free(registry, name, result_kind)
+    require_free(registry, name, result_kind)
     checked = settings_of(kind, settings).model_dump(mode="json")
     folder = data.expanduser().resolve()
     return Order(version.ref, str(folder), _fingerprint(folder), name, draft, checked).spec()
 
 
-def _require_free(registry: "Registry", name: str, kind: str) -> None:
-    """Refuse a name that is none, or that a model of another kind has."""
-    from registry import Conflict, NotFound
-    from registry.names import require_slug
-
-    require_slug(name)
-    try:
-        model = registry.get(name)
-    except NotFound:
-        return
-    if model.kind != kind:
-        raise Conflict(f"{name!r} is of kind {model.kind}, this job makes a {kind} vector; choose another --name")
-
-
 def _fingerprint(folder: Path) -> str:
-    from distill_jobs.dataset import read_dataset
+    from distill_jobs import read_dataset
 
     return read_dataset(folder).fingerprint
 

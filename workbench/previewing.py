@@ -77,9 +77,10 @@ def preview(
     Raises BaseUndecided, ValidationRefused for vectors of another architecture, UnsupportedSetting, Cancelled.
     """
     sampling = Sampling(solver, steps, guidance, spacing, eta)
-    resolved = resolve_recipe(registry, text, base, base_needed=True)
+    resolved = resolve_recipe(registry, text, base)
+    folder = registry.folder(resolved.required_base)
     _require_fitting(resolved)
-    painting = _paint(registry, resolved, prompts, seeds, sampling, on_step, cancelled)
+    painting = _paint(folder, resolved, prompts, seeds, sampling, on_step, cancelled)
     pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
     records = tuple(_record(resolved, prompt, seed, painting.settings) for prompt, seed in pairs)
     place = out or registry.home / "previews" / recipe_sha256(resolved)[:16]
@@ -113,7 +114,7 @@ def _require_fitting(resolved: ResolvedRecipe) -> None:
 
 
 def _paint(
-    registry: "Registry",
+    base: Path,
     resolved: ResolvedRecipe,
     prompts: Sequence[str],
     seeds: Sequence[int],
@@ -123,7 +124,7 @@ def _paint(
 ) -> "Painting":
     from sampling import attach, load_pipeline, paint, set_strengths
 
-    pipe = load_pipeline(registry.folder(resolved.base))
+    pipe = load_pipeline(base)
     strengths = resolved.strengths
     attach(pipe, {vector.name: vector for _, vector, _ in resolved.vectors if strengths[vector.name]})
     set_strengths(pipe, {name: weight for name, weight in strengths.items() if weight})
@@ -139,14 +140,14 @@ def _paint(
 
 def _record(resolved: ResolvedRecipe, prompt: str, seed: int, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that it takes to paint the picture again."""
-    base = resolved.base
+    base = resolved.required_base
     return {
         "prompt": prompt,
         "seed": seed,
         **{key: settings[key] for key in ("solver", "steps", "guidance", "spacing", "eta", "versions")},
         "recipe": str(resolved.recipe),
         "locked": str(resolved.locked),
-        "base": {"name": base.ref, "sha256": base.digest} if base else None,
+        "base": {"name": base.ref, "sha256": base.digest},
         "inputs": [_input(vector, weight) for weight, vector, _ in resolved.vectors],
     }
 

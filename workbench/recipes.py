@@ -31,11 +31,21 @@ class ResolvedRecipe:
     locked: "Recipe"
     """The same with sha256:... for every name."""
     base: "Version | None"
+    candidates: "tuple[Version, ...]"
+    """Where no base was named: the registered ones of the vectors' family."""
     architecture: "Architecture | None"
     """The base's module table."""
     vectors: tuple[WeightedVector, ...]
     inputs: tuple[Resolved, ...]
     """What each reference stands for, each once, in the order of the recipe."""
+
+    @property
+    def required_base(self) -> "Version":
+        """The base. Raises BaseUndecided when none is named and not exactly one fits."""
+        if self.base is None:
+            families = dict.fromkeys(vector.architecture.name for _, vector, _ in self.vectors)
+            raise BaseUndecided(" or ".join(families), [base.ref for base in self.candidates])
+        return self.base
 
     @property
     def combination(self) -> "Combination":
@@ -63,9 +73,7 @@ class ResolvedRecipe:
         return {name: float(total) for name, total in sums.items()}
 
 
-def resolve_recipe(
-    registry: "Registry", text: str, base: str | None = None, *, base_needed: bool = False
-) -> ResolvedRecipe:
+def resolve_recipe(registry: "Registry", text: str, base: str | None = None) -> ResolvedRecipe:
     """Find everything that a recipe names.
 
     The base is the one in the recipe, else `base`, else the only registered one of the vectors' family, else None.
@@ -74,7 +82,6 @@ def resolve_recipe(
         RecipeSyntaxError: with a caret.
         UnknownInRecipe: a reference that nothing answers to; with a caret and the nearest names.
         UnsupportedRecipe: two bases, or one that is scaled.
-        BaseUndecided: with `base_needed`, when not exactly one base fits.
     """
     from arithmetic import parse
 
@@ -87,12 +94,15 @@ def resolve_recipe(
         for term in recipe.terms
         if not _is_base(found[term.reference])
     )
-    chosen = _chosen_base(registry, text, bases, base) or _only_base(registry, vectors, needed=base_needed)
+    named = _named_base(registry, text, bases, base)
+    candidates = () if named else _bases_of(registry, vectors)
+    chosen = named or (candidates[0] if len(candidates) == 1 else None)
     return ResolvedRecipe(
         text=text,
         recipe=recipe,
         locked=recipe.lock(lambda name: found[name].locked),
         base=chosen,
+        candidates=candidates,
         architecture=known.of(chosen) if chosen else None,
         vectors=vectors,
         inputs=tuple(found.values()),
@@ -164,7 +174,7 @@ def _is_base(found: Resolved) -> bool:
     return found.version is not None and found.version.kind == "base"
 
 
-def _chosen_base(
+def _named_base(
     registry: "Registry", text: str, bases: list[tuple[float, Resolved]], option: str | None
 ) -> "Version | None":
     """The base that the recipe or the option names."""
@@ -182,12 +192,7 @@ def _chosen_base(
     return version
 
 
-def _only_base(registry: "Registry", vectors: tuple[WeightedVector, ...], *, needed: bool) -> "Version | None":
-    """The only registered base of the vectors' family."""
-    families = list(dict.fromkeys(vector.architecture.name for _, vector, _ in vectors))
-    candidates = [base for family in families for base in registry.bases(family)]
-    if len(candidates) == 1:
-        return candidates[0]
-    if needed:
-        raise BaseUndecided(" or ".join(families), [base.ref for base in candidates])
-    return None
+def _bases_of(registry: "Registry", vectors: tuple[WeightedVector, ...]) -> "tuple[Version, ...]":
+    """The registered bases of the vectors' families."""
+    families = dict.fromkeys(vector.architecture.name for _, vector, _ in vectors)
+    return tuple(base for family in families for base in registry.bases(family))

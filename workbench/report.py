@@ -85,13 +85,13 @@ def lineage_svg(lineage: "Lineage") -> str:
     height = max(y for _, y in places.values()) + BOX_HEIGHT + 10
     parts = [f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="lineage">']
     parts += [_edge(places[e.parent], places[e.child], e.relation, e.weight) for e in lineage.edges]
-    parts += [_box(places[node.name], node.name, node.kind) for node in lineage.nodes]
+    parts += [_box(places[node.ref], node.ref, node.kind) for node in lineage.nodes]
     return "".join([*parts, "</svg>"])
 
 
 def _columns(lineage: "Lineage") -> dict[str, int]:
     """Node -> its column: one right of its rightmost parent."""
-    parents: dict[str, list[str]] = {node.name: [] for node in lineage.nodes}
+    parents: dict[str, list[str]] = {node.ref: [] for node in lineage.nodes}
     for edge in lineage.edges:
         parents[edge.child].append(edge.parent)
     columns: dict[str, int] = {}

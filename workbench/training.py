@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.errors import ChangedInput, InvalidSettings
 
 if TYPE_CHECKING:
-    from distill_jobs.context import JobContext
-    from distill_jobs.dataset import Dataset
-    from distill_jobs.settings import TrainingSettings
+    from distill_jobs import Dataset, JobContext, TrainingSettings
+
+S = TypeVar("S", bound="TrainingSettings")
 
 FEW_STEPS = (1, 2, 4, 8)
 """What a consistency-distilled vector is made for."""
@@ -46,10 +46,10 @@ class Order:
 
 def distil_acceleration(context: "JobContext") -> dict[str, Any]:
     """Run a job of the kind lcd-lora: distil the base, register the acceleration vector."""
-    from distill_jobs.lcd_lora import distil
+    from distill_jobs import LcdLoraSettings, distil
 
     order = Order.of(context.spec)
-    settings = settings_of("lcd-lora", order.settings)
+    settings = checked(LcdLoraSettings, order.settings)
     dataset = _dataset(order)
     path = distil(
         _pipeline(context, order),
@@ -65,14 +65,15 @@ def distil_acceleration(context: "JobContext") -> dict[str, Any]:
 
 def train_style_vector(context: "JobContext") -> dict[str, Any]:
     """Run a job of the kind style: train on the pictures, register the style vector."""
-    from distill_jobs.style import train_style
+    from distill_jobs import StyleSettings, train_style
 
     order = Order.of(context.spec)
+    settings = checked(StyleSettings, order.settings)
     dataset = _dataset(order)
     path = train_style(
         _pipeline(context, order),
         dataset,
-        settings_of("style", order.settings),
+        settings,
         folder=context.folder,
         report=context.report,
         cancelled=context.cancelled,
@@ -80,23 +81,26 @@ def train_style_vector(context: "JobContext") -> dict[str, Any]:
     return _register(context, order, path, dataset, kind="style", relation=None, sampling={})
 
 
-def settings_of(kind: str, values: dict[str, Any]) -> "TrainingSettings":
+def settings_of(kind: str, values: Mapping[str, Any]) -> "TrainingSettings":
     """The checked settings of a job kind. Raises InvalidSettings, which names each wrong one."""
+    from distill_jobs import LcdLoraSettings, StyleSettings
+
+    return checked({"lcd-lora": LcdLoraSettings, "style": StyleSettings}[kind], values)
+
+
+def checked(settings: "type[S]", values: Mapping[str, Any]) -> "S":
+    """`values` as these settings. Raises InvalidSettings, which names each wrong one."""
     from pydantic import ValidationError
 
-    from distill_jobs.lcd_lora import LcdLoraSettings
-    from distill_jobs.style import StyleSettings
-
-    settings = {"lcd-lora": LcdLoraSettings, "style": StyleSettings}[kind]
     try:
         return settings(**values)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in error.errors())
-        raise InvalidSettings(f"{kind}: {wrong}") from error
+        raise InvalidSettings(wrong) from error
 
 
 def _dataset(order: Order) -> "Dataset":
-    from distill_jobs.dataset import read_dataset
+    from distill_jobs import read_dataset
 
     dataset = read_dataset(Path(order.data))
     if dataset.fingerprint != order.fingerprint:

@@ -30,7 +30,7 @@ def test_no_base_is_guessed_between_two(stocked: Registry, base_folder: Path) ->
     import_file(stocked, base_folder, name="twin")
     assert resolve_recipe(stocked, "soft").base is None
     with pytest.raises(BaseUndecided) as refusal:
-        resolve_recipe(stocked, "soft", base_needed=True)
+        _ = resolve_recipe(stocked, "soft").required_base
     assert refusal.value.candidates == ("tiny:1", "twin:1")
 
 

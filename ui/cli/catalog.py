@@ -101,9 +101,13 @@ def search(
         found = registry.search(
             text, kind=kind, family=family, tags=_pairs(tag), state=state, limit=limit, after=before
         )
-        print_versions(found, json=json, quiet=quiet)
-    if len(found) == limit and not json:
-        output.hint(f"there may be more: --after {found[-1].ref}")
+    following = found[-1].ref if len(found) == limit else None
+    if json:
+        output.document("versions", {**versions_document(found), "next": following})
+    else:
+        print_versions(found, json=False, quiet=quiet)
+        if following:
+            output.hint(f"there may be more: --after {following}")
 
 
 def show(context: typer.Context, reference: Reference, json: Json = False, quiet: Quiet = False) -> None:

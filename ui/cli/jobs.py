@@ -1,5 +1,6 @@
 """Commands on jobs: jobs ls, show, logs, cancel, pause, resume, retry; worker."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +23,9 @@ jobs = typer.Typer(no_args_is_help=True, help="Look at jobs, and steer them.")
 def ls(
     context: typer.Context,
     state: Annotated[str | None, typer.Option("--state", help="queued, running, succeeded, failed, ...")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="lcd-lora or style.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most.")] = 50,
+    after: Annotated[int | None, typer.Option("--after", help="Go on after this job: the last one of a page.")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -30,7 +33,7 @@ def ls(
     from workbench.jobs import queue_of
 
     with registry_of(context) as registry:
-        found = queue_of(registry).list(state=state, limit=limit)
+        found = queue_of(registry).list(state=state, kind=kind, limit=limit, after=after)
     _print_jobs(found, json=json, quiet=quiet)
 
 
@@ -59,13 +62,17 @@ def logs(
     context: typer.Context,
     job: JobId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
+    json: Json = False,
 ) -> None:
     """What a job's process wrote."""
     from workbench.jobs import log_text
 
     with registry_of(context) as registry:
         for text in log_text(registry, job, follow=follow):
-            print(text, end="", flush=True)
+            if json:
+                output.document("log", {"job": job, "text": text})
+            else:
+                print(text, end="", flush=True)
 
 
 def _steering(verb: str, sentence: str) -> None:
@@ -102,7 +109,20 @@ def worker(
 
     with registry_of(context) as registry:
         output.hint("waiting for jobs; stop with Ctrl-C" if not until_idle else "running the jobs that are queued")
-        run_worker(registry, until_idle=until_idle)
+        run_worker(registry, until_idle=until_idle, on_job=_announcer())
+
+
+def _announcer() -> "Callable[[Job], None]":
+    """Says on stderr when a job comes into another state."""
+    said: dict[int, str] = {}
+
+    def announce(job: "Job") -> None:
+        if said.get(job.id) != job.state:
+            said[job.id] = job.state
+            came_of = job.last_error or output.words(job.result)
+            output.hint(f"job {job.id} ({job.kind} {job.spec.get('name', '')}): {job.state} {came_of}".rstrip())
+
+    return announce
 
 
 def _print_jobs(found: "list[Job]", *, json: bool, quiet: bool) -> None:

@@ -50,6 +50,11 @@ def moment(at: datetime) -> str:
     return at.isoformat(sep=" ", timespec="seconds")
 
 
+def words(values: Mapping[str, object] | None) -> str:
+    """A small mapping on one line."""
+    return ", ".join(f"{key} {value}" for key, value in (values or {}).items() if value is not None)
+
+
 def rows(columns: Sequence[str], values: Iterable[Sequence[object]]) -> None:
     """A table for a terminal; elsewhere one line a row, its cells separated by tabs, without a header."""
     cells = [["" if cell is None else str(cell) for cell in row] for row in values]

@@ -61,6 +61,8 @@ def test_a_page_says_how_to_get_the_next_one(tau: Tau, stocked: Path) -> None:
     assert first.stdout == "lcm:1\npapercut:1\n"
     assert "--after papercut:1" in first.stderr
     assert tau("ls", "-q", "--limit", 2, "--after", "papercut:1").stdout == "tiny:1\n"
+    pages = [json.loads(tau("ls", "--limit", 2, "--json", *after).stdout) for after in ((), ("--after", "papercut:1"))]
+    assert [page["next"] for page in pages] == ["papercut:1", None]
 
 
 def test_away_from_a_terminal_rows_are_tab_separated_and_hints_stay_on_stderr(

@@ -43,6 +43,7 @@ def test_without_a_name_a_composition_is_called_after_its_terms(tau: Tau, stocke
     assert tau("compose", "papercut + lcm", "--draft", "-q").stdout == "papercut-lcm:1\n"
     assert tau("ls", "-q", "--state", "draft").stdout == "papercut-lcm:1\n"
     assert tau("compose", "papercut + lcm", "-q").stdout == "papercut-lcm:1\n"
+    assert tau("compose", "tiny + 0.5*papercut", "-q").stdout == "papercut-composed:1\n"
 
 
 @pytest.mark.parametrize("layout", ["kohya", "diffusers", "peft"])
@@ -102,6 +103,17 @@ def test_verify_refuses_a_file_whose_tensors_were_edited(tau: Tau, stocked: Path
     edited[-3:] = b"\x3f\x80\x3f"
     out.write_bytes(edited)
     assert tau("verify", out).exit_code == 4
+
+
+def test_verify_refuses_a_version_whose_stored_bytes_were_edited(tau: Tau, stocked: Path, home: Path) -> None:
+    version = json.loads(tau("compose", "papercut + lcm", "--json").stdout)["version"]
+    sha256 = version["artifacts"][0]["sha256"]
+    blob = home / "blobs" / sha256[:2] / sha256
+    blob.chmod(0o644)
+    blob.write_bytes(blob.read_bytes().replace(b'"modelspec.title":"p', b'"modelspec.title":"q'))
+    result = tau("verify", version["ref"])
+    assert result.exit_code == 4
+    assert sha256 in result.stderr
 
 
 def test_verify_of_what_was_never_composed_is_not_found(tau: Tau, stocked: Path) -> None:

@@ -147,7 +147,9 @@ def test_an_output_that_is_its_own_input(tau: Tau, stocked: Path, left_behind: S
 
 
 def test_a_name_of_another_kind(tau: Tau, stocked: Path, left_behind: Snapshot) -> None:
-    assert refused(tau, left_behind, "compose", "papercut + lcm", "--name", "lcm").exit_code == 5
+    for more in ((), ("-o", stocked / "out.safetensors")):
+        assert refused(tau, left_behind, "compose", "papercut + lcm", "--name", "lcm", *more).exit_code == 5
+    assert refused(tau, left_behind, "compose", "papercut + lcm", "--name", "Lcm", *more).exit_code == 2
 
 
 def test_an_unknown_layout_or_dtype(tau: Tau, stocked: Path, left_behind: Snapshot) -> None:

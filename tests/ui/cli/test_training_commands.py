@@ -27,14 +27,21 @@ def test_a_distillation_that_is_waited_for_ends_in_a_registered_vector(painted: 
     graph = json.loads(painted("lineage", "fast", "--json").stdout)
     edges = {edge["relation"]: edge["parent"].split(":")[0] for edge in graph["edges"] if edge["child"] == "fast:1"}
     assert edges == {"adapter_of": "shapes", "distilled_from": "shapes", "trained_on": "dataset", "produced_by": "job"}
-    assert "step 2/2" in painted("jobs", "logs", job["id"], "-f").stdout
+    log = painted("jobs", "logs", job["id"], "-f").stdout
+    assert "step 2/2" in log
+    assert json.loads(painted("jobs", "logs", job["id"], "--json").stdout)["text"] == log
 
 
 def test_queued_jobs_run_when_a_worker_comes(painted: Tau, data: Path) -> None:
     style = painted("train", "style", *order(data, *QUICK, "--no-worker", "--draft", "-q", name="mine"))
     assert style.stdout == "1\n"
     assert painted("jobs", "ls", "-q", "--state", "queued").stdout == "1\n"
-    assert painted("worker", "--until-idle").exit_code == 0
+    worker = painted("worker", "--until-idle")
+    assert worker.exit_code == 0
+    assert worker.stderr.splitlines()[2:] == [
+        "job 1 (style mine): running",
+        "job 1 (style mine): succeeded version mine:1",
+    ]
     assert json.loads(painted("jobs", "show", 1, "--json").stdout)["state"] == "succeeded"
     version = json.loads(painted("show", "mine", "--json").stdout)
     assert (version["kind"], version["state"]) == ("style", "draft")
@@ -45,6 +52,9 @@ def test_the_same_order_again_is_the_same_job_while_it_is_unfinished(painted: Ta
     again = painted("distill", "lcd-lora", *order(data, *QUICK, "--no-worker", "-q"))
     other = painted("distill", "lcd-lora", *order(data, *QUICK, "--seed", 1, "--no-worker", "-q"))
     assert (first.stdout, again.stdout, other.stdout) == ("1\n", "1\n", "2\n")
+    assert painted("jobs", "ls", "-q", "--limit", 1).stdout == "2\n"
+    assert painted("jobs", "ls", "-q", "--after", 2).stdout == "1\n"
+    assert painted("jobs", "ls", "-q", "--kind", "style").stdout == ""
 
 
 def test_every_setting_reaches_the_spec(painted: Tau, data: Path) -> None:
