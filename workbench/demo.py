@@ -26,6 +26,8 @@ BASE = "shapes"
 ACCELERATION = "lcm-shapes"
 STYLES = ("outline", "glow")
 """The two styles that the demo composes; the third is imported for the reader to try."""
+MARK = ".tau-demo"
+"""In a folder that the demo began, and so may remove."""
 PICTURES = 2000
 """Size of the data set that the demo distils on."""
 STRIP_PROMPTS = (
@@ -103,6 +105,7 @@ def demo(
     home = home or demo_home()
     if fresh:
         empty(home)
+    _mark(home)
     with Registry.open(home) as registry:
         narrator.say(f"registry: {home}")
         import_world(registry, narrator)
@@ -129,14 +132,21 @@ def demo(
 
 
 def empty(home: Path) -> None:
-    """Remove a demo's registry. Refuses a folder that holds something else."""
+    """Remove a demo's registry. Raises NotADemo for a folder that the demo did not begin."""
     from workbench.errors import NotADemo
 
     if not home.exists():
         return
-    if any(home.iterdir()) and not (home / "datasets").exists():
+    if any(home.iterdir()) and not (home / MARK).exists():
         raise NotADemo(f"{home}: was not made by the demo, so --fresh does not empty it; name another folder")
     shutil.rmtree(home)
+
+
+def _mark(home: Path) -> None:
+    """Mark a folder that was empty as the demo's own."""
+    home.mkdir(parents=True, exist_ok=True)
+    if not any(home.iterdir()):
+        (home / MARK).write_text("`tau demo --fresh` removes this folder.\n")
 
 
 def strengths(style: str) -> tuple[float, float]:
