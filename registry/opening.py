@@ -22,11 +22,16 @@ class Place:
 
 
 def open_place(home: Path | None, url: str | None, actor: str | None) -> Place:
-    """Open the database and the store. Raises SchemaMismatch and Unsupported."""
+    """Open the database and the store. A `home` without a `url` means the database in that folder, whatever the
+    environment says. Raises SchemaMismatch and Unsupported.
+    """
     from registry.settings import Settings
 
     said: dict[str, Any] = {"home": home, "database_url": url, "user": actor}
-    settings = Settings(**{key: value for key, value in said.items() if value is not None})
+    named = {key: value for key, value in said.items() if value is not None}
+    if home is not None:
+        named["database_url"] = url
+    settings = Settings(**named)
     folder = settings.home.expanduser().absolute()
     store = BlobStore(settings.blob_folder)
     address = settings.resolved_database_url

@@ -16,6 +16,7 @@ from workbench.opening import demo_home
 from workbench.report import ComposedFile, Sheet, write_report
 
 if TYPE_CHECKING:
+    from arithmetic import DialectOutcome
     from formats import Identification
     from registry import Registry, Version
     from registry.jobs import Job
@@ -26,6 +27,8 @@ BASE = "shapes"
 ACCELERATION = "lcm-shapes"
 STYLES = ("outline", "glow")
 """The two styles that the demo composes; the third is imported for the reader to try."""
+NO_ERROR = 1e-6
+"""Relative error of a merge below which it is called right."""
 MARK = ".tau-demo"
 """In a folder that the demo began, and so may remove."""
 PICTURES = 2000
@@ -233,15 +236,16 @@ def compose_style(registry: "Registry", narrator: Narrator, style: str) -> "Comp
 
 
 def _dialects(made: "Composition") -> list[dict[str, str]]:
-    return [
-        {
-            "name": outcome.dialect.title,
-            "sentence": outcome.refusal
-            if outcome.error is None
-            else f"would be off by {outcome.error:.0%} of the true sum's norm",
-        }
-        for outcome in made.report.dialects
-    ]
+    """What each tool's merge would have made of the same files, in a sentence."""
+    return [{"name": outcome.dialect.title, "sentence": _sentence(outcome)} for outcome in made.report.dialects]
+
+
+def _sentence(outcome: "DialectOutcome") -> str:
+    if outcome.error is None:
+        return str(outcome.refusal)
+    if outcome.error < NO_ERROR:
+        return "right for these files"
+    return f"would be off by {outcome.error:.0%} of the true sum's norm"
 
 
 def fill_catalog(registry: "Registry", made: "Sequence[Version]") -> None:

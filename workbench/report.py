@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from registry import Lineage
 
-BOX_WIDTH, BOX_HEIGHT, COLUMN, ROW = 190, 46, 330, 74
+BOX_WIDTH, BOX_HEIGHT, COLUMN, ROW = 200, 46, 380, 84
 """Sizes of the lineage drawing, in pixels."""
+
+LONGEST_NAME = 26
+"""Characters of a name that fit a box."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def lineage_svg(lineage: "Lineage") -> str:
     width = max(x for x, _ in places.values()) + BOX_WIDTH + 10
     height = max(y for _, y in places.values()) + BOX_HEIGHT + 10
     parts = [f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="lineage">']
-    parts += [_edge(places[e.parent], places[e.child], e.relation, e.weight) for e in lineage.edges]
+    parts += [_edge(places[parent], places[child], label) for (parent, child), label in _labels(lineage).items()]
     parts += [_box(places[node.ref], node.ref, node.kind) for node in lineage.nodes]
     return "".join([*parts, "</svg>"])
 
@@ -121,16 +124,30 @@ def _box(place: tuple[int, int], name: str, kind: str) -> str:
     x, y = place
     return (
         f'<rect x="{x}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="6"/>'
-        f'<text x="{x + 12}" y="{y + 20}">{escape(name)}</text>'
+        f'<text x="{x + 12}" y="{y + 20}">{escape(_short(name))}</text>'
         f'<text class="note" x="{x + 12}" y="{y + 37}">{escape(kind)}</text>'
     )
 
 
-def _edge(start: tuple[int, int], end: tuple[int, int], relation: str, weight: float | None) -> str:
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}\u2026"
+
+
+def _labels(lineage: "Lineage") -> dict[tuple[str, str], str]:
+    """(Parent, child) -> what their edges say: the lambda of a composition, else the relations."""
+    labels: dict[tuple[str, str], list[str]] = {}
+    for edge in lineage.edges:
+        word = edge.relation.replace("_", " ") if edge.weight is None else f"{edge.weight:g}"
+        labels.setdefault((edge.parent, edge.child), []).append(word)
+    return {pair: ", ".join(words) for pair, words in labels.items()}
+
+
+def _edge(start: tuple[int, int], end: tuple[int, int], label: str) -> str:
+    """A curve from the right of the parent's box to the left of the child's, its label a third of the way along."""
     x1, y1, x2, y2 = start[0] + BOX_WIDTH, start[1] + BOX_HEIGHT // 2, end[0], end[1] + BOX_HEIGHT // 2
     middle = (x1 + x2) // 2
-    label = relation if weight is None else f"{weight:g}"
+    at = x1 + 0.36 * (x2 - x1), y1 + 0.27 * (y2 - y1)
     return (
         f'<path d="M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}"/>'
-        f'<text class="note" x="{x2 - 8}" y="{y2 - 6}" text-anchor="end">{escape(label)}</text>'
+        f'<text class="note" x="{at[0]:.0f}" y="{at[1] - 4:.0f}" text-anchor="middle">{escape(label)}</text>'
     )

@@ -107,3 +107,12 @@ def test_importing_the_registry_loads_nothing_heavy() -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_named_home_wins_over_a_database_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAU_DATABASE_URL", f"sqlite:///{tmp_path / 'team.db'}")
+    with Registry.open(tmp_path / "mine") as registry:
+        assert registry.url == f"sqlite:///{tmp_path / 'mine' / 'registry.db'}"
+    assert not (tmp_path / "team.db").exists()

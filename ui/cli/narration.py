@@ -72,18 +72,19 @@ class TerminalNarrator:
     def table(self, scores: "Sequence[Score]") -> None:
         """The measured rows."""
         self._end_bar()
-        table = Table(box=None, pad_edge=False, header_style="bold")
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
         for name in ("style", "what", "solver"):
-            table.add_column(name)
-        for name in ("steps", "evaluations", "attributes", "style ok", "joint", "endpoint error", "seconds"):
-            table.add_column(name, justify="right")
+            table.add_column(name, no_wrap=True)
+        for name in ("steps", "cfg", "evals", "attr", "style", "joint", "endpoint", "seconds"):
+            table.add_column(name, justify="right", no_wrap=True)
         for score in scores:
             who = score.contender
             table.add_row(
                 score.style,
                 who.role,
-                f"{who.solver} (guidance {who.guidance:g})" if who.guidance > 1 else who.solver,
+                who.solver,
                 str(who.steps),
+                f"{who.guidance:g}",
                 str(who.evaluations),
                 f"{score.attribute_accuracy:.2f}",
                 "" if score.style_accuracy is None else f"{score.style_accuracy:.2f}",
