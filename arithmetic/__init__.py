@@ -3,12 +3,14 @@
 from arithmetic.certificate import Certificate, certificate_path, certify, verify
 from arithmetic.combination import Combination, ModulePlan, Plan, combine_module, distinct_terms, plan
 from arithmetic.composition import compose
+from arithmetic.conversion import convert, require_convertible
 from arithmetic.dialects import DIALECTS, Dialect, DialectOutcome, dialect_errors, dialect_outcomes
 from arithmetic.errors import (
     AlgebraError,
     BoundExceeded,
     Cancelled,
     CertificateMismatch,
+    NotConvertible,
     OutputConflict,
     RecipeSyntaxError,
     ShapeMismatch,
@@ -34,6 +36,7 @@ __all__ = [
     "LowRank",
     "LowRankSpec",
     "ModulePlan",
+    "NotConvertible",
     "OutputConflict",
     "Plan",
     "Precision",
@@ -50,6 +53,7 @@ __all__ = [
     "check",
     "combine_module",
     "compose",
+    "convert",
     "dialect_errors",
     "dialect_outcomes",
     "diffusers_state_dict",
@@ -57,5 +61,6 @@ __all__ = [
     "open_vector",
     "parse",
     "plan",
+    "require_convertible",
     "verify",
 ]

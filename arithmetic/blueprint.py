@@ -1,7 +1,6 @@
 """Where each module of a sum goes in a file of a given layout, before a tensor is read."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from arithmetic.combination import ModulePlan, Plan
 from arithmetic.errors import AlgebraError
+from arithmetic.lora_config import Strength, adapter_fields, config_document, name_for_peft
 from arithmetic.precision import Precision
 from arithmetic.stream import Slot
 from formats import FactorKeys, Layout, component_of, factor_keys
@@ -83,42 +83,12 @@ def draw(plan: Plan, layout: Layout, precision: Precision) -> Blueprint:
 
 
 def lora_config(modules: list[ModulePlan], alpha: int | None) -> dict[str, Any]:
-    """The fields of PEFT's LoraConfig that say what was adapted; without an `alpha`, it is r everywhere.
-
-    Names are spelled so that they fit whichever way the text encoder calls its modules: patterns match the end of a
-    name, and transformers 5 leaves `text_model.` out.
-    """
-    ranks = {_name_in_component(module): module.rank for module in modules}
-    rank = Counter(ranks.values()).most_common(1)[0][0]
-    others = {name: other for name, other in ranks.items() if other != rank}
-    return {
-        "r": rank,
-        "lora_alpha": rank if alpha is None else alpha,
-        "rank_pattern": others,
-        "alpha_pattern": others if alpha is None else {},
-        "target_modules": sorted(ranks),
-        "use_rslora": False,
-        "use_dora": False,
-        "bias": "none",
-    }
+    """The fields of PEFT's LoraConfig that say what was adapted; without an `alpha`, it is r everywhere."""
+    strengths = {name_for_peft(m.module): Strength(m.rank, m.rank if alpha is None else alpha) for m in modules}
+    return adapter_fields(strengths)
 
 
 def peft_config(blueprint: Blueprint) -> str:
     """adapter_config.json of a PEFT folder."""
-    config = {
-        **lora_config(list(blueprint.plan.modules), blueprint.alpha),
-        "peft_type": "LORA",
-        "task_type": None,
-        "base_model_name_or_path": None,
-        "fan_in_fan_out": False,
-        "inference_mode": True,
-        "init_lora_weights": True,
-        "lora_dropout": 0.0,
-        "modules_to_save": None,
-    }
-    return json.dumps(config, indent=2, sort_keys=True)
-
-
-def _name_in_component(module: ModulePlan) -> str:
-    component, _, name = module.module.partition(".")
-    return name if component == "unet" else name.removeprefix("text_model.")
+    fields = lora_config(list(blueprint.plan.modules), blueprint.alpha)
+    return json.dumps(config_document(fields), indent=2, sort_keys=True)

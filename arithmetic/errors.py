@@ -6,6 +6,7 @@ AlgebraError
 ├── ValidationRefused     a verdict with errors; nothing was computed
 ├── BoundExceeded         the written file is further from its recipe than its precision allows
 ├── CertificateMismatch   a certificate that belongs to other bytes
+├── NotConvertible        a vector that another layout cannot hold as it is
 ├── OutputConflict        the output's place is taken, or is one of the inputs
 └── Cancelled             the caller asked to stop; nothing was left behind
 """
@@ -50,6 +51,10 @@ class BoundExceeded(AlgebraError):
 
 class CertificateMismatch(AlgebraError):
     """A certificate that belongs to other bytes."""
+
+
+class NotConvertible(AlgebraError):
+    """A vector that another layout cannot hold as it is."""
 
 
 class OutputConflict(AlgebraError):

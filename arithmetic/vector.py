@@ -42,6 +42,8 @@ class LowRankSpec:
     dtype: str
     rank: int
     alpha: float
+    alpha_key: str | None = None
+    """Where the file holds alpha as a tensor."""
 
     @property
     def scale(self) -> float:
@@ -156,6 +158,7 @@ def _entry(header: Header, factors: Factors, stored: Mapping[str, float]) -> Low
         dtype=header.tensors[factors.down].dtype,
         rank=factors.rank,
         alpha=float(factors.rank) if alpha is None else alpha,
+        alpha_key=factors.alpha_key,
     )
 
 

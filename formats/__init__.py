@@ -12,6 +12,7 @@ from formats.architecture import (
 )
 from formats.digests import Digests, digest
 from formats.errors import (
+    FileChanged,
     FolderError,
     FormatError,
     HeaderError,
@@ -21,20 +22,28 @@ from formats.errors import (
     UnknownModule,
 )
 from formats.findings import Finding, Identification
+from formats.fitting import Fitting, fittings
 from formats.folders import architecture_of_folder, is_base_folder
 from formats.header import Header, TensorSpec, read_header, read_scalars
 from formats.identification import identify
-from formats.layouts import FactorKeys, Factors, Located, Misfit, factor_keys, locate
+from formats.layout_hash import layout_hash
+from formats.layouts import FactorKeys, Factors, Located, factor_keys, locate
+from formats.matching import Misfit
+from formats.metadata import Described, Stated, normalise, scrub
+from formats.opaque import pickled_content
 from formats.spellings import Layout
 
 __all__ = [
     "COMPONENTS",
     "AdapterFile",
     "Architecture",
+    "Described",
     "Digests",
     "FactorKeys",
     "Factors",
+    "FileChanged",
     "Finding",
+    "Fitting",
     "FolderError",
     "FormatError",
     "Header",
@@ -46,6 +55,7 @@ __all__ = [
     "ModuleKind",
     "ModuleSpec",
     "NotAnAdapter",
+    "Stated",
     "TensorSpec",
     "UnknownArchitecture",
     "UnknownLayout",
@@ -55,11 +65,16 @@ __all__ = [
     "component_of",
     "digest",
     "factor_keys",
+    "fittings",
     "identify",
     "is_base_folder",
     "known_architectures",
+    "layout_hash",
     "locate",
+    "normalise",
     "open_adapter",
+    "pickled_content",
     "read_header",
     "read_scalars",
+    "scrub",
 ]

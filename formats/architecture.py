@@ -15,7 +15,7 @@ ModuleKind = Literal["linear", "conv", "embedding"]
 COMPONENTS = ("unet", "text_encoder", "text_encoder_2")
 """The parts of a pipeline that adapters reach, in the order in which names without a part are tried."""
 
-SHIPPED = ("sd15", "sd21", "sdxl", "ssd1b")
+SHIPPED = ("sd15", "sd21", "sdxl", "ssd1b", "sdxl-refiner", "vega")
 
 
 @dataclass(frozen=True, slots=True)

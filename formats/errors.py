@@ -1,6 +1,7 @@
 """What can be wrong with a weight file.
 
     FormatError
+    |-- FileChanged          a file that is written to while it is read
     |-- HeaderError          no readable safetensors file: truncated, too large, no JSON, holes, overlaps, sizes
     |-- FolderError          a folder that lacks what its layout promises
     |-- NotAnAdapter         readable, but no key carries the mark of an adapter
@@ -14,6 +15,10 @@ Every message says what, where, got and expected, and the remedy.
 
 class FormatError(Exception):
     """Base of every error of this package."""
+
+
+class FileChanged(FormatError):
+    """The file was written to, or another took its place, while it was read."""
 
 
 class HeaderError(FormatError):

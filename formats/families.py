@@ -1,70 +1,110 @@
-"""Which base an adapter or a folder belongs to: the architecture whose table explains every key and shape."""
+"""Which base an adapter belongs to, by the votes of all its modules; depth, metadata and file name break ties."""
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from formats.architecture import Architecture
+from formats.declarations import DECLARATIONS, declared, named
 from formats.findings import UNKNOWN, Finding
 from formats.header import Header
-from formats.layouts import Match, match_table
-from formats.marks import Marks
+from formats.marks import BUNDLED, Marks
+from formats.matching import Ballot, Match, Tally
 
 ONLY_ONE_FITS = 0.99
 ONLY_ONE_IS_COMPLETE = 0.9
+ONLY_ONE_IS_AS_DEEP = 0.8
 DECLARED_AMONG_FITTING = 0.8
+NAMED_AMONG_FITTING = 0.5
+MOST_MODULES_FIT = 0.9
+"""Times the share of the modules that fit."""
+SHALLOW = 0.3
+"""What it takes away when the only fitting table has deeper blocks than the adapter reaches."""
 AMBIGUOUS = 0.3
 NONE_FITS = 0.05
 CONTRADICTED = 0.1
 """What a contradicting declaration in the metadata takes away: shapes weigh more than words."""
 
-DECLARATIONS: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "ss_base_model_version": (
-        ("sd_v1", "sd15"),
-        ("sd_1.5", "sd15"),
-        ("sd_v2", "sd21"),
-        ("sd_2", "sd21"),
-        ("sdxl", "sdxl"),
-    ),
-    "modelspec.architecture": (
-        ("stable-diffusion-v1", "sd15"),
-        ("stable-diffusion-v2", "sd21"),
-        ("stable-diffusion-xl", "sdxl"),
-    ),
-}
-"""Metadata key -> beginnings of its value -> family."""
+RECOGNISED = 0.8
+"""The share of modules that must fit a table for a file with misfits to be called a broken one of its family."""
 
-NORM_ROLES = frozenset({"diff", "diff_b", "w_norm", "b_norm"})
-"""What an adapter stores for normalisation layers, which the tables do not list."""
+_PLACE = re.compile(r"\.\d+(?=\.|$)")
+_DEPTH = re.compile(r"(?<=\.transformer_blocks\.)\d+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Candidate:
-    """One architecture against one file.
+    """One architecture against one file. `strangers` are keys without an adapter's mark."""
 
-    `coverage` is the share that the file adapts of the architecture's modules of the adapted sorts.
-    """
-
-    architecture: Architecture
-    match: Match
+    ballot: Ballot
+    number: int
     strangers: tuple[str, ...]
-    coverage: float
 
     @property
-    def fits(self) -> bool:
-        """Whether the table explains every key and shape of the file."""
-        return bool(self.match.spelled) and not self.match.misfits and not self.strangers
+    def architecture(self) -> Architecture:
+        """The table."""
+        return self.ballot.tables[self.number]
 
     @property
     def name(self) -> str:
         """The architecture's name."""
         return self.architecture.name
 
+    @property
+    def tally(self) -> Tally:
+        """The votes of the file's modules."""
+        return self.ballot.tallies[self.number]
 
-def candidates(marks: Marks, header: Header, architectures: Iterable[Architecture]) -> tuple[Candidate, ...]:
-    """Every distinct table against the file."""
-    return tuple(_candidate(marks, header, table) for table in distinct(architectures))
+    @cached_property
+    def match(self) -> Match:
+        """Which modules the stems spell."""
+        return self.ballot.match(self.number)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the table explains every key and shape of the file, up to a variant of the family."""
+        return self.tally.share == 1 and not self.strangers
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it does so without a variant, each module spelled once."""
+        return self.fits and not self.match.misfits and not self.match.unknown_stems
+
+    @cached_property
+    def coverage(self) -> float:
+        """The share that the file adapts of the architecture's modules of the adapted sorts."""
+        sort_of, present = _sorts(self.architecture)
+        adapted = self._adapted(sort_of)
+        return sum(adapted.values()) / sum(present[sort] for sort in adapted) if adapted else 0.0
+
+    @cached_property
+    def depth(self) -> tuple[int, int, int]:
+        """(places adapted to their full depth, places adapted, the deepest index) of the transformer blocks."""
+        place_of, present = _places(self.architecture)
+        adapted = self._adapted(place_of)
+        full = sum(count == present[place] for place, count in adapted.items())
+        return full, len(adapted), max((present[place] for place in adapted), default=0) - 1
+
+    def _adapted(self, group_of: Mapping[str, str]) -> Counter[str]:
+        counted = Counter(map(group_of.get, self.match.modules))
+        return Counter({group: count for group, count in counted.items() if group is not None})
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The family, the candidate that it names (None when unknown), and why the file is broken if it is."""
+
+    family: Finding
+    candidate: Candidate | None
+    broken: str | None = None
+
+
+def candidates(ballot: Ballot, marks: Marks) -> tuple[Candidate, ...]:
+    """Every table against the file."""
+    strangers = tuple(key for key in marks.strange if not key.startswith(BUNDLED))
+    return tuple(Candidate(ballot, number, strangers) for number in range(len(ballot.tables)))
 
 
 def distinct(architectures: Iterable[Architecture]) -> tuple[Architecture, ...]:
@@ -76,101 +116,105 @@ def distinct(architectures: Iterable[Architecture]) -> tuple[Architecture, ...]:
     return tuple(kept)
 
 
-def family_of_adapter(found: Sequence[Candidate], header: Header) -> tuple[Finding, Candidate | None]:
-    """The family by vote over `found`, and the table that explains all keys if there is one.
+def choose(found: Sequence[Candidate], header: Header) -> Choice:
+    """The family by vote.
 
-    One fitting table decides. Of several, the one whose modules of the adapted sorts are all adapted (SSD-1B's modules
-    are a part of SDXL's); else the one that the metadata name; else the answer is `unknown` with the candidates.
+    One table that explains all decides. Of several, the one whose modules of the adapted sorts are all adapted, or
+    whose blocks are adapted to their full depth (SSD-1B's modules are a part of SDXL's, Vega's of SSD-1B's); else the
+    one that metadata or file name speak of; else `unknown` with the candidates. Where none explains all, the one that
+    explains most modules is taken with less confidence, and contradicting shapes make the file a broken one of it.
     """
+    said = declared(header.metadata, DECLARATIONS)
+    words = tuple(f"{key} is {header.metadata[key]!r}" for key in said)
     fitting = [one for one in found if one.fits]
-    declared = declared_families(header.metadata)
-    words = tuple(f"{key} is {header.metadata[key]!r}" for key in declared)
-    if not fitting:
-        return Finding(UNKNOWN, NONE_FITS, (*nearest(found), *words)), None
     if len(fitting) == 1:
-        return _decided(fitting[0], ONLY_ONE_FITS, declared, (_explains(fitting[0]), *words)), fitting[0]
-    both = f"{' and '.join(one.name for one in fitting)} have all its {len(fitting[0].match.spelled)} modules"
-    complete = [one for one in fitting if one.coverage == 1]
-    if len(complete) == 1:
-        whole = f"every module of these sorts in {complete[0].name} is adapted, and only a part of the others'"
-        return _decided(complete[0], ONLY_ONE_IS_COMPLETE, declared, (both, whole, *words)), complete[0]
-    named = [one for one in fitting if one.name in declared.values()]
-    if len(named) == 1:
-        return Finding(named[0].name, DECLARED_AMONG_FITTING, (both, *words)), named[0]
-    return Finding(UNKNOWN, AMBIGUOUS, (f"ambiguous: {both}", *words)), None
-
-
-def family_of_table(table: Architecture, architectures: Iterable[Architecture]) -> tuple[Finding, str | None]:
-    """The family of a base from its own table: the architecture with the same modules and shapes."""
-    others = tuple(architectures)
-    for other in others:
-        if other.modules == table.modules:
-            sentence = f"its {len(table.modules)} modules and their shapes are exactly {other.name}'s"
-            return Finding(other.name, 1.0, (sentence,)), other.name
-    differing = {other.name: _differences(table, other) for other in others}
-    if not differing:
-        return Finding(UNKNOWN, NONE_FITS, ("no architecture to compare with",)), None
-    name = min(differing, key=lambda one: len(differing[one]))
-    first = differing[name][0]
-    sentence = (
-        f"its table of {len(table.modules)} modules is none of {', '.join(differing)}: nearest is {name} with "
-        f"{len(differing[name])} modules that differ, first {first}"
-    )
-    return Finding(UNKNOWN, NONE_FITS, (sentence,)), None
-
-
-def declared_families(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Metadata key -> the family that its value declares."""
-    return {
-        key: family
-        for key, beginnings in DECLARATIONS.items()
-        for beginning, family in beginnings
-        if metadata.get(key, "").lower().startswith(beginning)
-    }
+        return _only(fitting[0], said, words)
+    if fitting:
+        return _of_several(fitting, header, said, words)
+    return _most(found, header, said, words)
 
 
 def nearest(found: Sequence[Candidate]) -> tuple[str, ...]:
     """What keeps the nearest table from fitting, in one sentence."""
     if not found:
         return ("no architecture to compare with",)
-    best = max(found, key=lambda one: len(one.match.spelled))
-    count = len(best.match.spelled)
-    total = count + len(best.match.misfits) + len(best.match.unknown_stems)
-    if not count and not any(one.match.misfits for one in found):
+    best = max(found, key=lambda one: one.tally.explained)
+    total = best.tally.explained + best.tally.contradicted + best.tally.unnamed
+    if not best.tally.explained and not any(one.tally.contradicted for one in found):
         return (f"none of its {total} modules is named in {', '.join(one.name for one in found)}",)
-    return (f"no architecture explains every key: {count} of {total} modules are {best.name}'s; {_obstacle(best)}",)
+    count = f"{best.tally.explained} of {total} modules are {best.name}'s"
+    return (f"no architecture explains every key: {count}; {_obstacle(best)}",)
 
 
-def _candidate(marks: Marks, header: Header, table: Architecture) -> Candidate:
-    match = match_table(marks, header, table)
-    unknown = tuple(stem for stem in match.unknown_stems if not marks.pieces[stem].keys() <= NORM_ROLES)
-    return Candidate(table, match, (*unknown, *marks.strange), _coverage(match, table))
+def _only(one: Candidate, said: Mapping[str, str], words: tuple[str, ...]) -> Choice:
+    full, places, _ = one.depth
+    if full == places:
+        return Choice(_decided(one, ONLY_ONE_FITS, said, (_explains(one), *words)), one)
+    shallow = f"but {places - full} of {places} groups of transformer blocks are deeper in {one.name} than adapted here"
+    return Choice(_decided(one, ONLY_ONE_FITS - SHALLOW, said, (_explains(one), shallow, *words)), one)
 
 
-def _coverage(match: Match, table: Architecture) -> float:
-    adapted = Counter(_sort(spelling.module) for spelling in match.spelled.values())
-    present = Counter(sort for module in table.modules if (sort := _sort(module)) in adapted)
-    return adapted.total() / present.total() if adapted else 0.0
+def _of_several(
+    fitting: Sequence[Candidate], header: Header, said: Mapping[str, str], words: tuple[str, ...]
+) -> Choice:
+    both = f"{' and '.join(one.name for one in fitting)} have all its {fitting[0].tally.explained} modules"
+    preferred = _prefer(fitting, header, said)
+    if preferred is None:
+        return Choice(Finding(UNKNOWN, AMBIGUOUS, (f"ambiguous: {both}", *words)), None)
+    one, confidence, reason = preferred
+    return Choice(_decided(one, confidence, said, (both, *reason, *words)), one)
 
 
-def _sort(module: str) -> str:
-    """A module's name without its place: `unet.down_blocks.#.attentions.#.proj_in`."""
-    return re.sub(r"\.\d+(?=\.|$)", ".#", module)
+def _most(found: Sequence[Candidate], header: Header, said: Mapping[str, str], words: tuple[str, ...]) -> Choice:
+    most = max((one.tally.explained for one in found), default=0)
+    leaders = [one for one in found if one.tally.explained == most and one.tally.share >= RECOGNISED]
+    preferred = (leaders[0], 1.0, ()) if len(leaders) == 1 else _prefer(leaders, header, said)
+    if preferred is None:
+        broken = found[0].ballot.contradictory() if found else None
+        return Choice(Finding(UNKNOWN, NONE_FITS, (*nearest(found), *words)), None, broken)
+    one, confidence, reason = preferred
+    keys = one.tally.explained + one.tally.contradicted + one.tally.unnamed + len(one.strangers)
+    confidence *= MOST_MODULES_FIT * one.tally.explained / keys
+    family = _decided(one, confidence, said, (*nearest([one]), *reason, *words))
+    broken = f"recognised as {one.name}, but broken: {_obstacle(one)}" if one.match.misfits else None
+    return Choice(family, one, broken)
 
 
-def _decided(one: Candidate, confidence: float, declared: Mapping[str, str], evidence: tuple[str, ...]) -> Finding:
-    contradicts = any(family != one.name for family in declared.values())
-    return Finding(one.name, round(confidence - CONTRADICTED * contradicts, 2), evidence)
+def _prefer(
+    tied: Sequence[Candidate], header: Header, said: Mapping[str, str]
+) -> tuple[Candidate, float, tuple[str, ...]] | None:
+    """The one of `tied` that something else speaks for, with the confidence and the reason; None when nothing does."""
+    complete = [one for one in tied if one.coverage == 1]
+    if len(complete) == 1:
+        whole = f"every module of these sorts in {complete[0].name} is adapted, and only a part of the others'"
+        return complete[0], ONLY_ONE_IS_COMPLETE, (whole,)
+    deep = [one for one in tied if _is_as_deep(one)]
+    if len(deep) == 1:
+        depth = f"its {deep[0].depth[1]} groups of transformer blocks are as deep as {deep[0].name}'s, and no other's"
+        return deep[0], ONLY_ONE_IS_AS_DEEP, (depth,)
+    by_words = [one for one in tied if one.name in said.values()]
+    if len(by_words) == 1:
+        return by_words[0], DECLARED_AMONG_FITTING, ()
+    by_name = [one for one in tied if one.name == named(header.path.stem) and not said]
+    return (by_name[0], NAMED_AMONG_FITTING, (f"the file is called {header.path.name!r}",)) if by_name else None
+
+
+def _is_as_deep(one: Candidate) -> bool:
+    """Whether all blocks are adapted to their full depth, and enough of them to tell: two places, one of them deep."""
+    full, places, deepest = one.depth
+    return full == places and places > 1 and deepest > 0
+
+
+def _decided(one: Candidate, confidence: float, said: Mapping[str, str], evidence: tuple[str, ...]) -> Finding:
+    contradicts = any(family != one.name for family in said.values())
+    return Finding(one.name, round(max(confidence - CONTRADICTED * contradicts, 0.0), 2), evidence)
 
 
 def _explains(one: Candidate) -> str:
-    widths = {
-        one.architecture.modules[s.module].shape[1]
-        for s in one.match.spelled.values()
-        if s.module.endswith(".attn2.to_k")
-    }
+    ends = ((s.module.endswith(".attn2.to_k"), s.shape) for s in one.match.spelled.values())
+    widths = {shape[1] for is_cross_attention, shape in ends if is_cross_attention}
     width = f", cross attention reads {widths.pop()} features" if len(widths) == 1 else ""
-    return f"all {len(one.match.spelled)} adapted modules are {one.name}'s and every shape fits{width}"
+    return f"all {one.tally.explained} adapted modules are {one.name}'s and every shape fits{width}"
 
 
 def _obstacle(one: Candidate) -> str:
@@ -178,9 +222,19 @@ def _obstacle(one: Candidate) -> str:
         misfit = one.match.misfits[0]
         got = misfit.got if isinstance(misfit.got, str) else list(misfit.got)
         return f"first that does not fit: {misfit.module}, expected {list(misfit.expected)}, got {got}"
-    return f"first unknown key: {one.strangers[0]!r}" if one.strangers else "no key is missing"
+    unknown = (*one.match.unknown_stems, *one.strangers)
+    return f"first unknown key: {unknown[0]!r}" if unknown else "no key is missing"
 
 
-def _differences(table: Architecture, other: Architecture) -> list[str]:
-    names = sorted(table.modules.keys() | other.modules.keys())
-    return [name for name in names if table.modules.get(name) != other.modules.get(name)]
+@lru_cache(maxsize=64)
+def _sorts(architecture: Architecture) -> tuple[Mapping[str, str], Counter[str]]:
+    """Each module's name without its place (`unet.down_blocks.#.attentions.#.proj_in`), and how many have each."""
+    sort_of = {module: _PLACE.sub(".#", module) for module in architecture.modules}
+    return sort_of, Counter(sort_of.values())
+
+
+@lru_cache(maxsize=64)
+def _places(architecture: Architecture) -> tuple[Mapping[str, str], Counter[str]]:
+    """Each module of a transformer block, its name without the block's index; and how deep each such place is."""
+    place_of = {module: _DEPTH.sub("#", module) for module in architecture.modules if ".transformer_blocks." in module}
+    return place_of, Counter(place_of.values())

@@ -5,11 +5,14 @@ from typing import Any, Literal
 
 from formats.digests import Digests
 
-Kind = Literal["vector", "base", "unknown"]
+Kind = Literal["vector", "base", "opaque", "unknown"]
+"""An adapter, a whole model, a pickle (never opened), or anything else."""
 
 UNKNOWN = "unknown"
 NO_ADAPTER = "none"
 """The adapter kind of a base."""
+CHECKPOINT = "checkpoint"
+"""The layout of a base in one file, under the names of the original code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +28,20 @@ class Finding:
         return {"value": self.value, "confidence": self.confidence, "evidence": list(self.evidence)}
 
 
+def nothing(reason: str) -> Finding:
+    """The answer where there is none, with the reason."""
+    return Finding(UNKNOWN, 0.0, (reason,))
+
+
 @dataclass(frozen=True, slots=True)
 class Identification:
     """Everything that was found. `rank` and `alpha` are None where they vary or where the kind has none.
 
     `architecture` names the module table that explains every key; `ranks` counts the modules of each rank; `parameters`
-    are those of the adapter, alphas apart, or of the base's U-Net and text encoders. A base folder has no hashes.
+    are those of the adapter, alphas apart, or of the base's U-Net and text encoders. A base folder has no hashes, and
+    no file has any when none were asked for. `variant` says how the base differs from its family's first model
+    (`standard`, `inpaint`, `depth`, `pix2pix`, `lcm`, `unclip`, several joined by `+`). `broken` is None, or why a file
+    that was recognised cannot be used.
     """
 
     kind: Kind
@@ -46,6 +57,9 @@ class Identification:
     hashes: Digests | None
     architecture: str | None
     warnings: tuple[str, ...]
+    variant: Finding
+    prediction_type: Finding
+    broken: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of `tau identify --json`."""
@@ -60,4 +74,8 @@ class Identification:
             "parameters": self.parameters,
             "hashes": None if self.hashes is None else self.hashes.to_json(),
             "warnings": list(self.warnings),
+            "kind": self.kind,
+            "variant": self.variant.to_json(),
+            "prediction_type": self.prediction_type.to_json(),
+            "broken": self.broken,
         }

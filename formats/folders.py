@@ -23,7 +23,12 @@ def is_base_folder(folder: Path) -> bool:
 def component_headers(folder: Path, component: str) -> tuple[Header, ...]:
     """The headers of all weight files of one component, shards included. Empty when the component is absent."""
     place = folder / component
-    return tuple(read_header(path) for path in _weight_files(place)) if place.is_dir() else ()
+    return weight_headers(place) if place.is_dir() else ()
+
+
+def weight_headers(place: Path) -> tuple[Header, ...]:
+    """The headers of all weight files directly in `place`, shards included. Raises FolderError where there is none."""
+    return tuple(read_header(path) for path in _weight_files(place))
 
 
 def architecture_of_folder(folder: Path | str, name: str) -> Architecture:

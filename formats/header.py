@@ -8,19 +8,32 @@ no hole, no overlap, nothing before or after (safetensors tensor.rs: `read_metad
 import json
 import math
 import os
+import re
 import struct
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from formats.errors import HeaderError
 
 MAX_HEADER_BYTES = 100_000_000
 """The reference reader's own limit."""
 
+MAX_VALUES = 4_000_000
+"""More commas and brackets than any real header has: it bounds the memory that reading one takes."""
+
 MAX_UNSIGNED = 2**64 - 1
+MAX_PLAIN_DIMENSIONS = 16
+"""A longer shape is multiplied step by step, so that the product stops before it grows."""
+
+METADATA = "__metadata__"
+
+MAX_NUMBERS_BYTES = 1 << 20
+"""The largest tensor that is read here: alphas and biases are."""
 
 DTYPE_BITS: Mapping[str, int] = {
     **dict.fromkeys(("F4",), 4),
@@ -47,8 +60,17 @@ SCALAR_FORMATS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
+_NUMBERS = frozenset({*SCALAR_FORMATS, "BF16"})
+_SHAPE = itemgetter(1)
+_BEGINNING = itemgetter(2, 3)
+
+_MINUS_ZERO = re.compile(rb"[\[,:]\s*-0\s*[,\]}]")
+
+Pairs = Sequence[tuple[str, Any]]
+"""A JSON object as it is read: arrays are lists, objects are tuples of (name, value)."""
+
+
+class TensorSpec(NamedTuple):
     """One tensor: `start` and `end` are byte offsets from the beginning of the data section."""
 
     dtype: str
@@ -94,21 +116,42 @@ def read_header(path: Path | str) -> Header:
 
 def read_scalars(header: Header, names: Iterable[str]) -> dict[str, float]:
     """The values of the one-element tensors `names`. Raises HeaderError for a tensor with more than one element."""
+    found: dict[str, float] = {}
+    known: dict[tuple[str, bytes], float] = {}
     with header.path.open("rb") as file:
-        return {name: _scalar(header, name, file.fileno()) for name in names}
+        for name in names:
+            raw = _read(header, name, file.fileno())
+            spec = header.tensors[name]
+            if spec.elements != 1:
+                _refuse(header.path, f"tensor {name!r} is {spec.dtype} {list(spec.shape)}, expected one number")
+            if (spec.dtype, raw) not in known:
+                known[spec.dtype, raw] = _decoded(spec.dtype, raw)[0]
+            found[name] = known[spec.dtype, raw]
+    return found
 
 
-def _scalar(header: Header, name: str, descriptor: int) -> float:
-    spec = header.tensors[name]
-    if spec.elements != 1 or spec.dtype not in {*SCALAR_FORMATS, "BF16"}:
-        _refuse(header.path, f"tensor {name!r} is {spec.dtype} {list(spec.shape)}, expected one number")
-    os.lseek(descriptor, header.data_start + spec.start, os.SEEK_SET)
-    raw = os.read(descriptor, spec.end - spec.start)
-    if len(raw) != spec.end - spec.start:
-        _refuse(header.path, f"tensor {name!r} ends after {len(raw)} of {spec.end - spec.start} bytes")
-    if spec.dtype == "BF16":
-        return float(struct.unpack("<f", b"\0\0" + raw)[0])
-    return float(struct.unpack(SCALAR_FORMATS[spec.dtype], raw)[0])
+def read_numbers(header: Header, name: str) -> tuple[float, ...]:
+    """The elements of the small tensor `name`. Raises HeaderError for a dtype that is no number's."""
+    with header.path.open("rb") as file:
+        return _decoded(header.tensors[name].dtype, _read(header, name, file.fileno()))
+
+
+def _read(header: Header, name: str, descriptor: int) -> bytes:
+    dtype, shape, start, end = header.tensors[name]
+    if dtype not in _NUMBERS or end - start > MAX_NUMBERS_BYTES:
+        _refuse(header.path, f"tensor {name!r} is {dtype} {list(shape)}, expected one number or a few")
+    raw = os.pread(descriptor, end - start, header.data_start + start)
+    if len(raw) != end - start:
+        _refuse(header.path, f"tensor {name!r} ends after {len(raw)} of {end - start} bytes")
+    return raw
+
+
+def _decoded(dtype: str, raw: bytes) -> tuple[float, ...]:
+    if dtype == "BF16":
+        wide = b"".join(b"\0\0" + raw[place : place + 2] for place in range(0, len(raw), 2))
+        return struct.unpack(f"<{len(raw) // 2}f", wide)
+    count = len(raw) * 8 // DTYPE_BITS[dtype]
+    return tuple(map(float, struct.unpack(f"<{count}{SCALAR_FORMATS[dtype][1]}", raw)))
 
 
 def _refuse(path: Path, reason: str) -> NoReturn:
@@ -129,19 +172,28 @@ def _header_length(path: Path, prefix: bytes, size: int) -> int:
 def _parse(path: Path, raw: bytes) -> tuple[dict[str, TensorSpec], dict[str, str]]:
     if not raw.startswith(b"{"):
         _refuse(path, f"its header begins with {raw[:1]!r}, expected b'{{'")
+    if len(raw) > MAX_VALUES and sum(map(raw.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        _refuse(path, f"its header holds more than {MAX_VALUES:,} values")
     try:
-        document = json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_integer
+        pairs: Pairs = json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=tuple,
+            parse_constant=_no_constant,
+            parse_int=_integer if b"-" in raw and _MINUS_ZERO.search(raw) else None,
         )
-        if b"\\u" in raw:
-            json.dumps(document, ensure_ascii=False).encode("utf-8")  # refuses an escaped half of a surrogate pair
+        if b"\\" in raw and b"\\u" in raw:
+            json.dumps(pairs, ensure_ascii=False).encode("utf-8")  # refuses an escaped half of a surrogate pair
+        metadata = _metadata(path, pairs)
+        entries = [pair for pair in pairs if pair[0] != METADATA]
+        tensors = _plain_tensors(entries) or {name: _tensor(path, name, entry) for name, entry in entries}
+        _unique(pairs)
     except (ValueError, RecursionError) as error:
         _refuse(path, f"its header is not valid JSON: {error}")
-    metadata = _metadata(path, document.pop("__metadata__", None))
-    return {name: _tensor(path, name, entry) for name, entry in document.items()}, metadata
+    return tensors, metadata
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: Pairs) -> dict[str, Any]:
+    """One JSON object as a dict; ValueError when a name occurs twice."""
     entries = dict(pairs)
     if len(entries) != len(pairs):
         name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
@@ -159,16 +211,42 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-def _metadata(path: Path, entry: Any) -> dict[str, str]:
+def _metadata(path: Path, pairs: Pairs) -> dict[str, str]:
+    entry = next((value for name, value in pairs if name == METADATA), None)
     if entry is None:
         return {}
-    if not isinstance(entry, dict) or not all(isinstance(value, str) for value in entry.values()):
-        _refuse(path, "__metadata__ is not an object of strings")
-    return dict(entry)
+    if not isinstance(entry, tuple) or not all(isinstance(value, str) for _, value in entry):
+        _refuse(path, f"{METADATA} is not an object of strings")
+    return _unique(entry)
 
 
-def _tensor(path: Path, name: str, entry: Any) -> TensorSpec:
-    if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
+def _plain_tensors(entries: Pairs) -> dict[str, TensorSpec] | None:
+    """All tensors at once where each is written as every tool writes it; None where one needs a closer look.
+
+    The checks are those of `_tensor`, made for the whole header together: a header of 3,000 tensors in 3 ms.
+    """
+    tensors: dict[str, TensorSpec] = {}
+    new = tuple.__new__
+    try:
+        for name, entry in entries:
+            (first, dtype), (second, shape), (third, (start, end)) = entry
+            if type(entry) is not tuple or type(shape) is not list or len(shape) > MAX_PLAIN_DIMENSIONS:
+                return None
+            bits = math.prod(shape) * DTYPE_BITS[dtype]
+            if first != "dtype" or second != "shape" or third != "data_offsets" or not 0 < bits == (end - start) * 8:
+                return None
+            tensors[name] = new(TensorSpec, (dtype, tuple(shape), start, end))
+    except (TypeError, ValueError, KeyError):
+        return None
+    specs = tensors.values()
+    sizes = [*chain.from_iterable(map(_SHAPE, specs)), *chain.from_iterable(map(_BEGINNING, specs))]
+    is_sound = set(map(type, sizes)) <= {int} and min(sizes, default=0) >= 0
+    return tensors if is_sound else None
+
+
+def _tensor(path: Path, name: str, pairs: Any) -> TensorSpec:
+    entry = _unique(pairs) if isinstance(pairs, tuple) else {}
+    if not {"dtype", "shape", "data_offsets"} <= entry.keys():
         _refuse(path, f"tensor {name!r} lacks dtype, shape or data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
@@ -198,8 +276,11 @@ def _check_size(path: Path, name: str, spec: TensorSpec) -> None:
 
 
 def _check_tiling(path: Path, tensors: Mapping[str, TensorSpec], data_bytes: int) -> None:
+    ordered = sorted(tensors.values(), key=_BEGINNING)
+    if [*map(itemgetter(2), ordered), data_bytes] == [0, *map(itemgetter(3), ordered)]:
+        return
     position = 0
-    for name, spec in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end)):
+    for name, spec in sorted(tensors.items(), key=lambda item: _BEGINNING(item[1])):
         if spec.start != position:
             kind = "overlaps the tensor before it" if spec.start < position else "leaves a hole before it"
             _refuse(path, f"tensor {name!r} begins at {spec.start}, expected {position}: it {kind}")

@@ -1,227 +1,129 @@
-"""What a file or folder is: family, adapter kind, layout, ranks, alpha, sizes and hashes, each with its evidence."""
+"""What a file or folder is: family, adapter kind, layout, variant, prediction type, sizes and hashes, with evidence."""
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from formats.adapter_files import AdapterFile, open_adapter
-from formats.architecture import COMPONENTS, SHIPPED, Architecture, architecture, component_of
+from formats.adapter_files import DIFFUSERS_WEIGHTS, PEFT_WEIGHTS, AdapterFile, open_adapter
+from formats.architecture import SHIPPED, Architecture, architecture
+from formats.bases import identify_checkpoint, identify_folder, identify_unet, is_unet, unet_folder_headers
+from formats.checkpoints import CHECKPOINT_PREFIXES, kin_of_checkpoint, unet_prefix
 from formats.digests import digest
-from formats.families import Candidate, candidates, distinct, family_of_adapter, family_of_table
-from formats.findings import NO_ADAPTER, UNKNOWN, Finding, Identification
-from formats.folders import architecture_of_folder, component_headers, is_base_folder
-from formats.header import Header, TensorSpec, read_scalars
-from formats.layouts import Match, layout_of
-from formats.marks import Marks, kind_of, read_marks
-from formats.scales import ADAPTER_METADATA, alpha_rules
-from formats.shapes import rank_of
-from formats.spellings import Layout, inner_names
-
-DTYPE_NAMES: Mapping[str, str] = {"F64": "fp64", "F32": "fp32", "F16": "fp16", "BF16": "bf16"}
-
-CHECKPOINT_PREFIXES = ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.", "conditioner.embedders.")
-
-NEEDS_BASE = frozenset({"oft", "boft", "ia3", "glora"})
-"""Kinds whose delta depends on the base's weights."""
+from formats.dtypes import dtype_name
+from formats.errors import HeaderError
+from formats.families import distinct
+from formats.findings import Finding, Identification, Kind, nothing
+from formats.folders import is_base_folder
+from formats.header import Header
+from formats.marks import Marks, read_marks
+from formats.matching import Ballot
+from formats.opaque import has_pickle_suffix, pickled_content
+from formats.vectors import identify_adapter, is_adapter
 
 
-def identify(path: Path | str, *, architectures: Iterable[Architecture] | None = None) -> Identification:
-    """What the file, PEFT folder or diffusers base folder `path` is, from its headers alone; the file is hashed too.
+def identify(
+    path: Path | str, *, architectures: Iterable[Architecture] | None = None, hashes: bool = True
+) -> Identification:
+    """What the file, PEFT folder or diffusers base folder `path` is, from its headers alone; no weight is loaded.
 
-    `architectures` are the tables to compare with, the shipped ones when None; of equal tables the first counts.
+    `architectures` are the tables to compare with, the shipped ones when None; of equal tables the first counts. With
+    `hashes` a file is read once to the end for its digests, without it only the header and the alphas are read. A
+    pickle is known by its content under any name, is never opened, and is `opaque`.
     Raises HeaderError for an unreadable file and FolderError for a folder that is neither a base nor an adapter.
     """
     path = Path(path)
-    tables = tuple(map(architecture, SHIPPED)) if architectures is None else tuple(architectures)
+    tables = distinct(map(architecture, SHIPPED) if architectures is None else architectures)
     if path.is_dir() and is_base_folder(path):
-        return _identify_base(path, tables)
-    opened = open_adapter(path)
-    marks = read_marks(opened.header)
-    return _identify_adapter(opened, marks, tables) if _kinds(marks, opened.header) else _identify_other(opened.header)
+        return identify_folder(path, tables)
+    if path.is_dir() and (headers := unet_folder_headers(path)):
+        return identify_unet(headers, path, tables, hashes=hashes)
+    path = _pickled_weights(path) or path
+    try:
+        opened = open_adapter(path)
+    except HeaderError:
+        content = pickled_content(path)
+        if content is None:
+            raise
+        return _opaque(path, content, hashes=hashes)
+    return _identify_file(opened, tables, hashes=hashes)
 
 
-def _identify_base(folder: Path, tables: tuple[Architecture, ...]) -> Identification:
-    table = architecture_of_folder(folder, folder.name)
-    family, name = family_of_table(table, distinct(tables))
-    headers = [header for component in COMPONENTS for header in component_headers(folder, component)]
-    unet = component_headers(folder, "unet")
+def _identify_file(opened: AdapterFile, tables: tuple[Architecture, ...], *, hashes: bool) -> Identification:
+    """The facts of one safetensors file. The marks of a whole checkpoint count before those of an adapter."""
+    header = opened.header
+    marks = read_marks(header)
+    if marks.strange and unet_prefix(header) is not None:
+        checkpoint = identify_checkpoint(header, marks, tables, hashes=hashes)
+        if checkpoint is not None:
+            return checkpoint
+    if marks.strange and is_unet(header):
+        return identify_unet([header], header.path, tables, hashes=hashes)
+    ballot = Ballot(marks, header, tables)
+    if is_adapter(ballot) and not _is_checkpoint(marks):
+        return identify_adapter(opened, marks, ballot, hashes=hashes)
+    return _identify_other(header, tables, hashes=hashes)
+
+
+def _is_checkpoint(marks: Marks) -> bool:
+    return any(key.startswith(CHECKPOINT_PREFIXES) for key in marks.strange)
+
+
+def _identify_other(header: Header, tables: tuple[Architecture, ...], *, hashes: bool) -> Identification:
+    """A safetensors file that is neither an adapter nor a base."""
+    reasons = tuple(_why_neither(header, tables))
+    elements: Counter[str] = Counter()
+    for spec in header.tensors.values():
+        elements[spec.dtype] += spec.elements
+    return _nothing(header.path, "unknown", reasons, elements, hashes=hashes)
+
+
+def _opaque(path: Path, content: str, *, hashes: bool) -> Identification:
+    """A pickle: what it holds is not looked at."""
+    named = "" if has_pickle_suffix(path) else f", whatever the name {path.name!r} says"
+    reason = f"{content}{named}: opening it can run code, so it is kept closed. Convert it to safetensors to use it"
+    return _nothing(path, "opaque", (reason,), Counter(), hashes=hashes)
+
+
+def _nothing(
+    path: Path, kind: Kind, reasons: tuple[str, ...], elements: Counter[str], *, hashes: bool
+) -> Identification:
+    unknown = nothing(reasons[0])
     return Identification(
-        kind="base",
-        family=family,
-        adapter=Finding(NO_ADAPTER, 1.0, ("a whole base, no adapter",)),
-        layout=Finding(Layout.DIFFUSERS, 1.0, (f"a diffusers folder with {', '.join(table.components)}",)),
+        kind=kind,
+        family=Finding(unknown.value, unknown.confidence, reasons),
+        adapter=unknown,
+        layout=unknown,
         rank=None,
         ranks={},
         alpha=None,
-        dtype=_dtype(_elements_by_dtype(spec for header in unet for spec in header.tensors.values())),
-        modules=len(table.modules),
-        parameters=sum(spec.elements for header in headers for spec in header.tensors.values()),
-        hashes=None,
-        architecture=name,
-        warnings=(),
-    )
-
-
-def _identify_other(header: Header) -> Identification:
-    """A safetensors file without any adapter's mark."""
-    reason = _why_no_adapter(header)
-    nothing = Finding(UNKNOWN, 0.0, (reason,))
-    return Identification(
-        kind="unknown",
-        family=nothing,
-        adapter=nothing,
-        layout=nothing,
-        rank=None,
-        ranks={},
-        alpha=None,
-        dtype=_dtype(_elements_by_dtype(header.tensors.values())),
+        dtype=dtype_name(elements),
         modules=0,
-        parameters=sum(spec.elements for spec in header.tensors.values()),
-        hashes=digest(header.path),
+        parameters=elements.total(),
+        hashes=digest(path) if hashes else None,
         architecture=None,
-        warnings=(reason,),
+        warnings=reasons[:1],
+        variant=unknown,
+        prediction_type=unknown,
     )
 
 
-def _identify_adapter(opened: AdapterFile, marks: Marks, tables: tuple[Architecture, ...]) -> Identification:
-    header = opened.header
-    found = candidates(marks, header, tables)
-    family, best = family_of_adapter(found, header)
-    shown = best or max(found, key=lambda one: len(one.match.spelled), default=None)
-    ranks, alphas = _ranks(marks, header), _alphas(opened, marks, shown)
-    named = any(one.match.spelled or one.match.misfits for one in found)
-    kinds = _kinds(marks, header)
-    weights = [header.tensors[key] for roles in marks.pieces.values() for role, key in roles.items() if role != "alpha"]
-    return Identification(
-        kind="vector" if named else "unknown",
-        family=family,
-        adapter=_adapter(kinds, marks, header),
-        layout=_layout(shown),
-        rank=next(iter(ranks)) if len(ranks) == 1 else None,
-        ranks=dict(sorted(ranks.items())),
-        alpha=next(iter(alphas)) if len(alphas) == 1 and all(map(math.isfinite, alphas)) else None,
-        dtype=_dtype(_elements_by_dtype(weights)),
-        modules=kinds.total(),
-        parameters=sum(spec.elements for spec in weights),
-        hashes=digest(header.path),
-        architecture=best.name if best else None,
-        warnings=_warnings(opened, marks, kinds, shown, named),
-    )
+def _why_neither(header: Header, tables: tuple[Architecture, ...]) -> Iterator[str]:
+    prefix = next((one for one in CHECKPOINT_PREFIXES if any(key.startswith(one) for key in header.tensors)), None)
+    if prefix is not None:
+        yield f"a whole checkpoint ({prefix}*) of no known family, not an adapter: convert it to a diffusers folder"
+        original = unet_prefix(header)
+        if original is not None:
+            yield from kin_of_checkpoint(header, original, tables).family.evidence
+    elif not header.tensors:
+        yield "holds no tensor"
+    else:
+        yield f"none of its {len(header.tensors)} keys carries an adapter's mark, e.g. {min(header.tensors)!r}"
 
 
-def _kinds(marks: Marks, header: Header) -> Counter[str]:
-    """How many modules each adapter kind has."""
-    kinds = (kind_of(roles, header) for roles in marks.pieces.values())
-    return Counter(kind for kind in kinds if kind is not None)
-
-
-def _adapter(kinds: Counter[str], marks: Marks, header: Header) -> Finding:
-    kind, count = kinds.most_common(1)[0]
-    evidence = [f"{count} of {kinds.total()} modules carry the keys of {kind}"]
-    spatial = _spatial(marks, header)
-    if kind == "lora" and spatial:
-        kind = "locon"
-        evidence.append(f"{spatial} of them are convolutions larger than 1x1, which makes it the LoCon form of LoRA")
-    directions = sum("magnitude" in roles for roles in marks.pieces.values())
-    if directions:
-        kind = f"{kind}+dora"
-        evidence.append(f"{directions} modules carry a DoRA magnitude")
-    return Finding(kind, round(count / kinds.total(), 2), tuple(evidence))
-
-
-def _spatial(marks: Marks, header: Header) -> int:
-    """How many low-rank modules are convolutions with a kernel larger than 1x1."""
-    pieces = (
-        header.tensors[roles[role]] for roles in marks.pieces.values() for role in ("down", "mid") if role in roles
-    )
-    return sum(math.prod(spec.shape[2:]) > 1 for spec in pieces)
-
-
-def _layout(shown: Candidate | None) -> Finding:
-    if shown is None or not shown.match.spelled:
-        return Finding(UNKNOWN, 0.0, ("no key is a known module in any known layout",))
-    layout = layout_of(shown.match)
-    stem, spelling = next((stem, s) for stem, s in shown.match.spelled.items() if s.layout == layout)
-    found = len(shown.match.spelled)
-    total = found + len(shown.match.misfits) + len(shown.match.unknown_stems)
-    example = f"e.g. {stem!r} is {spelling.module}"
-    sentence = f"{found} of {total} modules are found under their {layout} names, {example}"
-    return Finding(layout, round(found / total, 2), (sentence,))
-
-
-def _ranks(marks: Marks, header: Header) -> Counter[int]:
-    shapes = ({role: header.tensors[key].shape for role, key in roles.items()} for roles in marks.pieces.values())
-    return Counter(rank for one in shapes if (rank := rank_of(one)) is not None)
-
-
-def _alphas(opened: AdapterFile, marks: Marks, shown: Candidate | None) -> set[float]:
-    """The distinct alphas: stored ones, and what the configuration or the default says for modules without."""
-    header = opened.header
-    stored = read_scalars(header, [roles["alpha"] for roles in marks.pieces.values() if "alpha" in roles])
-    rules = alpha_rules(header, opened.config)
-    alphas = set(stored.values())
-    for stem, spelling in (shown.match.spelled if shown else {}).items():
-        roles = marks.pieces[stem]
-        if "alpha" not in roles and "down" in roles:
-            component, _, name = spelling.module.partition(".")
-            alphas.add(rules[component].alpha_of(inner_names(component, name), header.tensors[roles["down"]].shape[0]))
-    return alphas
-
-
-def _elements_by_dtype(specs: Iterable[TensorSpec]) -> Counter[str]:
-    counted: Counter[str] = Counter()
-    for spec in specs:
-        counted[spec.dtype] += spec.elements
-    return counted
-
-
-def _dtype(counted: Counter[str]) -> str | None:
-    """The name of the dtype with the largest share."""
-    if not counted:
+def _pickled_weights(path: Path) -> Path | None:
+    """The pickle that an adapter's folder has in place of safetensors weights."""
+    names = (PEFT_WEIGHTS, DIFFUSERS_WEIGHTS)
+    if not path.is_dir() or any((path / name).is_file() for name in names):
         return None
-    dtype = counted.most_common(1)[0][0]
-    return DTYPE_NAMES.get(dtype, dtype.lower())
-
-
-def _why_no_adapter(header: Header) -> str:
-    for prefix in CHECKPOINT_PREFIXES:
-        if any(key.startswith(prefix) for key in header.tensors):
-            return (
-                f"a whole checkpoint ({prefix}*), not an adapter: convert it to a diffusers folder to use it as a base"
-            )
-    if not header.tensors:
-        return "holds no tensor"
-    return f"none of its {len(header.tensors)} keys carries an adapter's mark, e.g. {min(header.tensors)!r}"
-
-
-def _warnings(
-    opened: AdapterFile, marks: Marks, kinds: Counter[str], shown: Candidate | None, named: bool
-) -> tuple[str, ...]:
-    warnings = []
-    if not named:
-        warnings.append("no key names a module of a known architecture: not an adapter of a known base")
-    if marks.strange:
-        warnings.append(f"{len(marks.strange)} keys carry no adapter's mark, e.g. {marks.strange[0]!r}")
-    if any("magnitude" in roles for roles in marks.pieces.values()):
-        warnings.append("DoRA: diffusers drops dora_scale keys, and runtimes disagree on strengths other than 1")
-    warnings += [f"{kind}: its change depends on the base's weights" for kind in sorted(kinds.keys() & NEEDS_BASE)]
-    if shown and shown.match.spelled:
-        warnings += _layout_warnings(opened, marks, shown.match)
-    return tuple(warnings)
-
-
-def _layout_warnings(opened: AdapterFile, marks: Marks, match: Match) -> list[str]:
-    layouts = {s.layout for s in match.spelled.values() if component_of(s.module) == "unet"}
-    warnings = []
-    if {Layout.KOHYA, Layout.KOHYA_SGM} <= layouts:
-        warnings.append("U-Net keys in both of kohya's dialects: diffusers drops the sgm half")
-    has_alpha = any("alpha" in roles for roles in marks.pieces.values())
-    if (
-        Layout.PEFT in layouts
-        and opened.config is None
-        and not has_alpha
-        and ADAPTER_METADATA not in opened.header.metadata
-    ):
-        warnings.append("PEFT keys without adapter_config.json: alpha is unknown, the scale is taken to be 1")
-    return warnings
+    pickles = (path / Path(name).with_suffix(".bin") for name in names)
+    return next((pickle for pickle in pickles if pickle.is_file()), None)

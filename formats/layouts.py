@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from formats.architecture import Architecture, ModuleSpec, component_of
+from formats.architecture import Architecture, component_of
 from formats.errors import NotAnAdapter, UnknownLayout, UnknownModule
 from formats.header import Header
-from formats.marks import KIND_OF_ROLE, Marks, read_marks
+from formats.marks import Marks, read_marks
+from formats.matching import Ballot, Match, Misfit
 from formats.scales import AlphaRule, alpha_rules
-from formats.shapes import fits, implied_shape
-from formats.spellings import Layout, Spelling, inner_names, stem_index, stems
+from formats.spellings import Layout, inner_names, stems
 
 ENDS: Mapping[Layout, tuple[str, str, str | None]] = {
     Layout.KOHYA: (".lora_down.weight", ".lora_up.weight", ".alpha"),
@@ -19,6 +19,9 @@ ENDS: Mapping[Layout, tuple[str, str, str | None]] = {
     Layout.DIFFUSERS: (".lora_A.weight", ".lora_B.weight", None),
     Layout.DIFFUSERS_OLD: (".down.weight", ".up.weight", None),
     Layout.PEFT: (".lora_A.weight", ".lora_B.weight", None),
+    Layout.ONETRAINER: (".lora_down.weight", ".lora_up.weight", ".alpha"),
+    Layout.COMFY: (".lora_down.weight", ".lora_up.weight", ".alpha"),
+    Layout.LYCORIS: (".lora_down.weight", ".lora_up.weight", ".alpha"),
 }
 """Layout -> the ends of the down, up and alpha keys."""
 
@@ -48,15 +51,6 @@ class Factors:
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
-    """A module whose tensors do not fit the table: `got` is the implied shape, or why there is none."""
-
-    module: str
-    expected: tuple[int, ...]
-    got: tuple[int, ...] | str
-
-
-@dataclass(frozen=True, slots=True)
 class Located:
     """Every key of a file accounted for: in `factors` or in `unmatched`; `misfits` are unmatched for their shapes."""
 
@@ -64,15 +58,6 @@ class Located:
     factors: tuple[Factors, ...]
     unmatched: tuple[str, ...]
     misfits: tuple[Misfit, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """The stems of a file that the table explains, and what it does not."""
-
-    spelled: Mapping[str, Spelling]
-    misfits: tuple[Misfit, ...]
-    unknown_stems: tuple[str, ...]
 
 
 def factor_keys(layout: Layout, module: str, architecture: Architecture) -> FactorKeys:
@@ -108,25 +93,11 @@ def locate(header: Header, architecture: Architecture, config: Mapping[str, Any]
 
 
 def match_table(marks: Marks, header: Header, architecture: Architecture) -> Match:
-    """Look every stem up in the table and compare shapes. A module that is spelled twice counts once."""
-    index = stem_index(architecture)
-    spelled: dict[str, Spelling] = {}
-    misfits: list[Misfit] = []
-    unknown: list[str] = []
-    taken: set[str] = set()
-    for stem, roles in marks.pieces.items():
-        shapes = {role: header.tensors[key].shape for role, key in roles.items()}
-        candidates = [s for s in index.get(stem, ()) if s.module not in taken]
-        outcomes = [(s, _misfit(s.module, architecture.modules[s.module], shapes)) for s in candidates]
-        fitting = next((s for s, misfit in outcomes if misfit is None), None)
-        if fitting is not None:
-            spelled[stem] = fitting
-            taken.add(fitting.module)
-        elif outcomes and outcomes[0][1] is not None:
-            misfits.append(outcomes[0][1])
-        else:
-            unknown.append(stem)
-    return Match(spelled, tuple(misfits), tuple(unknown))
+    """Look every stem up in the table, the normalisations included, and compare shapes.
+
+    A module that is spelled twice counts once.
+    """
+    return Ballot(marks, header, (architecture,)).match(0)
 
 
 def layout_of(match: Match) -> Layout:
@@ -134,16 +105,6 @@ def layout_of(match: Match) -> Layout:
     of_unet = [s.layout for s in match.spelled.values() if component_of(s.module) == "unet"]
     counted = Counter(of_unet or [s.layout for s in match.spelled.values()])
     return counted.most_common(1)[0][0] if counted else Layout.DIFFUSERS
-
-
-def _misfit(module: str, spec: ModuleSpec, shapes: Mapping[str, tuple[int, ...]]) -> Misfit | None:
-    if not shapes.keys() & KIND_OF_ROLE.keys():
-        return Misfit(module, spec.shape, f"{' and '.join(shapes)} alone")
-    try:
-        implied = implied_shape(shapes)
-    except ValueError as error:
-        return Misfit(module, spec.shape, str(error))
-    return None if fits(spec, implied) else Misfit(module, spec.shape, implied or "no shape")
 
 
 def _factors(module: str, roles: Mapping[str, str], header: Header, rules: Mapping[str, AlphaRule]) -> Factors | None:

@@ -32,13 +32,24 @@ ROLES_BY_KIND: Mapping[str, Mapping[str, str]] = {
     "oft": {".oft_blocks": "oft_blocks", ".oft_R.weight": "oft_r", ".oft_r": "oft_r", ".oft_s": "oft_s"},
     "boft": {".boft_R": "boft_r", ".boft_s": "boft_s"},
     "ia3": {".on_input": "on_input", ".ia3_l": "ia3_l"},
-    "full": {".diff": "diff", ".diff_b": "diff_b", ".w_norm": "w_norm", ".b_norm": "b_norm"},
+    "full": {
+        ".diff": "diff",
+        ".diff_b": "diff_b",
+        ".set_weight": "set_weight",
+        ".w_norm": "w_norm",
+        ".b_norm": "b_norm",
+    },
 }
 """Adapter kind -> the end of a key -> the role of its tensor."""
 
 MODIFIERS: Mapping[str, str] = {
     ".alpha": "alpha",
     ".rescale": "rescale",
+    ".scalar": "scalar",
+    ".reshape_weight": "reshape",
+    ".bias_indices": "bias_indices",
+    ".bias_values": "bias_values",
+    ".bias_size": "bias_size",
     ".dora_scale": "magnitude",
     ".lora_magnitude_vector": "magnitude",
     ".lora_magnitude_vector.weight": "magnitude",
@@ -47,11 +58,21 @@ MODIFIERS: Mapping[str, str] = {
 
 KIND_OF_ROLE: Mapping[str, str] = {role: kind for kind, roles in ROLES_BY_KIND.items() for role in roles.values()}
 
+NORM = "norm"
+NORM_ROLES = frozenset({"w_norm", "b_norm"})
+"""What an adapter of any kind may keep of normalisation layers beside its own modules."""
+
+BUNDLED = "bundle_emb."
+"""How the keys begin of the text embeddings that OneTrainer keeps beside an adapter."""
+
 _ROLE_OF_END: Mapping[str, str] = {
-    **{end: role for roles in ROLES_BY_KIND.values() for end, role in roles.items()},
-    **MODIFIERS,
+    **{end[1:]: role for roles in ROLES_BY_KIND.values() for end, role in roles.items()},
+    **{end[1:]: role for end, role in MODIFIERS.items()},
 }
+_SECOND_PARTS = frozenset(end.rpartition(".")[2] for end in _ROLE_OF_END if "." in end)
 _NAMED_ADAPTER = re.compile(r"(\.lora_(?:[AB]|magnitude_vector))\.([^.]+)((?:\.weight|\.bias)?)")
+_NAMING = (".lora_A.", ".lora_B.", ".lora_magnitude_vector.")
+_OLD_ENDS = frozenset({"down.weight", "up.weight"})
 _OLD_STEM_ENDS = ("_lora", ".lora", ".lora_linear_layer")
 
 
@@ -69,37 +90,45 @@ def read_marks(header: Header) -> Marks:
     strange: list[str] = []
     name = _adapter_name(header)
     for key in header.tensors:
-        found = _split(key if name is None else _without_name(key, name))
-        if found is None or found[1] in pieces.get(found[0], {}):
+        stem, role = _split(key if name is None else _without_name(key, name))
+        if not role:
+            strange.append(key)
+        elif (roles := pieces.get(stem)) is None:
+            pieces[stem] = {role: key}
+        elif role in roles:
             strange.append(key)
         else:
-            pieces.setdefault(found[0], {})[found[1]] = key
+            roles[role] = key
     return _weights_of_ia3(Marks(pieces, tuple(strange)))
 
 
-def kind_of(roles: Mapping[str, str], header: Header) -> str | None:
-    """The adapter kind of one module's pieces; None when it has modifiers alone."""
-    kinds = Counter(KIND_OF_ROLE[role] for role in roles if role in KIND_OF_ROLE)
+def kind_of(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """The adapter kind of one module's pieces, by role; None when it has modifiers alone."""
+    kinds = Counter(KIND_OF_ROLE[role] for role in shapes if role in KIND_OF_ROLE)
     if not kinds:
         return None
+    if shapes.keys() & KIND_OF_ROLE.keys() <= NORM_ROLES:
+        return NORM
     kind = kinds.most_common(1)[0][0]
-    if kind == "oft" and "oft_blocks" in roles and len(header.tensors[roles["oft_blocks"]].shape) == 4:
-        return "boft"
-    return kind
+    return "boft" if kind == "oft" and len(shapes.get("oft_blocks", ())) == 4 else kind
 
 
-def _split(key: str) -> tuple[str, str] | None:
-    """`key` as (stem, role), by the longest known end; None when it has none."""
-    for parts in (3, 2, 1):
-        stem = key.rsplit(".", parts)[0]
-        end = key[len(stem) :]
-        if end in _ROLE_OF_END and stem:
-            is_old = end in (".down.weight", ".up.weight")
-            return (stem, _ROLE_OF_END[end]) if not is_old or stem.endswith(_OLD_STEM_ENDS) else None
-    return None
+def _split(key: str) -> tuple[str, str]:
+    """`key` as (stem, role), by its longest known end; the role is empty when it has none."""
+    stem, _, end = key.rpartition(".")
+    if end in _SECOND_PARTS:
+        place, _, before = stem.rpartition(".")
+        both = f"{before}.{end}"
+        role = _ROLE_OF_END.get(both, "")
+        if role and place:
+            return (place, "") if both in _OLD_ENDS and not place.endswith(_OLD_STEM_ENDS) else (place, role)
+    return stem, _ROLE_OF_END.get(end, "") if stem else ""
 
 
 def _adapter_name(header: Header) -> str | None:
+    text = "\n".join(header.tensors)
+    if not any(naming in text for naming in _NAMING):
+        return None
     matches = (_NAMED_ADAPTER.search(key) for key in header.tensors)
     names = {match[2] for match in matches if match and match[2] not in ("weight", "bias")}
     return names.pop() if len(names) == 1 else None
@@ -111,7 +140,7 @@ def _without_name(key: str, name: str) -> str:
 
 def _weights_of_ia3(marks: Marks) -> Marks:
     """IA3 calls its vector plainly `.weight`: it is known by the `.on_input` beside it."""
-    stems = {stem for stem, roles in marks.pieces.items() if "on_input" in roles}
+    stems = {stem for stem, roles in marks.pieces.items() if "on_input" in roles} if marks.strange else set()
     vectors = {key.removesuffix(".weight"): key for key in marks.strange if key.endswith(".weight")}
     taken = {stem: vectors[stem] for stem in stems & vectors.keys()}
     pieces = {s: {**roles, "ia3_l": taken[s]} if s in taken else roles for s, roles in marks.pieces.items()}

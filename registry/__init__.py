@@ -6,15 +6,20 @@ from registry.errors import (
     CorruptBlob,
     IllegalTransition,
     InvalidName,
+    InvalidQuery,
     InvalidReference,
     LeaseLost,
+    LicenseConflict,
     LineageCycle,
     NotFound,
     Refused,
     RegistryError,
     SchemaMismatch,
+    Unreachable,
     Unsupported,
 )
+from registry.fitting import Fit
+from registry.license_report import LicenseReport
 from registry.registry import Registry
 from registry.states import State
 from registry.values import (
@@ -26,6 +31,7 @@ from registry.values import (
     Lineage,
     Node,
     Origin,
+    Page,
     Parent,
     Preview,
     RecipeText,
@@ -41,16 +47,21 @@ __all__ = [
     "Dataset",
     "Edge",
     "Event",
+    "Fit",
     "IllegalTransition",
     "InvalidName",
+    "InvalidQuery",
     "InvalidReference",
     "Kind",
     "LeaseLost",
+    "LicenseConflict",
+    "LicenseReport",
     "Lineage",
     "LineageCycle",
     "Node",
     "NotFound",
     "Origin",
+    "Page",
     "Parent",
     "Preview",
     "RecipeText",
@@ -60,6 +71,7 @@ __all__ = [
     "Relation",
     "SchemaMismatch",
     "State",
+    "Unreachable",
     "Unsupported",
     "Version",
 ]

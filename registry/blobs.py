@@ -1,122 +1,122 @@
 """The content-addressed store: a blob's path is its sha256, so equal bytes are stored once and never change.
 
-stage (copy, hash, fsync) -> place (rename) -> commit the row. Bytes without a row are invisible and harmless;
-a row without bytes cannot come to exist.
+stage (copy, hash, fsync) -> send (S3: upload ahead of the transaction) -> place, inside the transaction -> commit.
+Bytes without a row are invisible and harmless; a row without bytes cannot come to exist, because `place` looks under
+the same lock under which garbage collection deletes.
 """
 
-import contextlib
-import secrets
-import shutil
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from formats.digests import Digests, digest
-from registry.errors import CorruptBlob, Refused
-from registry.filesystem import sync_file, sync_folder
+from registry.errors import CorruptBlob
+from registry.staging import StagedFile, Staging
 
-FICLONE = 0x40049409
-"""Linux's request to share a file's blocks (reflink); answered with an error where the file system has none."""
+PREFIXES = tuple(f"{number:02x}" for number in range(256))
+"""The first two digits of a digest: the folders that blobs are divided into, in order."""
 
-COPY_CHUNK_BYTES = 4 << 20
+DIGEST_LENGTH = 64
+PART_BYTES = 8 << 20
+"""Size of the pieces that big content travels in."""
+
+READ_BYTES = 4 << 20
+
+UNOPENED_SECONDS = 30 * 24 * 3600.0
+"""How long a copy of a bucket's blob is kept on a machine after it was last opened there."""
 
 
 @dataclass(frozen=True)
-class StagedFile:
-    """A private copy that is hashed and durable, but not yet a blob."""
+class Found:
+    """Bytes that lie in a store: their name (a digest, unless somebody else put them there), size and time."""
 
-    path: Path
-    digests: Digests
+    name: str
+    size: int
+    modified: float
+
+    @property
+    def is_blob(self) -> bool:
+        """Whether the name is a digest."""
+        return len(self.name) == DIGEST_LENGTH and not self.name.strip("0123456789abcdef")
 
 
-class BlobStore:
-    """Blobs in a local folder: `ab/abcd...` for the bytes, `staging/` for what is not placed yet."""
+class BlobStore(Protocol):
+    """Where bytes lie. `folder` holds what this machine keeps of it: the blobs themselves, or copies of them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.absolute()
-        self._staging = self.folder / "staging"
+    folder: Path
+    staging: Staging
 
-    def path_of(self, sha256: str) -> Path:
-        """Where the bytes of `sha256` lie or would lie."""
-        return self.folder / sha256[:2] / sha256
+    @property
+    def address(self) -> str:
+        """Where the store is, for people."""
+        ...
 
-    @contextlib.contextmanager
-    def staging(self) -> Iterator[Path]:
-        """A private folder that is gone at the end, whatever happens."""
-        folder = self._staging / secrets.token_hex(8)
-        folder.mkdir(parents=True)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    def send(self, staged: StagedFile) -> bool:
+        """Bring the bytes near before the transaction; True when something was written that was not there."""
+        ...
 
     def place(self, staged: StagedFile) -> bool:
-        """Move a staged file to its address; False when its bytes are stored already. Call it under the write lock."""
-        target = self.path_of(staged.digests.sha256)
-        if target.is_file() and target.stat().st_size == staged.digests.size:
-            return False
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staged.path.chmod(0o444)
-        staged.path.replace(target)
-        sync_folder(target.parent)
-        return True
+        """Put the bytes at their address; False when they are there already. Call it under the write lock."""
+        ...
 
-    def remove(self, sha256: str) -> None:
-        """Take back bytes that this process has just placed and that no row names."""
-        self.path_of(sha256).unlink(missing_ok=True)
+    def path_of(self, sha256: str, size: int) -> Path:
+        """A local path of the bytes, to be read only. Raises CorruptBlob when they are missing or other ones."""
+        ...
 
-    def require(self, sha256: str, size: int) -> Path:
-        """The path of stored bytes. Raises CorruptBlob when they are missing or have another size."""
-        return require_size(self.path_of(sha256), size)
+    def read(self, sha256: str, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes from `start` up to `stop`, in pieces. Raises CorruptBlob when they are missing."""
+        ...
+
+    def find(self, sha256: str) -> Found | None:
+        """What lies at the address of `sha256`."""
+        ...
+
+    def listed(self) -> Iterator[Found]:
+        """Everything in the folders of blobs, by name, read page by page."""
+        ...
+
+    def remove(self, digests: Sequence[str]) -> None:
+        """Delete bytes that no row names. Call it under the write lock."""
+        ...
+
+    def set_aside(self, sha256: str) -> str:
+        """Move bytes that are not what their name says out of the way; where they are now."""
+        ...
+
+    def evict(self, *, dry_run: bool) -> list[int]:
+        """Remove the copies on this machine that were not opened for UNOPENED_SECONDS; their sizes."""
+        ...
+
+    def put_part(self, upload: str, offset: int, content: bytes) -> None:
+        """Keep one piece of an upload; putting it again replaces it."""
+        ...
+
+    def parts(self, upload: str) -> Iterator[bytes]:
+        """The pieces of an upload, in order."""
+        ...
+
+    def drop_parts(self, upload: str) -> None:
+        """Forget an upload's pieces."""
+        ...
+
+    def uploads(self) -> Iterator[Found]:
+        """The uploads that have pieces: their size, and when the last one came."""
+        ...
+
+
+def key_of(sha256: str) -> str:
+    """The address of a blob inside its store."""
+    return f"{sha256[:2]}/{sha256}"
+
+
+def missing(where: str, got: str, size: int) -> CorruptBlob:
+    """The error for stored bytes that are not what they should be."""
+    return CorruptBlob(f"{where}: got {got}, expected {size:,} bytes. Import the original file again.")
 
 
 def require_size(path: Path, size: int) -> Path:
     """`path` itself when it holds `size` bytes. Raises CorruptBlob otherwise."""
     found = path.stat().st_size if path.is_file() else None
     if found != size:
-        got = "no file" if found is None else f"{found:,} bytes"
-        raise CorruptBlob(f"{path}: got {got}, expected {size:,} bytes. Import the original file again.")
+        raise missing(str(path), "no file" if found is None else f"{found:,} bytes", size)
     return path
-
-
-def stage_file(source: Path, target: Path) -> StagedFile:
-    """Copy `source` to `target`, hash the copy, make it durable. Raises Refused when `source` changes meanwhile."""
-    before = source.stat()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _copy(source, target)
-    after = source.stat()
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise Refused(f"{source}: changed while it was read. Wait until it is complete, then import it again.")
-    return stage_in_place(target)
-
-
-def stage_bytes(content: bytes, target: Path) -> StagedFile:
-    """Write `content` to `target`, hash it, make it durable."""
-    target.write_bytes(content)
-    return stage_in_place(target)
-
-
-def stage_in_place(path: Path) -> StagedFile:
-    """Hash and make durable a file that already lies in a staging folder."""
-    sync_file(path)
-    return StagedFile(path, digest(path))
-
-
-def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as read, target.open("wb") as write:
-        if not _reflink(read.fileno(), write.fileno()):
-            shutil.copyfileobj(read, write, COPY_CHUNK_BYTES)
-
-
-def _reflink(read: int, write: int) -> bool:
-    """Share the blocks of an open file with another; False where that cannot be done."""
-    if sys.platform != "linux":
-        return False
-    import fcntl
-
-    try:
-        fcntl.ioctl(write, FICLONE, read)
-    except OSError:
-        return False
-    return True

@@ -7,16 +7,17 @@ from typing import Any
 from sqlalchemy import select, update
 
 from formats.findings import UNKNOWN
-from registry.blobs import StagedFile
 from registry.errors import Conflict, NotFound, Refused
-from registry.facts import Facts, architecture_json, modelspec
+from registry.facts import Facts, architecture_json, described
 from registry.history import record, record_model
-from registry.labels import move_version, set_tag
+from registry.labels import publish_or_hold, set_tag
+from registry.licenses import canonical_license
 from registry.lineage import EXTERNAL, link
 from registry.names import title_of
 from registry.provenance import add_certificate
 from registry.references import find_model, resolve
 from registry.sources import SourceFile
+from registry.staging import StagedFile
 from registry.states import State
 from registry.submission import Submission
 from registry.tables import (
@@ -45,6 +46,11 @@ class Content:
     left_out: tuple[str, ...]
 
     @property
+    def staged(self) -> list[StagedFile]:
+        """The files without their names."""
+        return [file for _, file in self.files]
+
+    @property
     def embedded(self) -> Mapping[str, Any]:
         """The metadata that the files carry."""
         return self.origin.embedded
@@ -58,6 +64,7 @@ def register(uow: UnitOfWork, said: Submission, content: Content) -> VersionRow:
     version = uow.session.scalar(select(VersionRow).where(*same))
     if version is None:
         version = _add_version(uow, model, said, content)
+    _refuse_removed(version)
     ref = f"{model.slug}:{version.number}"
     for parent in said.parents:
         link(uow, version, parent)
@@ -66,7 +73,7 @@ def register(uow: UnitOfWork, said: Submission, content: Content) -> VersionRow:
     if said.certificate is not None:
         add_certificate(uow, ref, said.certificate)
     if not said.draft and version.state == State.DRAFT:
-        move_version(uow, version, State.PUBLISHED)
+        publish_or_hold(uow, version)
     return version
 
 
@@ -76,23 +83,28 @@ def _ensure_model(uow: UnitOfWork, said: Submission, embedded: Mapping[str, Any]
         return _add_model(uow, said, embedded)
     if model.kind != said.kind:
         raise Conflict(f"{model.slug!r} is of kind {model.kind}, got kind {said.kind}. Choose another name.")
-    _edit_model(uow, model, {"title": said.title, "description": said.description, "license": said.license})
+    _edit_model(uow, model, {"title": said.title, "description": said.description, "license": _canonical(said.license)})
     return model
 
 
 def _add_model(uow: UnitOfWork, said: Submission, embedded: Mapping[str, Any]) -> ModelRow:
+    found = described(embedded)
     model = ModelRow(
         slug=said.name,
         kind=said.kind,
-        title=said.title or modelspec(embedded, "title") or title_of(said.name),
-        description=said.description or modelspec(embedded, "description") or "",
-        license=said.license or modelspec(embedded, "license"),
+        title=said.title or found.get("title") or title_of(said.name),
+        description=said.description or found.get("description") or "",
+        license=_canonical(said.license or found.get("license")),
         owner=uow.actor,
     )
     uow.session.add(model)
     uow.session.flush()
     record_model(uow, "created", model, after={"kind": model.kind, "title": model.title, "license": model.license})
     return model
+
+
+def _canonical(license: str | None) -> str | None:
+    return None if license is None else canonical_license(license)
 
 
 def _edit_model(uow: UnitOfWork, model: ModelRow, said: Mapping[str, str | None]) -> None:
@@ -106,16 +118,16 @@ def _edit_model(uow: UnitOfWork, model: ModelRow, said: Mapping[str, str | None]
 
 
 def _add_version(uow: UnitOfWork, model: ModelRow, said: Submission, content: Content) -> VersionRow:
-    trigger = modelspec(content.embedded, "trigger_phrase")
+    found = described(content.embedded)
     version = VersionRow(
         model=model,
         number=_next_number(uow, model),
         digest=content.digest,
         state=State.DRAFT,
-        author=said.author or modelspec(content.embedded, "author"),
+        author=said.author or found.get("author"),
         note=said.note,
         recommended_strength=said.recommended_strength,
-        trigger_words=list(said.trigger_words) or ([trigger] if trigger else []),
+        trigger_words=list(said.trigger_words or found.get("trigger_words", ())),
         sampling=dict(said.sampling),
         recipe_id=_recipe_id(uow, said.recipe),
     )
@@ -179,6 +191,16 @@ def _recipe_id(uow: UnitOfWork, sha256: str | None) -> int | None:
     if found is None:
         raise NotFound(f"no recipe has sha256 {sha256}. Record it with add_recipe first.")
     return found
+
+
+def _refuse_removed(version: VersionRow) -> None:
+    """Content that was removed comes back by its own command alone, so that a scan does not undo a removal."""
+    if version.removed_at is not None:
+        name = f"{version.model.slug}:{version.number}"
+        raise Conflict(
+            f"{name} has this content and was removed by {version.removed_by}. "
+            f"To have it back: tau restore {name} --from FILE"
+        )
 
 
 def _require_same_family(uow: UnitOfWork, said: Submission, facts: Facts | None) -> None:

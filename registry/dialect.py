@@ -4,18 +4,28 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, Text, event
+from sqlalchemy import URL, Engine, String, Text, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
+from sqlalchemy.exc import DontWrapMixin, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from registry.errors import InvalidName, Unreachable
+
 BUSY_TIMEOUT_MS = 60_000
+"""How long a writing unit waits for the one before it."""
+
+STALLED_MS = 600_000
+"""After so long without a word from its client, PostgreSQL ends a writing unit, and with it the wait of the others."""
+
 WRITING = "tau_writing"
+WRITE_LOCK = 0x7461_7577
+"""The advisory lock that the writing units of one PostgreSQL database take in turn."""
 
 
 class Instant(TypeDecorator[datetime]):
@@ -30,15 +40,39 @@ class Instant(TypeDecorator[datetime]):
         return dialect.type_descriptor(Text())
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        if value is None or dialect.name == "postgresql":
-            return value
+        if value is None:
+            return None
         utc = value.astimezone(UTC)
+        if dialect.name == "postgresql":
+            return utc
         return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        if value is None or isinstance(value, datetime):
-            return value
-        return datetime.fromisoformat(value)
+        if value is None:
+            return None
+        return (value if isinstance(value, datetime) else datetime.fromisoformat(value)).astimezone(UTC)
+
+
+class PlainText(TypeDecorator[str]):
+    """Text that both databases can hold: PostgreSQL knows no NUL character, and neither knows half a character."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise _NotPlain(f"text {value[:80]!r}: is no Unicode at character {error.start}. Take it out.") from error
+        if "\0" in value:
+            raise _NotPlain(f"text {value[:80]!r}: holds a NUL character. Take it out.")
+        return value
+
+
+class _NotPlain(InvalidName, DontWrapMixin):
+    """Passes through SQLAlchemy as it is."""
 
 
 class now(FunctionElement[datetime]):  # noqa: N801
@@ -80,12 +114,32 @@ def upsert(
         session.execute(statement.on_conflict_do_nothing(index_elements=key))
 
 
-def prepare(engine: Engine) -> Engine:
-    """Make `engine` keep the registry's promises about transactions and durability."""
-    if engine.dialect.name == "sqlite":
+def open_engine(url: URL) -> Engine:
+    """An engine that keeps the registry's promises about transactions and durability."""
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_on_sqlite)
+        return engine
+    engine = create_engine(url, pool_pre_ping=True)
+    event.listen(engine, "begin", _begin_on_postgresql)
+    event.listen(engine, "handle_error", _tell_unreachable)
     return engine
+
+
+def for_reading(engine: Engine) -> Engine:
+    """`engine`, its transactions seeing one moment of the database and unable to write."""
+    if engine.dialect.name == "sqlite":
+        return engine
+    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def for_writing(engine: Engine) -> Engine:
+    """`engine`, its transactions one after the other: what one has read is still true when it writes.
+
+    PostgreSQL's are READ COMMITTED, so that a unit that waited for its turn sees what the one before it wrote.
+    """
+    return engine.execution_options(**{WRITING: True})
 
 
 def _set_up_sqlite(connection: DBAPIConnection, _record: Any) -> None:
@@ -101,3 +155,21 @@ def _set_up_sqlite(connection: DBAPIConnection, _record: Any) -> None:
 def _begin_on_sqlite(connection: Connection) -> None:
     writing = connection.get_execution_options().get(WRITING, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _begin_on_postgresql(connection: Connection) -> None:
+    if connection.get_execution_options().get(WRITING, False):
+        connection.exec_driver_sql(
+            f"SET LOCAL lock_timeout = {BUSY_TIMEOUT_MS}; "
+            f"SET LOCAL idle_in_transaction_session_timeout = {STALLED_MS}; "
+            f"SELECT pg_advisory_xact_lock({WRITE_LOCK})"
+        )
+
+
+def _tell_unreachable(context: ExceptionContext) -> None:
+    """A server that is not there, lets nobody in, or went away is no defect of ours."""
+    failed = isinstance(context.sqlalchemy_exception, OperationalError)
+    if failed and context.engine is not None and (context.connection is None or context.is_disconnect):
+        shown = context.engine.url.render_as_string(hide_password=True)
+        said = " ".join(str(context.original_exception).split())
+        raise Unreachable(f"database {shown}: {said}. Check that it runs and lets you in.")

@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from formats.architecture import Architecture, architecture, known_architectures
+from formats.digests import Digests
 from formats.errors import FormatError
 from formats.findings import UNKNOWN, Identification
 from formats.folders import architecture_of_folder
 from formats.identification import identify
+from formats.layout_hash import layout_hash
+from formats.metadata import normalise
 from registry.errors import Refused
 from registry.sources import Source
 from registry.tables import AdapterFactsRow
@@ -18,6 +22,18 @@ from registry.values import Json, Kind
 
 IDENTIFIER = "1"
 """Version of what is recorded; it changes when identification learns to say something else about the same bytes."""
+
+
+OPAQUE = "opaque"
+"""The kind of what identification never opens: a pickle, whatever it is called."""
+
+VECTOR = "vector"
+"""The kind of what identification calls an adapter."""
+
+DESCRIBED = ("title", "description", "author", "license", "trigger_words")
+
+DORA = "+dora"
+"""How the name of an adapter kind ends whose weights are decomposed into direction and magnitude."""
 
 
 @dataclass(frozen=True)
@@ -28,17 +44,12 @@ class Facts:
     kind: str
     architecture: str | None
     table: Architecture | None = None
+    layout_hash: str | None = None
 
     @property
     def family(self) -> str:
         """The base family."""
         return str(self.identification["family"]["value"])
-
-    @property
-    def sha256(self) -> str | None:
-        """The sha256 of the file that was identified, None for a folder of many."""
-        hashes = self.identification["hashes"]
-        return str(hashes["sha256"]) if hashes else None
 
     def row(self, version_id: int) -> AdapterFactsRow:
         """The facts as a row."""
@@ -57,18 +68,28 @@ class Facts:
             parameters=said["parameters"],
             architecture=self.architecture,
             identification=said,
+            layout_hash=self.layout_hash,
+            prediction_type=_known(said["prediction_type"]["value"]),
+            confidence=said["family"]["confidence"],
+            dora=str(said["adapter"]["value"]).endswith(DORA),
         )
 
 
-def find_facts(source: Source, kind: Kind, slug: str, registered: Iterable[Architecture]) -> Facts | None:
-    """Identify `source` and check that it can be a `kind`; None for other content that nothing is known about.
+def _known(value: str) -> str | None:
+    return None if value == UNKNOWN else value
+
+
+def find_facts(
+    source: Source, kind: Kind, slug: str, registered: Iterable[Architecture], found: Identification | None = None
+) -> Facts | None:
+    """Identify `source`, unless that is done, and check that it can be a `kind`; None where nothing is known of it.
 
     A base whose modules are no known architecture's starts a family of its own, called like its model.
     Raises formats' errors, and Refused for the wrong kind.
     """
     known = (*map(architecture, known_architectures()), *registered)
     try:
-        found = identify(source.path, architectures=known)
+        found = found or identify(source.path, architectures=known, hashes=False)
     except FormatError:
         if kind == Kind.OTHER:
             return None
@@ -78,6 +99,15 @@ def find_facts(source: Source, kind: Kind, slug: str, registered: Iterable[Archi
         return Facts(found.to_json(), found.kind, found.architecture)
     table = architecture_of_folder(source.path, _free_name(slug, {one.name for one in known}))
     return Facts(_own_family(found.to_json(), table), found.kind, table.name, table)
+
+
+def with_digests(facts: Facts, weights: Path, digests: Digests, registered: Iterable[Architecture]) -> Facts:
+    """`facts` with what hashing adds: the digests of the one weight file, and the hash that survives another layout."""
+    said = {**facts.identification, "hashes": digests.to_json()}
+    known = {one.name: one for one in (*map(architecture, known_architectures()), *registered)}
+    table = known.get(facts.architecture or "") if facts.kind == VECTOR else None
+    hashed = layout_hash(weights, table, digests.tensors) if table else None
+    return replace(facts, identification=said, layout_hash=hashed)
 
 
 def _free_name(slug: str, taken: Collection[str]) -> str:
@@ -95,20 +125,25 @@ def _require_kind(source: Source, kind: Kind, found: Identification) -> None:
     expected = {Kind.BASE: "base", Kind.OTHER: found.kind}.get(kind, "vector")
     if found.kind == expected:
         return
-    got = "of no known sort" if found.kind == UNKNOWN else f"a {found.kind}"
+    got = {UNKNOWN: "of no known sort", OPAQUE: "a pickle"}.get(found.kind, f"a {found.kind}")
     reason = f" ({found.warnings[0]})" if found.warnings else ""
     remedy = {
         "base": "Import it as kind base.",
         "vector": "Import it as kind style, acceleration or composition.",
+        OPAQUE: "Convert it to safetensors, or keep it closed as kind other.",
         UNKNOWN: "Import the base that it is for first, or import it as kind other.",
     }[found.kind]
     raise Refused(f"{source.path}: is {got}{reason}, expected a {expected} for kind {kind}. {remedy}")
 
 
-def modelspec(embedded: Mapping[str, Any], key: str) -> str | None:
-    """What the files say under `modelspec.KEY`, where exactly one thing is said."""
-    said = {metadata[f"modelspec.{key}"] for metadata in embedded.values() if metadata.get(f"modelspec.{key}")}
-    return said.pop() if len(said) == 1 else None
+def described(embedded: Mapping[str, Mapping[str, Any]]) -> Json:
+    """What the files' own metadata say about title, description, author, licence and trigger words.
+
+    A fact is left out where two files say different things.
+    """
+    said = [normalise(metadata) for metadata in embedded.values()]
+    values = {name: {fact.value for one in said if (fact := getattr(one, name))} for name in DESCRIBED}
+    return {name: found.pop() for name, found in values.items() if len(found) == 1}
 
 
 def architecture_json(table: Architecture) -> Json:

@@ -46,9 +46,26 @@ def record_model(
     )
 
 
-def history(uow: UnitOfWork, model: ModelRow, *, limit: int, after: int | None = None) -> list[Event]:
-    """The events of a model and its versions, oldest first; `after` is the id of the last one seen."""
-    query = select(EventRow).where(EventRow.model_id == model.id).order_by(EventRow.id).limit(limit)
+def record_subject(
+    uow: UnitOfWork,
+    action: str,
+    subject: str,
+    *,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
+    """Write one event about something that belongs to no model: a data set, a recipe."""
+    uow.session.add(EventRow(actor=uow.actor, subject=subject, action=action, before=before, after=after))
+
+
+def history(uow: UnitOfWork, model: ModelRow | None, *, limit: int, after: int | None = None) -> list[Event]:
+    """The events of a model and its versions, or of everything, oldest first.
+
+    `after` is the id of the last one seen.
+    """
+    query = select(EventRow).order_by(EventRow.id).limit(limit)
+    if model is not None:
+        query = query.where(EventRow.model_id == model.id)
     if after is not None:
         query = query.where(EventRow.id > after)
     return [_event(row) for row in uow.session.scalars(query)]

@@ -1,26 +1,30 @@
 """Registering content: look at it, stage it, then write its rows and place its bytes in one transaction."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from formats.adapter_files import open_adapter
 from formats.architecture import Architecture
+from formats.findings import Identification
 from formats.header import Header
-from registry.blobs import BlobStore, StagedFile, stage_file
+from registry.blobs import BlobStore
 from registry.catalog import Content, StagedFiles, register
 from registry.database import Database
 from registry.errors import Refused
-from registry.facts import Facts, find_facts
+from registry.facts import OPAQUE, VECTOR, Facts, find_facts, with_digests
 from registry.jobs.fencing import hold
 from registry.jobs.finishing import finish_held
 from registry.jobs.lease import Lease
 from registry.lineage import JOB, link
+from registry.locations import record_in_place
 from registry.search import architecture_rows
 from registry.snapshots import snapshot
-from registry.sources import Source, open_source
-from registry.stored import place_blobs, record_blobs
+from registry.sources import Source, open_source, quarantined
+from registry.staging import FileStatus, StagedFile, stage_file, stage_in_place
+from registry.stored import place_blobs, record_blobs, sent
 from registry.submission import Submission
 from registry.tables import JobRow, VersionRow
 from registry.unit_of_work import UnitOfWork
@@ -33,32 +37,58 @@ def add(
     path: Path,
     said: Submission,
     *,
+    in_place: bool = False,
     lease: Lease | None = None,
     result: dict[str, Any] | None = None,
 ) -> Version:
     """Register a file or folder. Whatever goes wrong, no row and no blob of it is left.
 
-    With `lease` the rows are written only while that lease is held, with an edge to its job; with `result` as well,
-    the job is finished in the same transaction, its result being `result` and the version.
+    With `in_place` nothing is copied: the files are hashed, and where they lie is recorded. With `lease` the rows are
+    written only while that lease is held, with an edge to its job; with `result` as well, the job is finished in the
+    same transaction, its result being `result` and the version.
     """
-    source = open_source(path)
-    headers = source.headers()
-    facts = find_facts(source, said.kind, said.name, registered_architectures(database))
-    with store.staging() as folder:
-        files = _stage(source, folder)
-        staged = [file for _, file in files]
-        _require_unchanged(source, facts, staged)
-        content = Content(digest_of(files), files, facts, _origin(source, said, lease, headers), source.left_out)
-        with database.writing() as uow:
+    with store.staging.open() as folder:
+        known = registered_architectures(database)
+        content = read_content(path, said, known, None if in_place else folder, lease)
+        staged = content.staged
+        with sent(database, store, staged), database.writing() as uow:
             job = hold(uow, lease) if lease else None
             record_blobs(uow, staged)
             row = register(uow, said, content)
             version = snapshot(uow, row)
             if job is not None:
                 _conclude(uow, row, job, version, result)
-            place_blobs(uow, store, staged)
+            record_in_place(uow, staged)
+            place_blobs(uow, store, [file for file in staged if file.in_place is None])
             uow.commit()
     return version
+
+
+def read_content(
+    path: Path,
+    said: Submission,
+    known: Iterable[Architecture],
+    folder: Path | None,
+    lease: Lease | None = None,
+    found: Identification | None = None,
+) -> Content:
+    """Identify and hash what lies at `path`: a copy of it in `folder`, or, without one, the files where they lie.
+
+    `found` is what was identified already, by a caller who makes sure that the files have not changed since.
+    """
+    source = open_source(path)
+    before = _statuses(source)
+    headers = source.headers()
+    facts = find_facts(source, said.kind, said.name, known, found)
+    if facts is not None and facts.kind == OPAQUE:
+        source = quarantined(source)
+    files = stage(source, folder)
+    if _statuses(source) != before:
+        raise Refused(f"{source.path}: changed while it was read. Wait until it is complete, then import it again.")
+    weights = _weights(source, files, facts)
+    if facts and weights:
+        facts = with_digests(facts, weights.path, weights.digests, known)
+    return Content(digest_of(files), files, facts, _origin(source, said, lease, headers), source.left_out)
 
 
 def registered_architectures(database: Database) -> list[Architecture]:
@@ -73,14 +103,26 @@ def digest_of(files: StagedFiles) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _stage(source: Source, folder: Path) -> StagedFiles:
+def stage(source: Source, folder: Path | None) -> StagedFiles:
+    """Every file hashed: a copy of it in `folder`, or where it lies."""
+    if folder is None:
+        return [(file, stage_in_place(file.source)) for file in source.files]
     return [(file, stage_file(file.source, folder / file.path)) for file in source.files]
 
 
-def _require_unchanged(source: Source, facts: Facts | None, staged: Sequence[StagedFile]) -> None:
-    """What was identified is what was copied."""
-    if facts and facts.sha256 and facts.sha256 not in {file.digests.sha256 for file in staged}:
-        raise Refused(f"{source.path}: changed while it was read. Wait until it is complete, then import it again.")
+def _weights(source: Source, files: StagedFiles, facts: Facts | None) -> StagedFile | None:
+    """The staged weight file that was identified: the only file, or the one that an adapter's folder is opened from."""
+    if source.path.is_file():
+        return files[0][1]
+    if facts is None or facts.kind != VECTOR:
+        return None
+    name = open_adapter(source.path).path.name
+    return next((staged for file, staged in files if file.path == name), None)
+
+
+def _statuses(source: Source) -> dict[Path, FileStatus]:
+    """By what is told whether the files that were identified are those that were copied."""
+    return {file.source: FileStatus.of(file.source) for file in source.files}
 
 
 def _origin(source: Source, said: Submission, lease: Lease | None, headers: Mapping[str, Header]) -> Origin:

@@ -1,19 +1,40 @@
 """Names and notes that people put on versions: aliases, tags, states."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 
 from registry.dialect import now
-from registry.errors import InvalidName
-from registry.history import record
+from registry.errors import Conflict, InvalidName, InvalidReference, LicenseConflict, NotFound
+from registry.history import record, record_model
+from registry.license_report import report_of
 from registry.names import require_slug
-from registry.references import require_model, resolve
+from registry.references import find_model, parse_reference, require_model, resolve
 from registry.states import LEGAL_VERSION_STATES, State, require_legal
 from registry.tables import AliasPeriodRow, ModelRow, TagRow, VersionRow
+from registry.tables.search import LONGEST_VALUE
 from registry.unit_of_work import UnitOfWork
 
 LONGEST_TAG = 128
+LONGEST_TAG_VALUE = LONGEST_VALUE
+"""Characters of a tag's key, and of its value: the search index knows a value whole."""
+
+
+def rename(uow: UnitOfWork, model: str, name: str, *, dry_run: bool) -> None:
+    """From now on the model is called `name`; its versions, history and lineage stay as they are. Raises Conflict."""
+    row = require_model(uow, model)
+    require_slug(name)
+    if row.slug == name:
+        return
+    if find_model(uow, name) is not None:
+        raise Conflict(f"{name!r} is another model. Choose another name, or rename that one first.")
+    if dry_run:
+        return
+    record_model(uow, "renamed", row, before={"name": row.slug}, after={"name": name})
+    row.slug = name
+    uow.session.flush()
 
 
 def set_alias(uow: UnitOfWork, ref: str, name: str) -> VersionRow:
@@ -46,10 +67,25 @@ def alias_at(uow: UnitOfWork, model: str, name: str, when: datetime) -> VersionR
     return uow.session.scalar(join.where(*own, *then).order_by(AliasPeriodRow.id.desc()).limit(1))
 
 
+def resolve_at(uow: UnitOfWork, text: str, when: datetime) -> VersionRow:
+    """The version that NAME@ALIAS meant at `when`. Raises InvalidReference for other forms, and NotFound."""
+    reference = parse_reference(text)
+    if reference.alias is None:
+        raise InvalidReference(f"reference {text!r} at a moment: expected NAME@ALIAS, such as {text}@production.")
+    version = alias_at(uow, str(reference.model), reference.alias, when)
+    if version is None:
+        raise NotFound(
+            f"{text} meant nothing at {when:%Y-%m-%d %H:%M}. `tau history {reference.model}` says since when it does."
+        )
+    return version
+
+
 def set_tag(uow: UnitOfWork, ref: str, key: str, value: str) -> VersionRow:
     """Put `key` = `value` on a version, replacing the value that the key had."""
     if not key or key.strip() != key or len(key) > LONGEST_TAG:
         raise InvalidName(f"tag {key!r}: expected 1 to {LONGEST_TAG} characters, no space at either end.")
+    if len(value) > LONGEST_TAG_VALUE:
+        raise InvalidName(f"tag {key!r}: a value of {len(value)} characters, expected {LONGEST_TAG_VALUE} at most.")
     version = resolve(uow, ref)
     tag = uow.session.get(TagRow, (version.id, key))
     before = None if tag is None else {key: tag.value}
@@ -77,15 +113,39 @@ def set_state(uow: UnitOfWork, ref: str, state: State) -> VersionRow:
     return version
 
 
-def move_version(uow: UnitOfWork, version: VersionRow, state: State) -> None:
-    """Give a version its next state. Raises IllegalTransition."""
+def publish(uow: UnitOfWork, ref: str, despite: str | None = None) -> VersionRow:
+    """Publish a version. Raises LicenseConflict, unless `despite` says why it is published all the same."""
+    version = resolve(uow, ref)
+    conflicts = report_of(uow, version).conflicts if version.state != State.PUBLISHED else ()
+    if conflicts and not despite:
+        name = f"{version.model.slug}:{version.number}"
+        raise LicenseConflict(
+            f"{name}: its licence contradicts what it was made from: {'; '.join(conflicts)}. Change the licence: "
+            f"tau edit {name} --license ID, or publish it all the same and say why: tau publish {name} --despite REASON"
+        )
+    reasons = {"despite": despite, "conflicts": list(conflicts)} if conflicts else {}
+    move_version(uow, version, State.PUBLISHED, reasons)
+    return version
+
+
+def publish_or_hold(uow: UnitOfWork, version: VersionRow) -> None:
+    """Publish a new version, or where licences conflict keep it a draft, which is history and costs nobody's work."""
+    conflicts = report_of(uow, version).conflicts
+    if conflicts:
+        record(uow, "held", version, after={"conflicts": list(conflicts)})
+    else:
+        move_version(uow, version, State.PUBLISHED)
+
+
+def move_version(uow: UnitOfWork, version: VersionRow, state: State, why: Mapping[str, Any] | None = None) -> None:
+    """Give a version its next state; `why` stands in history. Raises IllegalTransition."""
     before = State(version.state)
     if before == state:
         return
     require_legal(f"{version.model.slug}:{version.number}", before, state, LEGAL_VERSION_STATES)
     version.state = state
     uow.session.flush()
-    record(uow, str(state), version, before={"state": before}, after={"state": state})
+    record(uow, str(state), version, before={"state": before}, after={"state": state, **(why or {})})
 
 
 def _open_period(uow: UnitOfWork, model: ModelRow, name: str) -> AliasPeriodRow | None:

@@ -1,9 +1,9 @@
 """Lineage: edges from a version to what it was made from, and walks along them."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Select, insert, select, union
+from sqlalchemy import Row, Select, case, insert, literal, select
 
 from registry.errors import InvalidName, InvalidReference, LineageCycle, NotFound
 from registry.history import record
@@ -15,7 +15,24 @@ from registry.values import Edge, Lineage, Node, Parent, Relation
 DATASET = "dataset:"
 JOB = "job:"
 EXTERNAL = "external:"
+REMOVED = "removed"
+"""How a tombstone's state reads in a graph."""
+
 FINGERPRINT_SHOWN = 16
+LARGEST = 500
+"""Versions each way that a lineage shows unless it is asked for more: a base has as many children as there are."""
+
+EDGES: Select[*tuple[Any, ...]] = (
+    select(
+        *(EdgeRow.child_id, EdgeRow.parent_id, EdgeRow.relation, EdgeRow.weight, EdgeRow.position, EdgeRow.external),
+        *(EdgeRow.job_id, JobRow.kind.label("job"), JobRow.state.label("job_state")),
+        *(DatasetRow.name.label("dataset"), DatasetRow.fingerprint),
+    )
+    .outerjoin(DatasetRow, DatasetRow.id == EdgeRow.dataset_id)
+    .outerjoin(JobRow, JobRow.id == EdgeRow.job_id)
+    .order_by(EdgeRow.child_id, EdgeRow.position, EdgeRow.id)
+)
+"""Every edge with the data set and the job that it may name."""
 
 
 def link(uow: UnitOfWork, child: VersionRow, parent: Parent) -> None:
@@ -34,58 +51,67 @@ def link(uow: UnitOfWork, child: VersionRow, parent: Parent) -> None:
     record(uow, "linked", child, after={"parent": parent.parent, **edge})
 
 
-def lineage(uow: UnitOfWork, ref: str) -> Lineage:
-    """A version's ancestors and descendants, every edge that ends at one of them, and the parents those edges name."""
-    version = resolve(uow, ref)
-    around = (_closure(version.id, upwards=True), _closure(version.id, upwards=False))
-    family = union(*around)
-    parents = select(EdgeRow.parent_id).where(EdgeRow.child_id.in_(family), EdgeRow.parent_id.is_not(None))
-    versions = dict(_version_nodes(uow, union(*around, parents)))
-    nodes = {node.ref: node for node in versions.values()}
+def lineage(uow: UnitOfWork, ref: str, depth: int | None = None, limit: int = LARGEST) -> Lineage:
+    """A version's ancestors and descendants, every edge that ends at one of them, and the parents those edges name.
+
+    With `depth` no more than so many steps away. At most `limit` versions each way, the nearest: `complete` says
+    whether that was all.
+    """
+    start = resolve(uow, ref).id
+    above, all_above = _reached(uow, start, depth, limit, upwards=True)
+    below, all_below = _reached(uow, start, depth, limit, upwards=False)
+    family = {*above, *below}
+    rows = uow.session.execute(EDGES.where(EdgeRow.child_id.in_(family))).all()
+    versions = _version_nodes(uow, family | {row.parent_id for row in rows if row.parent_id})
+    nodes = {versions[key].ref: versions[key] for key in sorted(versions)}
     edges = []
-    for edge, dataset, job in uow.session.execute(_edges_of(family)):
-        parent = versions[edge.parent_id] if edge.parent_id else _outside_node(edge, dataset, job)
+    for row in rows:
+        parent = versions[row.parent_id] if row.parent_id else _outside_node(row)
         nodes.setdefault(parent.ref, parent)
-        edges.append(Edge(versions[edge.child_id].ref, parent.ref, edge.relation, edge.weight, edge.position))
-    return Lineage(tuple(nodes.values()), tuple(edges))
+        edges.append(Edge(versions[row.child_id].ref, parent.ref, row.relation, row.weight, row.position))
+    return Lineage(tuple(nodes.values()), tuple(edges), all_above and all_below)
 
 
-def dataset_ref(dataset: DatasetRow) -> str:
+def dataset_ref(name: str, fingerprint: str) -> str:
     """How an edge names a data set: by name and the beginning of its fingerprint."""
-    return f"{DATASET}{dataset.name}:{dataset.fingerprint[:FINGERPRINT_SHOWN]}"
+    return f"{DATASET}{name}:{fingerprint[:FINGERPRINT_SHOWN]}"
 
 
-def _closure(start: int, *, upwards: bool) -> Select[int]:
-    """`start` and everything above (or below) it, by recursive SQL."""
+def _reached(uow: UnitOfWork, start: int, depth: int | None, limit: int, *, upwards: bool) -> tuple[list[int], bool]:
+    """`start` and what is above (or below) it, the nearest first, and whether that is all."""
+    rows = uow.session.scalars(closure(start, upwards=upwards, depth=depth).limit(2 * limit + 1)).all()
+    found = list(dict.fromkeys(rows))
+    return found[:limit], len(found) <= limit and len(rows) <= 2 * limit
+
+
+def closure(start: int, *, upwards: bool, depth: int | None = None, without: Sequence[str] = ()) -> Select[int]:
+    """`start` and everything above (or below) it, by recursive SQL, not by edges of the relations `without`.
+
+    With `depth` some may come twice.
+    """
     here, there = (EdgeRow.child_id, EdgeRow.parent_id) if upwards else (EdgeRow.parent_id, EdgeRow.child_id)
-    walk = (
-        select(VersionRow.id).where(VersionRow.id == start).cte("ancestor" if upwards else "descendant", recursive=True)
-    )
-    walk = walk.union(select(there).join(walk, here == walk.c.id).where(there.is_not(None)))
+    first = select(VersionRow.id, literal(0).label("depth")).where(VersionRow.id == start)
+    walk = first.cte("ancestor" if upwards else "descendant", recursive=True)
+    step = walk.c.depth if depth is None else walk.c.depth + 1
+    further = select(there, step).join(walk, here == walk.c.id).where(there.is_not(None))
+    further = further.where(EdgeRow.relation.not_in(without)) if without else further
+    walk = walk.union(further if depth is None else further.where(walk.c.depth < depth))
     return select(walk.c.id)
 
 
-def _version_nodes(uow: UnitOfWork, ids: CompoundSelect[Any]) -> Iterator[tuple[int, Node]]:
-    columns = select(VersionRow.id, ModelRow.slug, VersionRow.number, ModelRow.kind, ModelRow.title, VersionRow.state)
-    rows = uow.session.execute(columns.join(ModelRow).where(VersionRow.id.in_(ids)).order_by(VersionRow.id))
-    for key, slug, number, kind, title, state in rows:
-        yield key, Node(f"{slug}:{number}", kind, title, state)
+def _version_nodes(uow: UnitOfWork, ids: Collection[int]) -> dict[int, Node]:
+    state = case((VersionRow.removed_at.is_not(None), REMOVED), else_=VersionRow.state)
+    columns = select(VersionRow.id, ModelRow.slug, VersionRow.number, ModelRow.kind, ModelRow.title, state)
+    rows = uow.session.execute(columns.join(ModelRow).where(VersionRow.id.in_(ids)))
+    return {key: Node(f"{slug}:{number}", kind, title, state) for key, slug, number, kind, title, state in rows}
 
 
-def _edges_of(family: CompoundSelect[Any]) -> Select[EdgeRow, DatasetRow, JobRow]:
-    """The edges that end at a member of `family`, with the data set and the job that they may name."""
-    query = select(EdgeRow, DatasetRow, JobRow).where(EdgeRow.child_id.in_(family))
-    query = query.outerjoin(DatasetRow, DatasetRow.id == EdgeRow.dataset_id)
-    query = query.outerjoin(JobRow, JobRow.id == EdgeRow.job_id)
-    return query.order_by(EdgeRow.child_id, EdgeRow.position, EdgeRow.id)
-
-
-def _outside_node(edge: EdgeRow, dataset: DatasetRow | None, job: JobRow | None) -> Node:
-    if dataset is not None:
-        return Node(dataset_ref(dataset), "dataset", dataset.name, None)
-    if job is not None:
-        return Node(f"{JOB}{job.id}", "job", job.kind, job.state)
-    return Node(f"{EXTERNAL}{edge.external}", "external", str(edge.external), None)
+def _outside_node(row: Row[Any]) -> Node:
+    if row.dataset is not None:
+        return Node(dataset_ref(row.dataset, row.fingerprint), "dataset", row.dataset, None)
+    if row.job_id is not None:
+        return Node(f"{JOB}{row.job_id}", "job", row.job, row.job_state)
+    return Node(f"{EXTERNAL}{row.external}", "external", str(row.external), None)
 
 
 def _parent(uow: UnitOfWork, text: str) -> tuple[str, int | str]:
@@ -119,7 +145,7 @@ def _job(uow: UnitOfWork, text: str) -> int:
 
 
 def _refuse_cycle(uow: UnitOfWork, child: VersionRow, parent: int, text: str) -> None:
-    above = _closure(parent, upwards=True).subquery()
+    above = closure(parent, upwards=True).subquery()
     if uow.session.scalar(select(above.c.id).where(above.c.id == child.id)):
         name = f"{child.model.slug}:{child.number}"
         raise LineageCycle(f"{name} -> {text}: {text} comes from {name} itself, so it cannot be its parent.")

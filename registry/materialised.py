@@ -3,35 +3,46 @@
 import os
 import secrets
 import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from registry.blobs import BlobStore
 from registry.errors import Refused
 from registry.filesystem import safe_relative_path
-from registry.values import Artifact, Version
+from registry.sources import QUARANTINED
+from registry.values import Version
+
+Locate = Callable[[Sequence[str]], Mapping[str, Path]]
+"""Digests -> where the bytes of each can be read, certain to be right."""
 
 PEFT_CONFIG = "adapter_config.json"
 WEIGHTS = "weights"
 
 
-def version_folder(version: Version, store: BlobStore, root: Path) -> Path:
-    """The folder of a version's files, made when it is not there or no longer whole. Raises CorruptBlob."""
+def version_folder(version: Version, locate: Locate, root: Path) -> Path:
+    """The folder of a version's files, made when it is not there or no longer whole.
+
+    Raises CorruptBlob, and Refused for a version that must not be opened.
+    """
+    if any(artifact.role == QUARANTINED for artifact in version.artifacts):
+        raise Refused(f"{version.ref}: a pickle, which can run code when it is opened: it stays closed. Convert it.")
     folder = root / version.digest
-    if all(_is_whole(folder / artifact.path, artifact) for artifact in version.artifacts):
+    places = locate([artifact.sha256 for artifact in version.artifacts])
+    files = {safe_relative_path(artifact.path): places[artifact.sha256] for artifact in version.artifacts}
+    if all(_shows(folder / path, blob) for path, blob in files.items()):
         return folder
     fresh = root / f".{version.digest[:16]}-{secrets.token_hex(4)}"
     try:
-        for artifact in version.artifacts:
-            _show(store.require(artifact.sha256, artifact.size), fresh / safe_relative_path(artifact.path))
+        for path, blob in files.items():
+            _show(blob, fresh / path)
         shutil.rmtree(folder, ignore_errors=True)
         return _put(fresh, folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def version_file(version: Version, store: BlobStore, root: Path) -> Path:
+def version_file(version: Version, locate: Locate, root: Path) -> Path:
     """What a vector is opened from: its one weight file, or the folder where a PEFT config belongs to it."""
-    folder = version_folder(version, store, root)
+    folder = version_folder(version, locate, root)
     paths = [artifact.path for artifact in version.artifacts]
     if PEFT_CONFIG in paths:
         return folder
@@ -42,8 +53,11 @@ def version_file(version: Version, store: BlobStore, root: Path) -> Path:
     return folder / chosen[0]
 
 
-def _is_whole(path: Path, artifact: Artifact) -> bool:
-    return path.is_file() and path.stat().st_size == artifact.size
+def _shows(path: Path, blob: Path) -> bool:
+    """Whether `path` is a link to the blob, or a copy of its size."""
+    if path.is_symlink():
+        return path.resolve() == blob.resolve()
+    return path.is_file() and path.stat().st_size == blob.stat().st_size
 
 
 def _show(blob: Path, target: Path) -> None:

@@ -2,13 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy.engine import make_url
+from typing import TYPE_CHECKING, Any
 
 from registry import schema
 from registry.blobs import BlobStore
-from registry.database import Database, sqlite_file
+from registry.blobs_local import LocalBlobs
+from registry.database import Database
+from registry.errors import Unsupported
+
+if TYPE_CHECKING:
+    from registry.settings import Settings
+
+BUCKET_SCHEME = "s3://"
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Place:
 
 def open_place(home: Path | None, url: str | None, actor: str | None) -> Place:
     """Open the database and the store. A `home` without a `url` means the database in that folder, whatever the
-    environment says. Raises SchemaMismatch and Unsupported.
+    environment says. Raises SchemaMismatch, Unsupported and Unreachable.
     """
     from registry.settings import Settings
 
@@ -33,15 +38,32 @@ def open_place(home: Path | None, url: str | None, actor: str | None) -> Place:
         named["database_url"] = url
     settings = Settings(**named)
     folder = settings.home.expanduser().absolute()
-    store = BlobStore(settings.blob_folder)
+    store = _open_store(settings, folder)
     address = settings.resolved_database_url
-    is_new = not sqlite_file(make_url(address)).exists()
     database = Database.connect(address, settings.user)
     try:
-        if is_new or schema.is_empty(database.engine):
-            schema.upgrade(database.engine)
-        schema.require_head(database.engine)
+        _bring_up(database)
     except BaseException:
         database.close()
         raise
     return Place(database, store, folder, address)
+
+
+def _bring_up(database: Database) -> None:
+    """Give an empty database its schema; refuse one that is at another revision."""
+    if schema.is_empty(database.engine):
+        schema.upgrade(database.engine)
+    schema.require_head(database.engine)
+
+
+def _open_store(settings: "Settings", home: Path) -> BlobStore:
+    """The bucket or folder of blobs; copies of what is used from a bucket are kept in `home`."""
+    if settings.blob_url is not None and settings.blob_url.startswith(BUCKET_SCHEME):
+        try:
+            from registry.blobs_s3 import S3Blobs
+        except ImportError as error:
+            raise Unsupported(
+                f"TAU_BLOB_URL {settings.blob_url!r}: needs obstore. Install it: pip install 'tauworks[s3]'."
+            ) from error
+        return S3Blobs(settings.blob_url, home / "cache")
+    return LocalBlobs(settings.blob_folder)

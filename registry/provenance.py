@@ -6,9 +6,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from registry.dialect import upsert
 from registry.errors import InvalidReference, NotFound
-from registry.history import record
+from registry.history import record, record_subject
 from registry.names import require_slug
 from registry.references import resolve
 from registry.tables import CertificateRow, DatasetRow, ModelRow, PreviewRow, RecipeRow, VersionRow
@@ -16,22 +15,36 @@ from registry.unit_of_work import UnitOfWork
 from registry.values import Dataset, Json, Preview, RecipeText
 
 RECIPE = "recipe:"
+RECIPE_SHOWN = 16
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def add_dataset(uow: UnitOfWork, name: str, fingerprint: str, uri: str, license: str | None) -> Dataset:
     """Record a data set, once for each content of it."""
     require_slug(name, "data set")
-    row = {"name": name, "fingerprint": fingerprint, "uri": uri, "license": license}
-    upsert(uow.session, DatasetRow, row, key=("name", "fingerprint"), update=("uri", "license"))
-    return Dataset(name, fingerprint, uri, license)
+    found = Dataset(name, fingerprint, uri, license)
+    same = (DatasetRow.name == name, DatasetRow.fingerprint == fingerprint)
+    row = uow.session.scalar(select(DatasetRow).where(*same))
+    after = {"uri": uri, "license": license}
+    if row is None:
+        uow.session.add(DatasetRow(name=name, fingerprint=fingerprint, **after))
+        uow.session.flush()
+        record_subject(uow, "recorded", found.ref, after=after)
+    elif (before := {"uri": row.uri, "license": row.license}) != after:
+        row.uri, row.license = uri, license
+        record_subject(uow, "edited", found.ref, before=before, after=after)
+    return found
 
 
 def add_recipe(uow: UnitOfWork, typed: str, locked: str, sha256: str) -> RecipeText:
     """Record a recipe, once for each locked text; the text typed first is kept."""
-    row = {"typed": typed, "locked": locked, "sha256": sha256}
-    upsert(uow.session, RecipeRow, row, key=("sha256",))
-    return recipe_text(require_recipe(uow, sha256))
+    row = uow.session.scalar(select(RecipeRow).where(RecipeRow.sha256 == sha256))
+    if row is None:
+        row = RecipeRow(typed=typed, locked=locked, sha256=sha256)
+        uow.session.add(row)
+        uow.session.flush()
+        record_subject(uow, "recorded", f"{RECIPE}{sha256[:RECIPE_SHOWN]}", after={"typed": typed, "sha256": sha256})
+    return recipe_text(row)
 
 
 def require_recipe(uow: UnitOfWork, sha256: str) -> RecipeRow:
@@ -83,7 +96,12 @@ def add_preview(uow: UnitOfWork, subject: str, picture: str, settings: Json, met
     )
     uow.session.add(row)
     uow.session.flush()
-    return _preview(uow, row)
+    preview = _preview(uow, row)
+    if version_id is None:
+        record_subject(uow, "painted", preview.subject, after={"picture": picture})
+    else:
+        record(uow, "painted", uow.session.get_one(VersionRow, version_id), after={"picture": picture})
+    return preview
 
 
 def previews(uow: UnitOfWork, subject: str, limit: int) -> list[Preview]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, case, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from registry.errors import AmbiguousReference, InvalidReference, NotFound
+from registry.errors import AmbiguousReference, InvalidReference, NotFound, Removed
 from registry.states import State
 from registry.tables import AliasPeriodRow, ArtifactRow, ModelRow, VersionRow
 from registry.unit_of_work import UnitOfWork
@@ -56,7 +56,7 @@ def resolve(uow: UnitOfWork, text: str) -> VersionRow:
         return _by_digest(uow, reference.digest)
     model = require_model(uow, str(reference.model))
     if reference.number is not None:
-        return _by_number(uow, model, reference.number)
+        return require_present(_by_number(uow, model, reference.number))
     if reference.alias is not None:
         return _by_alias(uow, model, reference.alias)
     return _by_name(uow, model)
@@ -77,11 +77,11 @@ def require_model(uow: UnitOfWork, slug: str) -> ModelRow:
 
 def nearest_models(uow: UnitOfWork, slug: str) -> list[str]:
     """The names most like `slug`, among those that begin alike, or else among the first ones."""
-    begins = (
-        select(ModelRow.slug).where(_begins(ModelRow.slug, slug[:1], "{")).order_by(ModelRow.slug).limit(NEAREST_FROM)
+    alike = (
+        select(ModelRow.slug).where(begins(ModelRow.slug, slug[:1], "{")).order_by(ModelRow.slug).limit(NEAREST_FROM)
     )
     any_name = select(ModelRow.slug).order_by(ModelRow.slug).limit(NEAREST_FROM)
-    for query in (begins, any_name):
+    for query in (alike, any_name):
         if near := difflib.get_close_matches(slug, uow.session.scalars(query).all(), NEAREST_COUNT):
             return near
     return []
@@ -93,12 +93,15 @@ def offered_first() -> ColumnElement[int]:
 
 
 def _by_name(uow: UnitOfWork, model: ModelRow) -> VersionRow:
-    own = select(VersionRow).where(VersionRow.model_id == model.id)
+    own = select(VersionRow).where(VersionRow.model_id == model.id, VersionRow.removed_at.is_(None))
     for state in (State.PUBLISHED, State.DRAFT, State.DEPRECATED):
         newest = own.where(VersionRow.state == state).order_by(VersionRow.number.desc()).limit(1)
         if row := uow.session.scalar(newest):
             return row
-    raise NotFound(f"every version of {model.slug!r} is archived. Name one by its number, as in {model.slug}:1.")
+    raise NotFound(
+        f"every version of {model.slug!r} is archived or removed. Name an archived one by its number, as in "
+        f"{model.slug}:1; `tau history {model.slug}` lists them."
+    )
 
 
 def _by_number(uow: UnitOfWork, model: ModelRow, number: int) -> VersionRow:
@@ -107,6 +110,34 @@ def _by_number(uow: UnitOfWork, model: ModelRow, number: int) -> VersionRow:
     if row is None:
         newest = model.next_number - 1
         raise NotFound(f"{model.slug!r} has no version {number}, its newest is {newest}.", [f"{model.slug}:{newest}"])
+    return row
+
+
+def require_present(version: VersionRow) -> VersionRow:
+    """`version` itself. Raises Removed where it is a tombstone."""
+    if version.removed_at is None:
+        return version
+    name = f"{version.model.slug}:{version.number}"
+    raise Removed(
+        f"{name} was removed by {version.removed_by} on {version.removed_at:%Y-%m-%d}. "
+        f"To have it back: tau restore {name}"
+    )
+
+
+def find_removed(uow: UnitOfWork, text: str) -> VersionRow:
+    """The version that `text`, NAME:NUMBER or sha256: and its whole digest, names, removed or not. Raises NotFound."""
+    reference = parse_reference(text)
+    if reference.number is not None:
+        return _by_number(uow, require_model(uow, str(reference.model)), reference.number)
+    newest = VersionRow.removed_at.desc()
+    if reference.digest is not None:
+        removed = (begins(VersionRow.digest, reference.digest, "g"), VersionRow.removed_at.is_not(None))
+        row = uow.session.scalar(select(VersionRow).where(*removed).order_by(newest).limit(1))
+    else:
+        own = VersionRow.model_id == require_model(uow, str(reference.model)).id
+        row = uow.session.scalar(select(VersionRow).where(own, VersionRow.removed_at.is_not(None)).order_by(newest))
+    if row is None:
+        raise NotFound(f"no removed version is called {text!r}. `tau history NAME` lists what was removed.")
     return row
 
 
@@ -122,11 +153,15 @@ def _by_alias(uow: UnitOfWork, model: ModelRow, alias: str) -> VersionRow:
 
 
 def _by_digest(uow: UnitOfWork, prefix: str) -> VersionRow:
-    by_version = select(VersionRow).where(_begins(VersionRow.digest, prefix, "g"))
-    with_file = select(ArtifactRow.version_id).where(_begins(ArtifactRow.blob_sha256, prefix, "g"))
+    by_version = select(VersionRow).where(begins(VersionRow.digest, prefix))
+    with_file = select(ArtifactRow.version_id).where(begins(ArtifactRow.blob_sha256, prefix))
     rows: list[VersionRow] = []
     for query in (by_version, select(VersionRow).where(VersionRow.id.in_(with_file))):
         rows.extend(uow.session.scalars(query.order_by(offered_first(), VersionRow.id).limit(NEAREST_FROM)))
+    present = [row for row in rows if row.removed_at is None]
+    if rows and not present:
+        require_present(rows[0])
+    rows = present
     if not rows:
         raise NotFound(f"no version and no file has a sha256 that begins {prefix}.")
     if len({row.digest for row in rows}) > 1:
@@ -135,6 +170,11 @@ def _by_digest(uow: UnitOfWork, prefix: str) -> VersionRow:
     return rows[0]
 
 
-def _begins(column: InstrumentedAttribute[str], prefix: str, beyond: str) -> ColumnElement[bool]:
-    """`column` begins with `prefix`, as a range that an index serves; `beyond` sorts after all its characters."""
+def begins(
+    column: InstrumentedAttribute[str] | InstrumentedAttribute[str | None], prefix: str, beyond: str = "g"
+) -> ColumnElement[bool]:
+    """`column` begins with `prefix`, as a range that an index serves; `beyond` sorts after all its characters.
+
+    The default is for hexadecimal digits.
+    """
     return (column >= prefix) & (column < prefix + beyond)

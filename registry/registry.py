@@ -1,26 +1,49 @@
 """The catalog as one object: it opens units of work and hands out value objects."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
-from formats.architecture import Architecture
-from registry import intake, labels, lineage, materialised, opening, provenance, references, search, stored
+from formats.architecture import Architecture, architecture, known_architectures
+from formats.fitting import fittings
+from registry import (
+    editing,
+    favourites,
+    fitting,
+    intake,
+    labels,
+    lineage,
+    materialised,
+    opening,
+    provenance,
+    pushes,
+    references,
+    removal,
+    search,
+    stored,
+)
 from registry.blobs import BlobStore
 from registry.database import Database
 from registry.history import history
 from registry.jobs.lease import Lease
+from registry.license_report import LicenseReport, license_report
 from registry.names import slug_of
-from registry.snapshots import snapshot
+from registry.query import Conditions
+from registry.search import Sort
+from registry.search_matches import require_known
+from registry.snapshots import snapshot, snapshots
 from registry.states import State
+from registry.storage import Storage
 from registry.submission import Submission, parents_of
 from registry.tables import VersionRow
 from registry.unit_of_work import UnitOfWork
-from registry.values import Dataset, Event, Json, Kind, Lineage, Origin, Parent, Preview, RecipeText, Version
+from registry.uploads import Uploads
+from registry.values import Dataset, Event, Json, Kind, Lineage, Origin, Page, Parent, Preview, RecipeText, Version
 
 T = TypeVar("T")
+Tags = Mapping[str, str] | Iterable[str] | None
 
 
 class Registry:
@@ -33,12 +56,14 @@ class Registry:
         self.url = url
 
     @classmethod
-    def open(cls, home: Path | None = None, url: str | None = None, *, actor: str | None = None) -> "Registry":
+    def open(cls, home: Path | str | None = None, url: str | None = None, *, actor: str | None = None) -> "Registry":
         """Open the registry that the arguments, the TAU_* variables, the user's config file or the defaults name.
 
         A new database is brought to the newest schema. Raises SchemaMismatch for an older one, and Unsupported.
         """
-        place = opening.open_place(home, url, actor)
+        if isinstance(home, str) and "://" in home:
+            home, url = None, home
+        place = opening.open_place(None if home is None else Path(home), url, actor)
         return cls(place.database, place.store, place.home, place.url)
 
     def close(self) -> None:
@@ -76,6 +101,7 @@ class Registry:
         description: str | None = None,
         recipe: str | None = None,
         certificate: Mapping[str, Any] | None = None,
+        in_place: bool = False,
         lease: Lease | None = None,
         result: Mapping[str, Any] | None = None,
     ) -> Version:
@@ -83,12 +109,13 @@ class Registry:
 
         The same content in the same model is the same version. `base` is a reference, or `external:TEXT` for a base
         that is not registered; `edges` are Parent values; `recipe` is the sha256 of a recorded recipe, `certificate`
-        the proof about the file. With `lease` the version is the work of a job, refused once the lease is lost; with
+        the proof about the file. With `in_place` the bytes stay where they are, their owner keeps them, and they are
+        verified before use. With `lease` the version is the work of a job, refused once the lease is lost; with
         `result` the same commit finishes the job.
         """
         source = Path(path)
         said = Submission(
-            kind=Kind(search.require_known(kind, list(Kind), "kind")),
+            kind=Kind(require_known(kind, list(Kind), "kind")),
             name=name or slug_of(source.stem if source.is_file() else source.resolve().name),
             title=title,
             description=description,
@@ -106,47 +133,124 @@ class Registry:
             certificate=None if certificate is None else dict(certificate),
         )
         done = None if result is None else dict(result)
-        return intake.add(self.database, self.store, source, said, lease=lease, result=done)
+        return intake.add(self.database, self.store, source, said, in_place=in_place, lease=lease, result=done)
 
     def folder(self, version: Version) -> Path:
         """A folder with the version's files under the names that they had, for libraries that open folders."""
-        return materialised.version_folder(version, self.store, self._materialised)
+        return materialised.version_folder(version, self._blob_paths, self._materialised)
 
     def file(self, version: Version) -> Path:
         """What a vector is opened from: its weight file, or its folder where a PEFT config belongs to it."""
-        return materialised.version_file(version, self.store, self._materialised)
+        return materialised.version_file(version, self._blob_paths, self._materialised)
 
     def put_blob(self, content: Path | bytes) -> str:
         """Store bytes on their own, such as a picture; their sha256."""
-        return stored.put_blob(self.database, self.store, content)
+        return stored.put_blob(self.database, self.store, content, lambda _, sha256: sha256)
 
     def blob_path(self, sha256: str) -> Path:
         """Where a blob's bytes are, to be read only. Raises NotFound and CorruptBlob."""
-        return self._read(lambda uow: stored.blob_path(uow, self.store, sha256))
+        return self._blob_paths([sha256])[sha256]
+
+    @property
+    def storage(self) -> Storage:
+        """Garbage collection, the consistency check, relinking."""
+        return Storage(self.database, self.store, self._materialised)
+
+    @property
+    def uploads(self) -> Uploads:
+        """Bytes that arrive in pieces."""
+        return Uploads(self.database, self.store)
+
+    def remove(self, ref: str) -> Version:
+        """Hide a version for good; its number and history stay. Raises Conflict where something depends on it."""
+        return self.remove_all([ref])[0]
+
+    def remove_all(self, refs: Iterable[str], *, dry_run: bool = False) -> list[Version]:
+        """Remove versions, all of them or none; what came from another one of them is no conflict."""
+        with self.database.writing() as uow:
+            rows = removal.remove_all(uow, refs)
+            versions = snapshots(uow, [row.id for row in rows])
+            if not dry_run:
+                uow.commit()
+        return versions
+
+    def removed(self, ref: str) -> Version:
+        """A version by NAME:NUMBER or digest, although it was removed; by a bare name, the last one that was."""
+        return self._read(lambda uow: snapshot(uow, references.find_removed(uow, ref)))
+
+    def restore(self, ref: str, source: Path | str | None = None) -> Version:
+        """Bring a removed version back, with the bytes of `source` where its own are gone."""
+        key = removal.restore(self.database, self.store, ref, None if source is None else Path(source))
+        return self._read(lambda uow: snapshots(uow, [key])[0])
 
     # Finding
 
-    def get(self, ref: str) -> Version:
-        """The version that a reference means now. Raises InvalidReference, AmbiguousReference and NotFound."""
+    def get(self, ref: str, *, at: datetime | None = None) -> Version:
+        """The version that a reference means now, or that NAME@ALIAS meant `at` a moment.
+
+        Raises InvalidReference, AmbiguousReference and NotFound.
+        """
+        if at is not None:
+            return self._read(lambda uow: snapshot(uow, labels.resolve_at(uow, ref, at)))
         return self._read(lambda uow: snapshot(uow, references.resolve(uow, ref)))
 
     def search(
         self,
         text: str | None = None,
         *,
-        kind: str | None = None,
-        family: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        state: str | None = None,
+        tags: Tags = None,
+        without_tags: Tags = None,
+        sort: str = Sort.NEWEST,
         limit: int = 50,
-        after: int | None = None,
+        after: str | int | None = None,
+        **conditions: Unpack[Conditions],
     ) -> list[Version]:
-        """The versions that meet every condition, newest first; `after` is the id of the last one seen."""
-        return self._read(
-            lambda uow: search.search(
-                uow, text, kind=kind, family=family, tags=tags, state=state, limit=limit, after=after
-            )
-        )
+        """The versions of one page; see `page`."""
+        query = search.query_of(text, tags=tags, without_tags=without_tags, **conditions)
+        found = self._read(lambda uow: search.page(uow, query, sort=sort, limit=limit, after=after))
+        return list(found.versions)
+
+    def page(
+        self,
+        text: str | None = None,
+        *,
+        tags: Tags = None,
+        without_tags: Tags = None,
+        sort: str = Sort.NEWEST,
+        limit: int = 50,
+        after: str | int | None = None,
+        counted: bool = False,
+        **conditions: Unpack[Conditions],
+    ) -> Page:
+        """The versions that meet every condition, with the cursor of the next page and, where asked, their number.
+
+        `text` is a query as registry.query describes; `tags` are KEY -> VALUE, or a list of KEY and KEY=VALUE. `sort`
+        is newest, oldest, name or relevance. `after` is a page's cursor; in the orders by age an id will do. Archived
+        versions come only where `state` says so, removed ones never. Raises InvalidQuery and InvalidName.
+        """
+        query = search.query_of(text, tags=tags, without_tags=without_tags, **conditions)
+        return self._read(lambda uow: search.page(uow, query, sort=sort, limit=limit, after=after, counted=counted))
+
+    def select(self, *refs: str, where: str | None = None) -> list[Version]:
+        """The versions that references and the query `where` name together, each once; 10,000 at most."""
+        return self._read(lambda uow: snapshots(uow, editing.chosen(uow, refs, where)))
+
+    def count(self, text: str | None = None, **conditions: Unpack[Conditions]) -> int:
+        """How many versions meet every condition, counted up to 10,001."""
+        query = search.query_of(text, **conditions)
+        return self._read(lambda uow: search.count(uow, query))
+
+    def fits(self, ref: str, *, limit: int = 50) -> tuple[fitting.Fit, ...]:
+        """What fits: vectors for a base, bases for a vector, by modules and shapes, each with the reasons.
+
+        Raises NotAnAdapter for a version that is neither, and Refused for a base whose modules are not known.
+        """
+        version = self.get(ref)
+        tables = (*map(architecture, known_architectures()), *self.architectures())
+        if version.kind == Kind.BASE:
+            return self._read(lambda uow: fitting.vectors_for(uow, version, tables, limit))
+        found = fittings(self.file(version), tables)
+        return self._read(lambda uow: fitting.bases_for(uow, version, found, limit))
 
     def bases(self, family: str) -> list[Version]:
         """The base that each model of that family offers."""
@@ -156,13 +260,21 @@ class Registry:
         """The module tables of imported bases that no shipped table covers."""
         return intake.registered_architectures(self.database)
 
-    def lineage(self, ref: str) -> Lineage:
-        """What a version was made from and what was made from it."""
-        return self._read(lambda uow: lineage.lineage(uow, ref))
+    def lineage(self, ref: str, *, depth: int | None = None, limit: int = lineage.LARGEST) -> Lineage:
+        """What a version was made from and what was made from it, `depth` steps far; at most `limit` each way."""
+        return self._read(lambda uow: lineage.lineage(uow, ref, depth, limit))
 
-    def history(self, model: str, *, limit: int = 1_000, after: int | None = None) -> list[Event]:
-        """What happened to a model and its versions, oldest first; `after` is the id of the last event seen."""
-        return self._read(lambda uow: history(uow, references.require_model(uow, model), limit=limit, after=after))
+    def history(self, model: str | None = None, *, limit: int = 1_000, after: int | None = None) -> list[Event]:
+        """What happened to a model and its versions, or to everything, oldest first.
+
+        `after` is the id of the last event seen.
+        """
+
+        def find(uow: UnitOfWork) -> list[Event]:
+            row = None if model is None else references.require_model(uow, model)
+            return history(uow, row, limit=limit, after=after)
+
+        return self._read(find)
 
     def alias_at(self, model: str, name: str, when: datetime) -> Version | None:
         """The version that an alias meant at a moment (with its time zone), None where it meant nothing."""
@@ -174,6 +286,39 @@ class Registry:
         return self._read(find)
 
     # Naming and life
+
+    def edit(
+        self, *refs: str, changes: Mapping[str, Any], where: str | None = None, dry_run: bool = False
+    ) -> list[Version]:
+        """Change what is said of versions and of their models: all of them, or none where one is refused.
+
+        `refs` and the versions that the query `where` finds, 10,000 at most. Of the model: title, description, license,
+        license_flags, nsfw. Of the version: author, note, trigger_words, recommended_strength, recommended_low,
+        recommended_high, sampling, tags (KEY -> VALUE, None to take it off). With `dry_run` nothing is kept.
+        """
+
+        def write(uow: UnitOfWork) -> list[Version]:
+            keys = editing.chosen(uow, refs, where)
+            editing.edit(uow, keys, changes)
+            return snapshots(uow, keys)
+
+        if dry_run:
+            with self.database.writing() as uow:
+                return write(uow)
+        return self._write(write)
+
+    def favourite(self, ref: str, *, principal: str | None = None) -> Version:
+        """Keep the model of a version at hand for a principal: the actor where none is named."""
+        return self._change(lambda uow: favourites.set_favourite(uow, ref, principal, wanted=True))
+
+    def unfavourite(self, ref: str, *, principal: str | None = None) -> Version:
+        """Keep the model of a version at hand no longer."""
+        return self._change(lambda uow: favourites.set_favourite(uow, ref, principal, wanted=False))
+
+    def rename(self, model: str, name: str, *, dry_run: bool = False) -> None:
+        """Call a model `name` from now on; nothing else changes. With `dry_run` only say whether it could be."""
+        change = self._read if dry_run else self._write
+        change(lambda uow: labels.rename(uow, model, name, dry_run=dry_run))
 
     def alias(self, ref: str, name: str) -> Version:
         """From now on `name` means this version of its model."""
@@ -191,9 +336,16 @@ class Registry:
         """Take a tag off a version."""
         return self._change(lambda uow: labels.drop_tag(uow, ref, key))
 
-    def publish(self, ref: str) -> Version:
-        """Offer a version by its model's bare name, its files frozen from now on."""
-        return self._change(lambda uow: labels.set_state(uow, ref, State.PUBLISHED))
+    def publish(self, ref: str, *, despite: str | None = None) -> Version:
+        """Offer a version by its model's bare name, its files frozen from now on.
+
+        Raises LicenseConflict, unless `despite` says why it is published all the same; history keeps the reason.
+        """
+        return self._change(lambda uow: labels.publish(uow, ref, despite))
+
+    def license_report(self, ref: str) -> LicenseReport:
+        """The terms that a version is under through what it was made from, and where they contradict its own."""
+        return self._read(lambda uow: license_report(uow, ref))
 
     def deprecate(self, ref: str) -> Version:
         """Offer a version no longer, while everything that names it goes on working."""
@@ -237,10 +389,20 @@ class Registry:
         self, subject: Version | str, settings: Mapping[str, Any], picture: Path | bytes, metrics: Mapping[str, Any]
     ) -> Preview:
         """Keep a picture of what `subject` paints: a version, or the sha256 of a recorded recipe."""
-        sha256 = self.put_blob(picture)
-        return self._write(
-            lambda uow: provenance.add_preview(uow, _ref(subject), sha256, dict(settings), dict(metrics))
+        return stored.put_blob(
+            self.database,
+            self.store,
+            picture,
+            lambda uow, sha256: provenance.add_preview(uow, _ref(subject), sha256, dict(settings), dict(metrics)),
         )
+
+    def record_push(self, version: Version | str, repo: str, commit: str, files: Mapping[str, str]) -> None:
+        """Record which commit of a Hub repository holds a version: path there -> the Hub's hash of the file."""
+        self._write(lambda uow: pushes.record_push(uow, _ref(version), repo, commit, files))
+
+    def last_push(self, model: str, repo: str | None = None) -> pushes.Push | None:
+        """The newest push of any version of a model, to `repo` or to any repository; None where there was none."""
+        return self._read(lambda uow: pushes.last_push(uow, model, repo))
 
     def previews(self, subject: Version | str, *, limit: int = 50) -> list[Preview]:
         """The pictures of a version or a recipe, newest first."""
@@ -249,6 +411,9 @@ class Registry:
     @property
     def _materialised(self) -> Path:
         return self.home / "materialised"
+
+    def _blob_paths(self, digests: Sequence[str]) -> Mapping[str, Path]:
+        return stored.blob_paths(self.database, self.store, digests)
 
     def _read(self, query: Callable[[UnitOfWork], T]) -> T:
         with self.database.reading() as uow:

@@ -12,7 +12,7 @@ from registry.errors import SchemaMismatch
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"
+HEAD = "0003"
 """The newest revision under migrations/, known here so that opening a registry loads no Alembic."""
 
 
@@ -43,7 +43,8 @@ def require_head(engine: Engine) -> None:
     if found != HEAD:
         at = "has no schema of ours" if found is None else f"is at revision {found}"
         shown = engine.url.render_as_string(hide_password=True)
-        raise SchemaMismatch(f"database {shown} {at}, expected {HEAD}. Run `tau db upgrade`.")
+        remedy = "Install a newer tauworks" if found is not None and found > HEAD else "Run `tau db upgrade`"
+        raise SchemaMismatch(f"database {shown} {at}, expected {HEAD}. {remedy}.")
 
 
 def upgrade(engine: Engine, target: str = "head") -> None:
@@ -63,7 +64,7 @@ def downgrade(engine: Engine, target: str) -> None:
 
 
 def _migrating(engine: Engine) -> AbstractContextManager[Connection]:
-    return engine.execution_options(**{dialect.WRITING: True}).begin()
+    return dialect.for_writing(engine).begin()
 
 
 def _config(connection: Connection) -> "Config":

@@ -1,61 +1,122 @@
-"""Search: versions by text, kind, family, tags and state, newest first, a page at a time by key."""
+"""Search: versions by text and conditions, in four orders, a page at a time by key."""
 
-from collections.abc import Mapping, Sequence
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import ModuleType
+from typing import Unpack
 
-from sqlalchemy import ColumnElement, Select, exists, or_, select
+from sqlalchemy import select
 
-from registry.errors import InvalidName
+from registry import search_postgresql, search_sqlite
+from registry.errors import InvalidName, InvalidQuery
+from registry.query import Conditions, Query, conditions_of, parse_query, tag_conditions
 from registry.references import offered_first
+from registry.search_matches import Match, Tier, match_of, require_known
 from registry.snapshots import snapshots
 from registry.states import State
-from registry.tables import AdapterFactsRow, ArchitectureRow, ModelRow, TagRow, VersionRow
+from registry.tables import AdapterFactsRow, ArchitectureRow, ModelRow, VersionRow
 from registry.unit_of_work import UnitOfWork
-from registry.values import Kind, Version
+from registry.values import COUNTED, Kind, Page, Version
 
 LARGEST_PAGE = 1_000
 
 
-def search(
-    uow: UnitOfWork,
+class Sort(StrEnum):
+    """The orders in which versions can be listed."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    NAME = "name"
+    RELEVANCE = "relevance"  # by where the words stand; without words, the newest first
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where a page ended: the id of its last version, its tier under `relevance`, its name under `name`.
+
+    `query` is a digest of what was asked, so that a cursor is not taken for another search's.
+    """
+
+    query: str
+    id: int
+    tier: int = Tier.ANYWHERE
+    name: str = ""
+
+    def __str__(self) -> str:
+        document = json.dumps([self.query, self.id, int(self.tier), self.name]).encode()
+        return base64.urlsafe_b64encode(document).decode().rstrip("=")
+
+
+def query_of(
     text: str | None = None,
     *,
-    kind: str | None = None,
-    family: str | None = None,
-    tags: Mapping[str, str] | None = None,
-    state: str | None = None,
-    limit: int = 50,
-    after: int | None = None,
-) -> list[Version]:
-    """The versions that meet every condition; archived ones only where `state` says so.
+    tags: Mapping[str, str] | Iterable[str] | None = None,
+    without_tags: Mapping[str, str] | Iterable[str] | None = None,
+    **conditions: Unpack[Conditions],
+) -> Query:
+    """A query from its text and from keyword arguments."""
+    said = parse_query(text or "")
+    more = (*conditions_of(conditions), *tag_conditions(tags or ()), *tag_conditions(without_tags or (), excluded=True))
+    return Query(said.terms, (*said.conditions, *more))
 
-    `text` is looked for in name, title and description; `*` stands for anything, and without one it may stand anywhere.
-    `after` is the id of the last version of the page before.
+
+def page(
+    uow: UnitOfWork,
+    query: Query,
+    *,
+    sort: str = Sort.NEWEST,
+    limit: int = 50,
+    after: str | int | None = None,
+    counted: bool = False,
+) -> Page:
+    """One page; archived versions only where `state` says so, removed ones never.
+
+    `after` is the cursor of the page before; in the orders by age the id of its last version will do.
     """
     if not 1 <= limit <= LARGEST_PAGE:
         raise InvalidName(f"limit {limit}: expected 1 to {LARGEST_PAGE}. Ask for the next page with after=.")
-    query = select(VersionRow.id).join(ModelRow).order_by(VersionRow.id.desc()).limit(limit)
-    query = _in_state(query, state)
-    if after is not None:
-        query = query.where(VersionRow.id < after)
-    if text:
-        query = query.where(_mentions(text))
-    if kind is not None:
-        query = query.where(ModelRow.kind == require_known(kind, list(Kind), "kind"))
-    if family is not None:
-        query = query.join(AdapterFactsRow).where(AdapterFactsRow.family == family)
-    for key, value in (tags or {}).items():
-        own = TagRow.version_id == VersionRow.id
-        query = query.where(exists().where(own, TagRow.key == key, TagRow.value == value))
-    return snapshots(uow, uow.session.scalars(query).all())
+    order = Sort(require_known(sort, list(Sort), "sort"))
+    match = match_of(uow, query)
+    digest = _digest(query, order)
+    past = None if after is None else _cursor(after, digest, order)
+    if match.is_empty:
+        return Page((), None, 0 if counted else None)
+    found = _found(uow, match, order, past, limit + 1)
+    versions = tuple(snapshots(uow, [key for key, _ in found[:limit]]))
+    last = found[limit - 1] if len(found) > limit else None
+    cursor = None if last is None else str(Cursor(digest, last[0], last[1], versions[-1].model))
+    return Page(versions, cursor, engine(uow).count(uow, match, COUNTED + 1) if counted else None)
 
 
-def bases(uow: UnitOfWork, family: str) -> list[Version]:
+def ids(uow: UnitOfWork, query: Query, *, limit: int) -> list[int]:
+    """The ids of the newest matching versions."""
+    match = match_of(uow, query)
+    return [] if match.is_empty else [key for key, _ in _found(uow, match, Sort.NEWEST, None, limit)]
+
+
+def count(uow: UnitOfWork, query: Query, cap: int = COUNTED + 1) -> int:
+    """How many versions match, counted up to `cap`."""
+    match = match_of(uow, query)
+    return 0 if match.is_empty else int(engine(uow).count(uow, match, cap))
+
+
+def engine(uow: UnitOfWork) -> ModuleType:
+    """What finds on this database."""
+    return search_postgresql if uow.session.get_bind().dialect.name == "postgresql" else search_sqlite
+
+
+def bases(uow: UnitOfWork, family: str, limit: int | None = None) -> list[Version]:
     """The base that each model of that family offers by its bare name, oldest model first."""
-    other = select(VersionRow.id).where(VersionRow.model_id == ModelRow.id, VersionRow.state != State.ARCHIVED)
+    hidden = (VersionRow.state != State.ARCHIVED, VersionRow.removed_at.is_(None))
+    other = select(VersionRow.id).where(VersionRow.model_id == ModelRow.id, *hidden)
     offered = other.order_by(offered_first(), VersionRow.number.desc()).limit(1).correlate(ModelRow).scalar_subquery()
     query = select(VersionRow.id).join(ModelRow).join(AdapterFactsRow).where(VersionRow.id == offered)
     query = query.where(ModelRow.kind == Kind.BASE, AdapterFactsRow.family == family).order_by(ModelRow.id)
-    return snapshots(uow, uow.session.scalars(query).all())
+    return snapshots(uow, uow.session.scalars(query.limit(limit)).all())
 
 
 def architecture_rows(uow: UnitOfWork) -> Sequence[ArchitectureRow]:
@@ -63,22 +124,47 @@ def architecture_rows(uow: UnitOfWork) -> Sequence[ArchitectureRow]:
     return uow.session.scalars(select(ArchitectureRow).order_by(ArchitectureRow.id)).all()
 
 
-def _in_state(query: Select[int], state: str | None) -> Select[int]:
-    if state is None:
-        return query.where(VersionRow.state != State.ARCHIVED)
-    return query.where(VersionRow.state == require_known(state, list(State), "state"))
+def _found(uow: UnitOfWork, match: Match, order: Sort, past: Cursor | None, limit: int) -> list[tuple[int, Tier]]:
+    """The next ids, each with its tier."""
+    finds = engine(uow)
+    if order == Sort.NAME:
+        beyond = ("", 0) if past is None else (past.name, past.id)
+        return [(key, Tier.ANYWHERE) for key in finds.find_by_name(uow, match, past=beyond, limit=limit)]
+    if order == Sort.RELEVANCE and match.words and not match.shapes:
+        return _by_tier(uow, match, past, limit)
+    last = None if past is None else past.id
+    found = finds.find(uow, match, tier=None, newest=order != Sort.OLDEST, past=last, limit=limit)
+    return [(key, Tier.ANYWHERE) for key in found]
 
 
-def _mentions(text: str) -> ColumnElement[bool]:
-    """LIKE is case-insensitive for ASCII on SQLite; `ilike` makes it so everywhere."""
-    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    pattern = escaped.replace("*", "%") if "*" in text else f"%{escaped}%"
-    columns = (ModelRow.slug, ModelRow.title, ModelRow.description)
-    return or_(*(column.ilike(pattern, escape="\\") for column in columns))
+def _by_tier(uow: UnitOfWork, match: Match, past: Cursor | None, limit: int) -> list[tuple[int, Tier]]:
+    """Tier after tier, the newest of each first."""
+    found: list[tuple[int, Tier]] = []
+    first = Tier.NAMED if past is None else Tier(past.tier)
+    for tier in list(Tier)[first:]:
+        last = past.id if past is not None and tier == first else None
+        left = limit - len(found)
+        keys = engine(uow).find(uow, match, tier=tier, newest=True, past=last, limit=left)
+        found += [(key, tier) for key in keys]
+        if len(found) == limit:
+            break
+    return found
 
 
-def require_known(value: str, values: list[str], what: str) -> str:
-    """`value` itself when it is one of `values`. Raises InvalidName otherwise."""
-    if value not in values:
-        raise InvalidName(f"{what} {value!r}: expected one of {', '.join(values)}.")
-    return value
+def _digest(query: Query, order: Sort) -> str:
+    return hashlib.sha256(f"{order}\0{query}".encode()).hexdigest()[:16]
+
+
+def _cursor(said: str | int, digest: str, order: Sort) -> Cursor:
+    if isinstance(said, int):
+        if order not in (Sort.NEWEST, Sort.OLDEST):
+            raise InvalidQuery(f"after {said}: an id is enough in the orders by age alone, not by {order}.")
+        return Cursor(digest, said)
+    try:
+        query, key, tier, name = json.loads(base64.urlsafe_b64decode(said + "=" * (-len(said) % 4)))
+        cursor = Cursor(str(query), int(key), Tier(tier), str(name))
+    except (ValueError, TypeError):
+        raise InvalidQuery(f"after {said!r}: expected the cursor of a page. Leave it out for the first page.") from None
+    if cursor.query != digest:
+        raise InvalidQuery("after: a cursor of another search or order. Leave it out for this one's first page.")
+    return cursor

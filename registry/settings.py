@@ -2,11 +2,13 @@
 
 import getpass
 from pathlib import Path
+from typing import Annotated
 
 import platformdirs
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -15,10 +17,16 @@ from pydantic_settings import (
 from registry.errors import Unsupported
 
 FILE_SCHEME = "file://"
+LARGEST_DOWNLOAD = 32 << 30
+"""Bytes of the largest file that is fetched from a URL unless TAU_URL_MAX_BYTES says otherwise."""
 
 
 class Settings(BaseSettings):
-    """TAU_HOME, TAU_DATABASE_URL, TAU_BLOB_URL, TAU_USER; the same keys in lower case in the user's config.toml."""
+    """TAU_HOME, TAU_DATABASE_URL, TAU_BLOB_URL, TAU_USER; the same keys in lower case in the user's config.toml.
+
+    For what comes from outside: TAU_URL_HOSTS are hosts of a private network that files may be fetched from,
+    TAU_URL_MAX_BYTES is the largest file, TAU_LOOKUP_URL the service that is asked about hashes (none: none is asked).
+    """
 
     model_config = SettingsConfigDict(env_prefix="TAU_", extra="forbid", frozen=True)
 
@@ -26,6 +34,16 @@ class Settings(BaseSettings):
     database_url: str | None = None
     blob_url: str | None = None
     user: str = Field(default_factory=getpass.getuser)
+    url_hosts: Annotated[frozenset[str], NoDecode] = frozenset()
+    url_max_bytes: int = Field(default=LARGEST_DOWNLOAD, gt=0)
+    lookup_url: str | None = None
+
+    @field_validator("url_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, said: object) -> object:
+        """Hosts separated by commas, as an environment variable has them; a config file may also have a list."""
+        words = said.split(",") if isinstance(said, str) else said
+        return [word.strip().lower() for word in words if word.strip()] if isinstance(words, list) else words
 
     @classmethod
     def settings_customise_sources(
@@ -49,7 +67,10 @@ class Settings(BaseSettings):
         if self.blob_url is None:
             return self.home / "blobs"
         if not self.blob_url.startswith(FILE_SCHEME):
-            raise Unsupported(f"TAU_BLOB_URL {self.blob_url!r}: expected file:///folder. Unset it to use TAU_HOME.")
+            raise Unsupported(
+                f"TAU_BLOB_URL {self.blob_url!r}: expected file:///folder or s3://bucket/prefix. "
+                "Unset it to use TAU_HOME."
+            )
         return Path(self.blob_url.removeprefix(FILE_SCHEME))
 
 

@@ -2,18 +2,24 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from formats.header import Header, read_header
 from registry.errors import NotFound, Refused
+from registry.exported import own_names
 from registry.filesystem import safe_relative_path
 
 WEIGHTS = "weights"
+QUARANTINED = "quarantined"
+"""The role of a file that can run code when it is opened: it is kept, and never handed to anything that would."""
+
 SAFETENSORS = ".safetensors"
 MAX_FILES = 2_000
 PICKLES = frozenset({".bin", ".ckpt", ".msgpack", ".pickle", ".pkl", ".pt", ".pth"})
-UNFINISHED = frozenset({".aria2", ".crdownload", ".incomplete", ".part", ".tmp"})
+UNFINISHED = frozenset(
+    {".aria2", ".crdownload", ".download", ".incomplete", ".opdownload", ".part", ".partial", ".tmp"}
+)
 MEDIA_TYPES = {
     ".json": "application/json",
     ".md": "text/markdown",
@@ -51,33 +57,39 @@ class Source:
         return {file.path: read_header(file.source) for file in self.files if file.path.endswith(SAFETENSORS)}
 
 
+def quarantined(source: Source) -> Source:
+    """The same files, none of which may be opened."""
+    return replace(source, files=tuple(replace(file, role=QUARANTINED) for file in source.files))
+
+
 def open_source(path: Path) -> Source:
     """List what `path` brings. Raises NotFound and Refused.
 
     A single file is called weights.safetensors, so that its digest does not depend on what somebody called it.
-    Hidden files and pickles beside safetensors are left out, and named in `left_out`.
+    Hidden files and pickles beside safetensors are left out, and named in `left_out`; a pickle alone is quarantined.
     """
     if path.is_dir():
         return _open_folder(path)
     if not path.is_file():
         raise NotFound(f"{path}: no such file or folder.")
-    if path.suffix.lower() in PICKLES:
-        raise Refused(f"{path}: a pickle can run code when it is opened. Convert it to safetensors first.")
     _refuse_unfinished(path)
     suffix = path.suffix.lower()
-    return Source(path, (SourceFile(path, f"{WEIGHTS}{suffix}", ROLES.get(suffix, "other")),), ())
+    role = QUARANTINED if suffix in PICKLES else ROLES.get(suffix, "other")
+    return Source(path, (SourceFile(path, f"{WEIGHTS}{suffix}", role),), ())
 
 
 def _open_folder(folder: Path) -> Source:
     files, left_out = [], []
+    own = own_names(folder)
     for file in _walk(folder):
         path = file.relative_to(folder).as_posix()
-        if any(part.startswith(".") for part in path.split("/")) or file.suffix.lower() in PICKLES:
+        is_hidden = any(part.startswith(".") for part in path.split("/"))
+        if is_hidden or file.suffix.lower() in PICKLES or (own and path not in own):
             left_out.append(path)
             continue
         _refuse_unfinished(file)
-        safe_relative_path(path)
-        files.append(SourceFile(_inside(folder, file), path, _role(path)))
+        name = str(safe_relative_path(own.get(path, path)))
+        files.append(SourceFile(_inside(folder, file), name, _role(name)))
     if not files:
         left = f" Left out: {', '.join(left_out[:5])}." if left_out else ""
         raise Refused(f"{folder}: nothing to register, expected safetensors files.{left}")
@@ -107,8 +119,15 @@ def _inside(folder: Path, file: Path) -> Path:
     return target
 
 
+def is_unfinished(path: Path) -> bool:
+    """Whether a download still writes `path`: its name says so, or the control file beside it does."""
+    return path.suffix.lower() in UNFINISHED or any(
+        path.with_name(f"{path.name}{suffix}").exists() for suffix in UNFINISHED
+    )
+
+
 def _refuse_unfinished(path: Path) -> None:
-    if path.suffix.lower() in UNFINISHED:
+    if is_unfinished(path):
         raise Refused(f"{path}: looks like an unfinished download. Wait until it is complete, or remove it.")
 
 

@@ -16,6 +16,50 @@ class State(StrEnum):
     ARCHIVED = "archived"  # only by number, alias or digest; hidden from search
 
 
+class BlobState(StrEnum):
+    """Whether a blob's bytes can be counted on."""
+
+    PRESENT = "present"
+    DELETING = "deleting"  # garbage collection is about to take the bytes away
+
+
+class LocationMode(StrEnum):
+    """What a path has to do with a blob."""
+
+    STORED = "stored"  # ours, under the blob store
+    IN_PLACE = "in-place"  # the only copy, kept by its owner; verified before use
+    SOURCE = "source"  # the bytes were imported from there
+
+
+class OriginKind(StrEnum):
+    """Where a version's bytes came from."""
+
+    FILE = "file"
+    HUB = "hub"
+    URL = "url"
+    CIVITAI = "civitai"
+    INVOKEAI = "invokeai"
+    JOB = "job"
+    RECIPE = "recipe"
+    UPLOAD = "upload"
+
+
+class LookupStatus(StrEnum):
+    """What came of asking an outside service."""
+
+    FOUND = "found"
+    MISSING = "missing"  # it does not know the bytes
+    FAILED = "failed"  # it gave no answer
+
+
+class Role(StrEnum):
+    """What a principal may do."""
+
+    VIEWER = "viewer"
+    EDITOR = "editor"
+    ADMIN = "admin"
+
+
 class JobState(StrEnum):
     """Where a job is; leased work always reads `running`, whatever is wanted of it."""
 

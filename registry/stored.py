@@ -1,24 +1,30 @@
 """Blobs with their rows: bytes are placed inside the transaction that records them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from sqlalchemy import select
-
-from registry.blobs import BlobStore, StagedFile, require_size, stage_bytes, stage_file
+from registry.blobs import BlobStore, key_of
 from registry.database import Database
-from registry.dialect import upsert
-from registry.errors import NotFound
-from registry.tables import BlobRow, LocationRow
+from registry.dialect import now, upsert
+from registry.errors import CorruptBlob, NotFound, RegistryError
+from registry.locations import Location, locations, verified
+from registry.orphans import discard
+from registry.staging import FileStatus, StagedFile, stage_bytes, stage_file
+from registry.states import BlobState, LocationMode
+from registry.tables import BlobHashRow, BlobRow, LocationRow
 from registry.unit_of_work import UnitOfWork
 
-STORED = "stored"
+T = TypeVar("T")
 
 
 def record_blobs(uow: UnitOfWork, files: Iterable[StagedFile]) -> None:
-    """Write the row of every content; a row that is there already stays as it is."""
-    for file in files:
+    """Write the row of every content. One that is there already is marked as used now, and is ours until we commit:
+    garbage collection cannot take it, and whoever else writes it waits. All go by digest, so nobody waits in a circle.
+    """
+    for file in sorted(files, key=lambda file: file.digests.sha256):
         digests = file.digests
         row = {
             "sha256": digests.sha256,
@@ -26,8 +32,28 @@ def record_blobs(uow: UnitOfWork, files: Iterable[StagedFile]) -> None:
             "blake3": digests.blake3,
             "data_sha256": digests.data_sha256,
             "tensor_hash": digests.tensor_hash,
+            "state": BlobState.PRESENT,
+            "used_at": now(),
         }
-        upsert(uow.session, BlobRow, row, key=("sha256",))
+        upsert(uow.session, BlobRow, row, key=("sha256",), update=("state", "used_at"))
+        for kind, value in digests.short.items():
+            short = {"blob_sha256": digests.sha256, "kind": kind, "value": value}
+            upsert(uow.session, BlobHashRow, short, key=("blob_sha256", "kind"))
+
+
+@contextmanager
+def sent(database: Database, store: BlobStore, files: Sequence[StagedFile]) -> Iterator[None]:
+    """Bring bytes near for a transaction inside; when it fails, take back what nobody else has recorded meanwhile."""
+    fresh: list[str] = []
+    try:
+        for file in files:
+            if file.in_place is None and store.send(file):
+                fresh.append(file.digests.sha256)
+        yield
+    except BaseException:
+        if fresh:
+            discard(database, store, fresh)
+        raise
 
 
 def place_blobs(uow: UnitOfWork, store: BlobStore, files: Iterable[StagedFile]) -> None:
@@ -35,39 +61,58 @@ def place_blobs(uow: UnitOfWork, store: BlobStore, files: Iterable[StagedFile]) 
     for file in files:
         sha256 = file.digests.sha256
         if store.place(file):
-            uow.undo_on_rollback(partial(store.remove, sha256))
-        _record_location(uow, store, file)
+            uow.undo_on_rollback(partial(store.remove, [sha256]))
+        record_stored(uow, store, sha256)
 
 
-def _record_location(uow: UnitOfWork, store: BlobStore, file: StagedFile) -> None:
-    status = store.path_of(file.digests.sha256).stat()
-    row = {
-        "blob_sha256": file.digests.sha256,
-        "uri": store.path_of(file.digests.sha256).relative_to(store.folder).as_posix(),
-        "size": status.st_size,
-        "mtime_ns": status.st_mtime_ns,
-        "inode": status.st_ino,
-        "mode": STORED,
-    }
-    upsert(uow.session, LocationRow, row, key=("uri",), update=("size", "mtime_ns", "inode"))
+def record_stored(uow: UnitOfWork, store: BlobStore, sha256: str) -> None:
+    """Write that a blob's bytes are in the store. Raises CorruptBlob when they are not."""
+    found = store.find(sha256)
+    if found is None:
+        raise CorruptBlob(f"{store.address}: {sha256} is not there although it was just stored. Check the store.")
+    status = FileStatus(found.size, int(found.modified * 1e9), 0)
+    row = {"blob_sha256": sha256, "uri": key_of(sha256), "mode": LocationMode.STORED, **vars(status)}
+    upsert(uow.session, LocationRow, row, key=("uri",), update=tuple(vars(status)))
 
 
-def put_blob(database: Database, store: BlobStore, content: Path | bytes) -> str:
-    """Store bytes on their own, such as a picture; the sha256 that names them from now on."""
-    with store.staging() as folder:
+def put_blob(database: Database, store: BlobStore, content: Path | bytes, then: Callable[[UnitOfWork, str], T]) -> T:
+    """Store bytes on their own, such as a picture, and record in the same transaction what they are for."""
+    with store.staging.open() as folder:
         target = folder / "content"
         staged = stage_bytes(content, target) if isinstance(content, bytes) else stage_file(content, target)
-        with database.writing() as uow:
+        with sent(database, store, [staged]), database.writing() as uow:
             record_blobs(uow, [staged])
+            result = then(uow, staged.digests.sha256)
             place_blobs(uow, store, [staged])
             uow.commit()
-    return staged.digests.sha256
+    return result
 
 
-def blob_path(uow: UnitOfWork, store: BlobStore, sha256: str) -> Path:
-    """Where a recorded blob lies. Raises NotFound and CorruptBlob."""
-    here = select(LocationRow).where(LocationRow.blob_sha256 == sha256, LocationRow.mode == STORED).limit(1)
-    location = uow.session.scalar(here)
-    if location is None:
-        raise NotFound(f"no blob has sha256 {sha256}.")
-    return require_size(store.folder / location.uri, location.size)
+def blob_paths(database: Database, store: BlobStore, digests: Sequence[str]) -> dict[str, Path]:
+    """A local path of each blob's bytes, to be read only. Raises NotFound and CorruptBlob."""
+    wanted = sorted(set(digests))
+    with database.reading() as uow:
+        places = locations(uow, wanted)
+        nowhere = [_nowhere(uow, sha256) for sha256 in wanted if sha256 not in places]
+    if nowhere:
+        raise nowhere[0]
+    return {sha256: _first_sound(database, store, places[sha256]) for sha256 in wanted}
+
+
+def _first_sound(database: Database, store: BlobStore, places: Sequence[Location]) -> Path:
+    """The first place whose bytes are right. Raises what is wrong with the first one where none is."""
+    wrong: list[CorruptBlob] = []
+    for place in places:
+        try:
+            if place.mode == LocationMode.STORED:
+                return store.path_of(place.sha256, place.status.size)
+            return verified(database, place)
+        except CorruptBlob as error:
+            wrong.append(error)
+    raise wrong[0]
+
+
+def _nowhere(uow: UnitOfWork, sha256: str) -> RegistryError:
+    if uow.session.get(BlobRow, sha256) is None:
+        return NotFound(f"no blob has sha256 {sha256}.")
+    return CorruptBlob(f"blob {sha256}: its bytes lie nowhere any more. Import the original file again.")

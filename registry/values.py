@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 
+COUNTED = 10_000
+"""Counting what matches a search stops here."""
+
 
 class Kind(StrEnum):
     """What a model is for."""
@@ -93,6 +96,10 @@ class Version:
     architecture: str | None
     artifacts: tuple[Artifact, ...]
     origin: Origin | None
+    recommended_low: float | None = None
+    recommended_high: float | None = None
+    nsfw: bool = False
+    license_flags: Json = field(default_factory=dict)
 
     @property
     def ref(self) -> str:
@@ -103,6 +110,23 @@ class Version:
     def family(self) -> str | None:
         """The base family found at import, None where nothing was identified."""
         return self.facts["family"]["value"] if self.facts else None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Versions in the order asked for, and the cursor of the page after them: None on the last one.
+
+    `count` is of all that match, up to one more than is counted; None where it was not asked for.
+    """
+
+    versions: tuple[Version, ...]
+    cursor: str | None
+    count: int | None
+
+    @property
+    def total(self) -> str:
+        """The count for people: `318`, or `10,000+`."""
+        return "" if self.count is None else f"{self.count - 1:,}+" if self.count > COUNTED else f"{self.count:,}"
 
 
 @dataclass(frozen=True)
@@ -128,10 +152,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Lineage:
-    """The ancestors and descendants of one version, itself included."""
+    """The ancestors and descendants of one version, itself included; `complete` where none was left out."""
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
+    complete: bool = True
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,22 @@ UNETS: dict[str, dict[str, Any]] = {
         "transformer_layers_per_block": (0, (2, 2), (4, 4)),
         "reverse_transformer_layers_per_block": ((4, 4, 10), (2, 1, 1), 0),
     },
+    "sdxl-refiner": {
+        **SDXL_UNET,
+        "block_out_channels": (384, 768, 1536, 1536),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "cross_attention_dim": 1280,
+        "attention_head_dim": (6, 12, 24, 24),
+        "transformer_layers_per_block": 4,
+        "projection_class_embeddings_input_dim": 2560,
+    },
+    "vega": {
+        **SDXL_UNET,
+        "mid_block_type": "UNetMidBlock2D",
+        "transformer_layers_per_block": (0, (1, 1), (2, 2)),
+        "reverse_transformer_layers_per_block": ((2, 2, 2), (1, 1, 1), 0),
+    },
 }
 
 CLIP_L = CLIPTextConfig(
@@ -67,8 +83,10 @@ def text_encoders(name: str) -> dict[str, nn.Module]:
     """The text encoders of an architecture, on the meta device."""
     if name == "sd21":
         return {"text_encoder": CLIPTextModel(OPENCLIP_H)}
-    first = {"text_encoder": CLIPTextModel(CLIP_L)}
-    return first if name == "sd15" else {**first, "text_encoder_2": CLIPTextModelWithProjection(OPENCLIP_BIG_G)}
+    if name == "sd15":
+        return {"text_encoder": CLIPTextModel(CLIP_L)}
+    second = {"text_encoder_2": CLIPTextModelWithProjection(OPENCLIP_BIG_G)}
+    return second if name == "sdxl-refiner" else {"text_encoder": CLIPTextModel(CLIP_L), **second}
 
 
 def modules_of_network(component: str, network: nn.Module) -> dict[str, ModuleSpec]:

@@ -33,7 +33,16 @@ def upgrade_database(home: Path | None = None, url: str | None = None) -> Soundn
 
     with _database(home, url) as database:
         schema.upgrade(database.engine)
-        return _soundness(database)
+        return soundness(database)
+
+
+def downgrade_database(revision: str, home: Path | None = None, url: str | None = None) -> Soundness:
+    """Take the database back to the schema of `revision`; what that one has no place for is lost."""
+    from registry import schema
+
+    with _database(home, url) as database:
+        schema.downgrade(database.engine, revision)
+        return soundness(database)
 
 
 def check_database(home: Path | None = None, url: str | None = None) -> Soundness:
@@ -41,9 +50,12 @@ def check_database(home: Path | None = None, url: str | None = None) -> Soundnes
     from registry import schema
 
     if not database_exists(home, url):
-        return Soundness(settings_of(home, url).resolved_database_url, None, schema.HEAD, ())
+        from registry.database import parse_address
+
+        address = parse_address(settings_of(home, url).resolved_database_url)
+        return Soundness(address.render_as_string(hide_password=True), None, schema.HEAD, ())
     with _database(home, url) as database:
-        return _soundness(database)
+        return soundness(database)
 
 
 @contextmanager
@@ -58,14 +70,11 @@ def _database(home: Path | None, url: str | None) -> Iterator["Database"]:
         database.close()
 
 
-def _soundness(database: "Database") -> Soundness:
-    from sqlalchemy import text
-
+def soundness(database: "Database") -> Soundness:
+    """What an open database says of itself."""
     from registry import schema
+    from registry.soundness import complaints
 
-    with database.engine.connect() as connection:
-        pages = [row[0] for row in connection.execute(text("PRAGMA integrity_check")) if row[0] != "ok"]
-        rows = connection.execute(text("PRAGMA foreign_key_check"))
-        dangling = [f"{table} row {row} names a row of {parent} that is gone" for table, row, parent, _ in rows]
-    url = database.engine.url.render_as_string(hide_password=True)
-    return Soundness(url, schema.revision(database.engine), schema.HEAD, (*pages, *dangling))
+    revision = schema.revision(database.engine)
+    found = complaints(database.engine) if revision == schema.HEAD else ()
+    return Soundness(database.address, revision, schema.HEAD, found)

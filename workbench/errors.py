@@ -13,6 +13,23 @@ WorkbenchError
 |-- NotCertified            there is no certificate to prove a file against
 |-- JobUnfinished           a job that was waited for ended without a result
 |-- WorkerDied              a local worker ended while it was starting
+|-- InvalidAddress          a text that is no http, https or hf address of the accepted form
+|-- ForbiddenAddress        a host that is unknown, or that lies in a private network and is not named in the settings
+|-- DownloadFailed          an address that did not answer, or not with a whole file
+|   |-- NotThere            the server says that there is no such thing
+|   |-- TooLarge            more bytes than the settings allow
+|   `-- DownloadCancelled   stopped by whoever asked for it
+|-- ChangedUpstream         a name that brought other bytes the last time it was imported
+|-- NotImportable           a path, archive or repository from which nothing can be registered
+|-- Quarantined             a pickle, which is kept but never given out
+|-- IdentityLost            a written file that is not the vector that was read
+|-- FolderTaken             a folder that holds something else than an earlier result of the same command
+|-- NotPublished            a version that was not offered to anybody yet
+|-- UnknownTool             a program that nothing is known about
+|-- SyncCancelled           a sync that whoever asked for it stopped; the next one goes on
+|-- SyncRunning             another sync of the same folder is going on
+|-- HubRefused              the Hub does not let us write, or another writer was faster
+|-- LookupsAreOff           no service for look-ups is configured
 |-- NotADemo                a folder that the demo did not make, and so does not empty
 `-- WaitTimedOut            the time to wait for a job is over; the job goes on
 """
@@ -94,6 +111,74 @@ class WorkerDied(WorkbenchError):
 
 class NotADemo(WorkbenchError):
     """A folder that the demo did not make, and so does not empty."""
+
+
+class InvalidAddress(WorkbenchError):
+    """A text that is no http, https or hf address of the accepted form."""
+
+
+class ForbiddenAddress(WorkbenchError):
+    """A host that is unknown, or that lies in a private network and is not named in the settings."""
+
+
+class DownloadFailed(WorkbenchError):
+    """An address that did not answer, or not with a whole file."""
+
+
+class NotThere(DownloadFailed):
+    """The server says that there is no such thing."""
+
+
+class TooLarge(DownloadFailed):
+    """More bytes than the settings allow."""
+
+
+class DownloadCancelled(DownloadFailed):
+    """Stopped by whoever asked for it."""
+
+
+class ChangedUpstream(WorkbenchError):
+    """A name that brought other bytes the last time it was imported."""
+
+
+class NotImportable(WorkbenchError):
+    """A path, archive or repository from which nothing can be registered."""
+
+
+class LookupsAreOff(WorkbenchError):
+    """No service for look-ups is configured."""
+
+
+class Quarantined(WorkbenchError):
+    """A pickle, which is kept but never given out."""
+
+
+class IdentityLost(WorkbenchError):
+    """A written file that is not the vector that was read."""
+
+
+class FolderTaken(WorkbenchError):
+    """A folder that holds something else than an earlier result of the same command."""
+
+
+class NotPublished(WorkbenchError):
+    """A version that was not offered to anybody yet."""
+
+
+class UnknownTool(WorkbenchError):
+    """A program that nothing is known about."""
+
+
+class SyncCancelled(WorkbenchError):
+    """A sync that whoever asked for it stopped; the next one goes on."""
+
+
+class SyncRunning(WorkbenchError):
+    """Another sync of the same folder is going on."""
+
+
+class HubRefused(WorkbenchError):
+    """The Hub does not let us write, or another writer was faster."""
 
 
 class WaitTimedOut(WorkbenchError):

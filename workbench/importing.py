@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.errors import UnknownPath
+from workbench.errors import NotImportable, UnknownPath
+from workbench.scanning import is_archive
 
 if TYPE_CHECKING:
-    from formats import Header, Identification
-    from registry import Registry, Version
+    from formats import Architecture, Header, Identification
+    from registry import Origin, Registry, Version
 
 RECIPE_KEY = "tauworks.recipe"
 """The header entry of a composition."""
@@ -31,16 +32,25 @@ def import_file(
     tags: Mapping[str, str] | None = None,
     trigger_words: tuple[str, ...] = (),
     recommended_strength: float | None = None,
+    in_place: bool = False,
+    origin: "Origin | None" = None,
 ) -> "Version":
     """Register a weight file, PEFT folder or base folder; the kind follows from what it is unless it is told.
 
-    Importing the same content again returns the version that is there. Raises UnknownPath, FormatError, Refused.
+    Importing the same content again returns the version that is there. `origin` is where it came from, the path itself
+    where None. Raises UnknownPath, NotImportable, FormatError, Refused.
     """
+    from formats import identify
+    from registry.exported import sole_file
+
     if not source.exists():
         raise UnknownPath(source)
+    source = sole_file(source) or source
+    if source.is_file() and is_archive(source):
+        raise NotImportable(f"{source}: an archive; unpack it, then import the folder")
     return registry.add(
         source,
-        kind=kind or kind_of(identify_file(source, registry), source),
+        kind=kind or kind_of(identify(source, architectures=known_tables(registry), hashes=False), source),
         name=name,
         title=title,
         license=license,
@@ -50,18 +60,27 @@ def import_file(
         tags=tags,
         trigger_words=trigger_words,
         recommended_strength=recommended_strength,
+        in_place=in_place,
+        origin=origin,
     )
 
 
 def identify_file(path: Path, registry: "Registry | None" = None) -> "Identification":
     """What a file or folder is, compared with the shipped architectures and those of the registered bases."""
-    from formats import architecture, identify, known_architectures
+    from formats import identify
 
     if not path.exists():
         raise UnknownPath(path)
+    return identify(path, architectures=known_tables(registry))
+
+
+def known_tables(registry: "Registry | None") -> "tuple[Architecture, ...]":
+    """The module tables that files are compared with: the shipped ones, then those of the registered bases."""
+    from formats import architecture, known_architectures
+
     shipped = tuple(architecture(name) for name in known_architectures())
     registered = tuple(registry.architectures()) if registry else ()
-    return identify(path, architectures=(*shipped, *registered))
+    return (*shipped, *registered)
 
 
 def kind_of(found: "Identification", path: Path) -> str:
@@ -70,6 +89,8 @@ def kind_of(found: "Identification", path: Path) -> str:
 
     if found.kind == "base":
         return "base"
+    if found.kind == "opaque":
+        raise NotAnAdapter(f"{path}: {found.warnings[0]}; to keep it closed all the same: --kind other")
     if found.kind != "vector":
         reasons = "; ".join(found.warnings) or "no key carries an adapter's mark"
         raise NotAnAdapter(f"{path}: neither a base nor a vector ({reasons}); to keep it all the same: --kind other")

@@ -31,10 +31,17 @@ def existing_registry(home: Path | None = None, url: str | None = None) -> "Iter
 
 def database_exists(home: Path | None = None, url: str | None = None) -> bool:
     """Whether the registry's database has been made."""
-    from sqlalchemy.engine import make_url
+    from registry.database import Database, parse_address, sqlite_file
+    from registry.schema import is_empty
 
-    file = make_url(settings_of(home, url).resolved_database_url).database
-    return bool(file) and Path(str(file)).exists()
+    settings = settings_of(home, url)
+    if file := sqlite_file(parse_address(settings.resolved_database_url)):
+        return file.exists()
+    database = Database.connect(settings.resolved_database_url, settings.user)
+    try:
+        return not is_empty(database.engine)
+    finally:
+        database.close()
 
 
 def settings_of(home: Path | None = None, url: str | None = None) -> "Settings":

@@ -1,14 +1,16 @@
 """The declared schema, one file per noun."""
 
-from registry.tables import triggers
+from registry.tables import search, triggers
+from registry.tables.access import FavouriteRow, PrincipalRow, TokenRow, UploadRow
 from registry.tables.alias import AliasPeriodRow
-from registry.tables.blob import BlobRow, LocationRow
+from registry.tables.blob import BlobHashRow, BlobRow, LocationRow
 from registry.tables.columns import Base
 from registry.tables.dataset import DatasetRow
 from registry.tables.edge import EdgeRow
 from registry.tables.event import EventRow
 from registry.tables.facts import AdapterFactsRow, ArchitectureRow
 from registry.tables.job import JobEventRow, JobRow, MetricRow
+from registry.tables.lookup import LookupRow
 from registry.tables.model import ModelRow
 from registry.tables.preview import PreviewRow
 from registry.tables.recipe import CertificateRow, RecipeRow
@@ -16,26 +18,33 @@ from registry.tables.version import ArtifactRow, OriginRow, TagRow, VersionRow
 
 metadata = Base.metadata
 triggers.attach(metadata)
+search.attach(metadata)
 
 __all__ = [
     "AdapterFactsRow",
     "AliasPeriodRow",
     "ArchitectureRow",
     "ArtifactRow",
+    "BlobHashRow",
     "BlobRow",
     "CertificateRow",
     "DatasetRow",
     "EdgeRow",
     "EventRow",
+    "FavouriteRow",
     "JobEventRow",
     "JobRow",
     "LocationRow",
+    "LookupRow",
     "MetricRow",
     "ModelRow",
     "OriginRow",
     "PreviewRow",
+    "PrincipalRow",
     "RecipeRow",
     "TagRow",
+    "TokenRow",
+    "UploadRow",
     "VersionRow",
     "metadata",
 ]

@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, String, text
+from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from registry.dialect import Instant
-from registry.tables.columns import Base, Key, Moment, big_integer, is_slug
+from registry.tables.columns import Base, Key, Moment, Name, big_integer, is_slug
 
 
 class AliasPeriodRow(Base):
@@ -32,6 +32,6 @@ class AliasPeriodRow(Base):
     id: Mapped[Key]
     model_id: Mapped[int] = mapped_column(big_integer)
     version_id: Mapped[int] = mapped_column(big_integer)
-    name: Mapped[str] = mapped_column(String(128))
+    name: Mapped[Name]
     since: Mapped[Moment]
     until: Mapped[datetime | None] = mapped_column(Instant)

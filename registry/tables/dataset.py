@@ -1,9 +1,9 @@
 """Data sets: pictures and captions that something was trained on."""
 
-from sqlalchemy import String, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import UniqueConstraint
+from sqlalchemy.orm import Mapped
 
-from registry.tables.columns import Base, Created, Digest, Key, is_digest, is_slug
+from registry.tables.columns import Base, Created, Digest, Key, Name, is_digest, is_slug
 
 
 class DatasetRow(Base):
@@ -13,7 +13,7 @@ class DatasetRow(Base):
     __table_args__ = (UniqueConstraint("name", "fingerprint"), is_slug("name"), is_digest("fingerprint"))
 
     id: Mapped[Key]
-    name: Mapped[str] = mapped_column(String(128))
+    name: Mapped[Name]
     fingerprint: Mapped[Digest]
     uri: Mapped[str]
     license: Mapped[str | None]

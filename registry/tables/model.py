@@ -1,9 +1,22 @@
 """Models: the names that people use."""
 
-from sqlalchemy import CheckConstraint, String, UniqueConstraint
+from typing import Any
+
+from sqlalchemy import CheckConstraint, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from registry.tables.columns import Base, Count, Created, Key, is_one_of, is_slug
+from registry.tables.columns import (
+    Base,
+    Count,
+    Created,
+    Flag,
+    Key,
+    MaybeMoment,
+    Name,
+    is_one_of,
+    is_slug,
+    json_searched,
+)
 from registry.tables.version import VersionRow
 from registry.values import Kind
 
@@ -20,7 +33,7 @@ class ModelRow(Base):
     )
 
     id: Mapped[Key]
-    slug: Mapped[str] = mapped_column(String(128))
+    slug: Mapped[Name]
     title: Mapped[str]
     kind: Mapped[str] = mapped_column(String(16), index=True)
     description: Mapped[str] = mapped_column(default="")
@@ -28,5 +41,8 @@ class ModelRow(Base):
     owner: Mapped[str]
     next_number: Mapped[Count] = mapped_column(default=1)
     created_at: Mapped[Created]
+    license_flags: Mapped[dict[str, Any]] = mapped_column(json_searched, default=dict, server_default=text("'{}'"))
+    archived_at: Mapped[MaybeMoment]
+    nsfw: Mapped[Flag] = mapped_column(default=False)
 
     versions: Mapped[list[VersionRow]] = relationship(back_populates="model")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from registry.states import State
+from registry.states import OriginKind, State
 from registry.tables.blob import BlobRow
 from registry.tables.columns import (
     Base,
@@ -15,11 +15,15 @@ from registry.tables.columns import (
     Digest,
     JsonObject,
     Key,
+    MaybeMoment,
+    Name,
     VersionKey,
     big_integer,
     is_digest,
     is_one_of,
     json_object,
+    json_searched,
+    path_text,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +33,10 @@ if TYPE_CHECKING:
 
 
 class VersionRow(Base):
-    """One content of a model; `digest` is over its sorted (path, sha256), so importing again finds it."""
+    """One content of a model; `digest` is over its sorted (path, sha256), so importing again finds it.
+
+    A removed version keeps its row and its number: `removed_at` and `removed_by` are its tombstone.
+    """
 
     __tablename__ = "version"
     __table_args__ = (
@@ -37,9 +44,12 @@ class VersionRow(Base):
         UniqueConstraint("model_id", "digest"),
         UniqueConstraint("model_id", "id"),
         Index(None, "model_id", "state", "number"),
+        Index(None, "created_at"),
         is_digest("digest"),
         is_one_of("state", list(State)),
         CheckConstraint("number >= 1", name="number_is_positive"),
+        CheckConstraint("(removed_at IS NULL) = (removed_by IS NULL)", name="is_removed_by_somebody"),
+        CheckConstraint("recommended_low <= recommended_high", name="recommends_a_range"),
     )
 
     id: Mapped[Key]
@@ -50,10 +60,14 @@ class VersionRow(Base):
     author: Mapped[str | None]
     note: Mapped[str | None]
     recommended_strength: Mapped[float | None]
-    trigger_words: Mapped[list[str]] = mapped_column(json_object)
+    trigger_words: Mapped[list[str]] = mapped_column(json_searched)
     sampling: Mapped[JsonObject]
     recipe_id: Mapped[int | None] = mapped_column(big_integer, ForeignKey("recipe.id"), index=True)
     created_at: Mapped[Created]
+    removed_at: Mapped[MaybeMoment]
+    removed_by: Mapped[str | None]
+    recommended_low: Mapped[float | None]
+    recommended_high: Mapped[float | None]
 
     model: Mapped["ModelRow"] = relationship(back_populates="versions")
     artifacts: Mapped[list["ArtifactRow"]] = relationship(order_by="ArtifactRow.path")
@@ -74,7 +88,7 @@ class ArtifactRow(Base):
     __table_args__ = (CheckConstraint("path <> ''", name="path_is_not_empty"),)
 
     version_id: Mapped[VersionKey]
-    path: Mapped[str] = mapped_column(primary_key=True)
+    path: Mapped[str] = mapped_column(path_text, primary_key=True)
     role: Mapped[str] = mapped_column(String(64))
     blob_sha256: Mapped[BlobRef]
     media_type: Mapped[str]
@@ -89,7 +103,7 @@ class TagRow(Base):
     __table_args__ = (Index(None, "key", "value"), CheckConstraint("key <> ''", name="key_is_not_empty"))
 
     version_id: Mapped[VersionKey]
-    key: Mapped[str] = mapped_column(String(128), primary_key=True)
+    key: Mapped[Name] = mapped_column(primary_key=True)
     value: Mapped[str]
 
 
@@ -97,7 +111,7 @@ class OriginRow(Base):
     """Where a version came from, with the metadata that its file carried, verbatim."""
 
     __tablename__ = "origin"
-    __table_args__ = (is_one_of("kind", ["file", "hub", "url", "civitai", "job", "recipe", "upload"]),)
+    __table_args__ = (is_one_of("kind", list(OriginKind)),)
 
     version_id: Mapped[VersionKey]
     kind: Mapped[str] = mapped_column(String(16))

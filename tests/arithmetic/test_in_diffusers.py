@@ -12,7 +12,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from diffusers import StableDiffusionPipeline
 from peft import PeftModel
 
-from arithmetic import Combination, Vector, check, compose, diffusers_state_dict, open_vector
+from arithmetic import Combination, Vector, check, compose, convert, diffusers_state_dict, open_vector
 from demo.training import networks
 from formats import Architecture, Layout, architecture_of_folder
 
@@ -158,6 +158,28 @@ def test_peft_itself_reads_a_folder_of_the_unet(shapes: Shapes, vectors: tuple[V
     through_peft.unet = PeftModel.from_pretrained(through_peft.unet, str(tmp_path / "folder")).base_model.model
     through_diffusers.load_lora_weights(diffusers_state_dict(vectors[1]), adapter_name="lcm")
     through_diffusers.set_adapters(["lcm"], [0.9])
+    assert (latents(through_peft) - latents(through_diffusers)).abs().max() < CLOSE
+
+
+def test_a_respelled_file_of_mixed_ranks_and_alphas_is_read_by_diffusers_as_it_is_meant(
+    shapes: Shapes, vectors: tuple[Vector, ...], wanted: torch.Tensor, tmp_path: Path
+) -> None:
+    pipe = shapes.pipeline()
+    for name, vector in zip(("style", "lcm"), vectors, strict=True):
+        pipe.load_lora_weights(
+            str(convert(vector, tmp_path / f"{name}.safetensors", Layout.DIFFUSERS, {})), adapter_name=name
+        )
+    pipe.set_adapters(["style", "lcm"], list(WEIGHTS))
+    assert (latents(pipe) - wanted).abs().max() < CLOSE
+
+
+def test_a_respelled_folder_of_mixed_ranks_and_alphas_is_read_by_peft_as_it_is_meant(
+    shapes: Shapes, vectors: tuple[Vector, ...], tmp_path: Path
+) -> None:
+    convert(vectors[1], tmp_path / "folder", Layout.PEFT, {})
+    through_peft, through_diffusers = shapes.pipeline(), shapes.pipeline()
+    through_peft.unet = PeftModel.from_pretrained(through_peft.unet, str(tmp_path / "folder")).base_model.model
+    through_diffusers.load_lora_weights(diffusers_state_dict(vectors[1]))
     assert (latents(through_peft) - latents(through_diffusers)).abs().max() < CLOSE
 
 

@@ -1,6 +1,7 @@
 """Files made for these tests: byte-exact safetensors of any shapes, and a small pipeline of the true classes."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -47,6 +48,32 @@ def write_file(tmp_path: Path) -> WriteFile:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_encoded(shapes, dtype, metadata, alphas or {}))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_stripped(tmp_path: Path) -> WriteFile:
+    """write_stripped(shapes, dtype="F16", metadata=None, name="file.safetensors") -> a file whose data are a hole.
+
+    Tensors may be as large as those of a whole checkpoint: nothing but the header takes up space.
+    """
+
+    def write(
+        shapes: Shapes, dtype: str = "F16", metadata: Mapping[str, str] | None = None, name: str = "file.safetensors"
+    ) -> Path:
+        header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
+        position = 0
+        for key, shape in shapes.items():
+            end = position + math.prod(shape) * DTYPE_BITS[dtype] // 8
+            header[key] = {"dtype": dtype, "shape": list(shape), "data_offsets": [position, end]}
+            position = end
+        text = json.dumps(header).encode()
+        path = tmp_path / name
+        with path.open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            file.truncate(8 + len(text) + position)
         return path
 
     return write

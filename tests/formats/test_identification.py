@@ -24,6 +24,7 @@ from formats import (
 )
 
 JSON_FIELDS = ["family", "adapter", "layout", "rank", "alpha", "dtype", "modules", "parameters", "hashes", "warnings"]
+ADDED_FIELDS = ["kind", "variant", "prediction_type", "broken"]
 
 
 @pytest.fixture
@@ -125,13 +126,14 @@ def test_before_its_base_is_imported_it_is_unknown_with_low_confidence(write_fil
     assert found.adapter.value == "lora"
 
 
-def test_one_key_too_many_makes_the_family_unknown(write_file: Callable, adapter_shapes) -> None:
+@pytest.mark.parametrize("key", ["lora_unet_nowhere.lora_down.weight", "unet.attention.bias"])
+def test_one_key_too_many_takes_confidence_and_the_architecture(key: str, write_file: Callable, adapter_shapes) -> None:
     table = architecture("sd15")
     shapes = adapter_shapes(table, attention(table), Layout.KOHYA)
-    for key in ("lora_unet_nowhere.lora_down.weight", "bundle_emb.token"):
-        found = identify(write_file(shapes | {key: (4, 4)}))
-        assert found.family.value == "unknown"
-        assert f"first unknown key: {key.removesuffix('.lora_down.weight')!r}" in found.family.evidence[0]
+    whole, more = identify(write_file(shapes)), identify(write_file(shapes | {key: (4, 4)}))
+    assert (more.family.value, more.architecture, more.broken) == ("sd15", None, None)
+    assert more.family.confidence < whole.family.confidence - 0.05
+    assert f"first unknown key: {key.removesuffix('.lora_down.weight')!r}" in more.family.evidence[0]
 
 
 def test_a_fine_tune_of_a_shipped_base_is_of_that_family(write_file: Callable, adapter_shapes) -> None:
@@ -195,7 +197,11 @@ def test_alpha_comes_from_a_peft_folders_configuration(write_file: Callable, ada
         ("boft", {"oft_blocks": (2, 4, 320, 320)}),
         ("ia3", {"weight": (1280,), "on_input": ()}),
         ("full", {"diff": (1280, 1280), "diff_b": (1280,)}),
-        ("loha+dora", {"hada_w1_a": (1280, 4), "hada_w1_b": (4, 1280), "dora_scale": (1, 1280)}),
+        (
+            "loha+dora",
+            {f"hada_w{i}_{side}": (1280, 4) if side == "a" else (4, 1280) for i in (1, 2) for side in "ab"}
+            | {"dora_scale": (1, 1280)},
+        ),
     ],
 )
 def test_every_kind_is_named_by_its_marks_and_its_family_found(kind: str, pieces: dict, write_file: Callable) -> None:
@@ -230,7 +236,7 @@ def test_an_adapter_of_another_kind_of_network_is_unknown_with_the_reason(write_
     stem = "transformer.single_transformer_blocks.0.attn.to_q"
     found = identify(write_file({f"{stem}.lora_A.weight": (4, 3072), f"{stem}.lora_B.weight": (3072, 4)}))
     assert (found.kind, found.family.value, found.adapter.value) == ("unknown", "unknown", "lora")
-    assert found.family.evidence == ("none of its 1 modules is named in sd15, sd21, sdxl, ssd1b",)
+    assert found.family.evidence == (f"none of its 1 modules is named in {', '.join(known_architectures())}",)
     assert "not an adapter of a known base" in found.warnings[0]
 
 
@@ -252,8 +258,9 @@ def test_the_json_has_exactly_the_documented_fields(write_file: Callable, adapte
     path = write_file(adapter_shapes(table, attention(table), Layout.KOHYA))
     for found in (identify(path), identify(small_base), identify(write_file({}, name="empty.safetensors"))):
         document = json.loads(json.dumps(found.to_json(), allow_nan=False))
-        assert list(document) == JSON_FIELDS
-        assert all(list(document[field]) == ["value", "confidence", "evidence"] for field in JSON_FIELDS[:3])
+        assert list(document) == [*JSON_FIELDS, *ADDED_FIELDS]
+        findings = [*JSON_FIELDS[:3], *ADDED_FIELDS[1:3]]
+        assert all(list(document[field]) == ["value", "confidence", "evidence"] for field in findings)
 
 
 def test_a_truncated_file_an_absent_one_and_a_strange_folder_are_errors(

@@ -25,10 +25,11 @@ def test_no_two_modules_share_a_key(name: str, layout: Layout) -> None:
 
 @pytest.mark.parametrize("name", known_architectures())
 def test_a_stem_is_ambiguous_only_where_peft_names_no_component(name: str) -> None:
-    for stem, spellings in stem_index(architecture(name)).items():
-        if len(spellings) > 1:
-            assert stem.startswith("base_model.model.")
-            assert [s.module.split(".")[0] for s in spellings] == ["text_encoder", "text_encoder_2"]
+    for layout in Layout:
+        for stem, spellings in stem_index(architecture(name), layout).items():
+            if len(spellings) > 1:
+                assert stem.startswith("base_model.model.")
+                assert [s.module.split(".")[0] for s in spellings] == ["text_encoder", "text_encoder_2"]
 
 
 @pytest.mark.parametrize("name", ["sd15", "sdxl", "ssd1b"])

@@ -1,132 +1,166 @@
 """The migrations build the schema that the tables declare, and go up and down with data in it."""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, select, text
 
-from registry import Parent, Registry, dialect, schema
-from registry.jobs import Queue
-from registry.tables import metadata
+from registry import Origin, Registry, schema
+from registry.soundness import complaints
+from registry.tables import AdapterFactsRow, BlobRow, ModelRow, metadata
 
+pytestmark = pytest.mark.both_databases
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    """An empty SQLite database, set up as the registry sets one up."""
-    made = dialect.prepare(create_engine(f"sqlite:///{tmp_path / 'schema.db'}"))
-    yield made
-    made.dispose()
+Dump = Callable[[Engine], Mapping[tuple[str, str], object]]
+Fill = Callable[[str], None]
 
 
-def _clauses(sql: str) -> list[str]:
-    """A statement's clauses without their order and spacing: SQLAlchemy writes one on a line."""
-    lines = (re.sub(r"\s+", " ", line).strip(" ,") for line in sql.replace("\nWHEN", " WHEN").splitlines())
-    return sorted(line for line in lines if line not in ("", "(", ")"))
+def _url(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=False)
 
 
-def _trigger(sql: str) -> list[str]:
-    return [re.sub(r"\s+", " ", sql).replace("( ", "(").strip()]
-
-
-def _schema(engine: Engine) -> dict[tuple[str, str], list[str]]:
-    query = "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name <> 'alembic_version'"
+def _rows(engine: Engine) -> dict[str, int]:
     with engine.connect() as connection:
-        rows = connection.execute(text(query)).all()
-    return {(kind, name): _trigger(sql) if kind == "trigger" else _clauses(sql) for kind, name, sql in rows}
+        return {
+            table: connection.execute(text(f'SELECT count(*) FROM "{table}"')).scalar_one() for table in metadata.tables
+        }
 
 
-def _declared(tmp_path: Path) -> dict[tuple[str, str], list[str]]:
-    made = create_engine(f"sqlite:///{tmp_path / 'declared.db'}")
-    metadata.create_all(made)
-    found = _schema(made)
-    made.dispose()
-    return found
+def _revisions() -> list[str]:
+    config = Config()
+    config.set_main_option("script_location", str(schema.migrations_folder()))
+    return [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
 
 
-def _rows(engine: Engine) -> int:
-    with engine.connect() as connection:
-        return sum(
-            connection.execute(text(f'SELECT count(*) FROM "{table}"')).scalar_one() for table in metadata.tables
-        )
-
-
-def _fill(home: Path, url: str) -> None:
-    """At least one row in every table."""
-    home.mkdir()
-    (home / "note.txt").write_text("x")
-    with Registry.open(home, url) as registry:
-        queue = Queue(registry)
-        queue.submit("x", {})
-        lease = queue.claim("worker")
-        assert lease is not None
-        queue.metric(lease, 1, "loss", 0.5)
-        recipe = registry.add_recipe("a", "b", "ab" * 32).sha256
-        data = registry.add_dataset("shapes", "cd" * 32, "file:///x").ref
-        version = registry.add(
-            home / "note.txt",
-            kind="other",
-            recipe=recipe,
-            edges=[Parent(data, "trained_on")],
-            tags={"a": "b"},
-            lease=lease,
-        )
-        registry.alias(version.ref, "production")
-        registry.add_preview(version, {}, b"png", {})
-        registry.add_certificate(
-            version,
-            {
-                "file_sha256": version.artifacts[0].sha256,
-                "method": "m",
-                "engine_version": "1",
-                "worst_relative_error": 0.0,
-            },
-        )
-
-
-def test_migrated_is_declared_with_every_check_index_and_trigger(engine: Engine, tmp_path: Path) -> None:
+def test_migrated_is_declared_with_every_check_index_and_trigger(
+    engine: Engine, another_engine: Engine, dump: Dump
+) -> None:
     schema.upgrade(engine)
-    migrated, declared = _schema(engine), _declared(tmp_path)
+    metadata.create_all(another_engine)
+    migrated, declared = dump(engine), dump(another_engine)
     assert migrated.keys() == declared.keys()
-    for key, clauses in declared.items():
-        assert migrated[key] == clauses, key
-    assert {kind for kind, _ in declared} == {"table", "index", "trigger"}
+    for key, definition in declared.items():
+        assert migrated[key] == definition, key
+    assert {kind for kind, _ in declared} >= {"index", "trigger"}
+    assert ("constraint" if engine.dialect.name == "postgresql" else "table") in {kind for kind, _ in declared}
 
 
 def test_the_newest_revision_is_the_one_that_the_code_expects() -> None:
-    config = Config()
-    config.set_main_option("script_location", str(schema.migrations_folder()))
-    assert ScriptDirectory.from_config(config).get_current_head() == schema.HEAD
+    assert _revisions()[0] == schema.HEAD
 
 
-def test_every_migration_goes_down_and_up_with_data_in_it(tmp_path: Path, engine: Engine) -> None:
-    _fill(tmp_path / "home", engine.url.render_as_string())
-    assert _rows(engine) > 20
-    before = _schema(engine)
-    schema.downgrade(engine, "base")
-    assert {name for kind, name in _schema(engine) if kind == "table"} == set()
-    assert schema.revision(engine) is None
+def test_every_migration_goes_down_and_up_again_with_data_in_it(engine: Engine, dump: Dump, fill: Fill) -> None:
+    fill(_url(engine))
+    filled = _rows(engine)
+    assert [table for table, count in filled.items() if count == 0] == ["adapter_facts", "architecture"]
+    at_head = dump(engine)
+    for revision in [*_revisions()[1:], "base"]:
+        schema.downgrade(engine, revision)
+        assert (schema.revision(engine) or "base") == revision
+    assert {name for _, name in dump(engine)} <= {"plpgsql", "pg_trgm"}  # an extension stays: others may use it
     schema.upgrade(engine)
-    assert _schema(engine) == before
+    assert dump(engine) == at_head
+    assert complaints(engine) == ()
+
+
+@pytest.mark.parametrize("revision", _revisions()[1:])
+def test_what_an_older_schema_has_a_place_for_survives_the_way_there_and_back(
+    engine: Engine, revision: str, dump: Dump, fill: Fill
+) -> None:
+    fill(_url(engine))
+    filled, at_head = _rows(engine), dump(engine)
+    schema.downgrade(engine, revision)
     with engine.connect() as connection:
-        assert connection.execute(text("PRAGMA foreign_key_check")).all() == []
-        assert connection.execute(text("PRAGMA integrity_check")).scalar() == "ok"
-
-
-def test_upgrading_what_is_up_to_date_changes_nothing(tmp_path: Path, engine: Engine) -> None:
-    _fill(tmp_path / "home", engine.url.render_as_string())
-    before = (_schema(engine), _rows(engine))
+        kept = {table for table in filled if engine.dialect.has_table(connection, table)}
     schema.upgrade(engine)
-    assert (_schema(engine), _rows(engine)) == before
+    back = _rows(engine)
+    lost = {"location": 1} if revision == "0001" else {}
+    assert {table: back[table] for table in kept} == {table: filled[table] - lost.get(table, 0) for table in kept}
+    assert dump(engine) == at_head
+    assert complaints(engine) == ()
 
 
-def test_a_migration_that_fails_leaves_the_database_as_it_was(engine: Engine) -> None:
+def test_upgrading_what_is_up_to_date_changes_nothing(engine: Engine, dump: Dump, fill: Fill) -> None:
+    fill(_url(engine))
+    before = (dump(engine), _rows(engine))
+    schema.upgrade(engine)
+    assert (dump(engine), _rows(engine)) == before
+
+
+def test_a_migration_that_fails_leaves_the_database_as_it_was(engine: Engine, dump: Dump) -> None:
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE edge (mine TEXT)"))
-    before = _schema(engine)
+    before = dump(engine)
     with pytest.raises(Exception, match="already exists"):
         schema.upgrade(engine)
-    assert _schema(engine) == before
+    assert dump(engine) == before
+
+
+def test_a_rule_that_was_taken_away_is_a_complaint(engine: Engine) -> None:
+    schema.upgrade(engine)
+    on = " ON event" if engine.dialect.name == "postgresql" else ""
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP TRIGGER event_is_never_updated{on}"))
+    assert complaints(engine) == ("rule event_is_never_updated is gone or off",)
+
+
+OLD_ROWS = """
+INSERT INTO blob (sha256, size, blake3, data_sha256, tensor_hash, created_at)
+    VALUES ('{digest}', 1, '{digest}', NULL, NULL, {at});
+INSERT INTO location (blob_sha256, uri, size, mtime_ns, inode, mode) VALUES ('{digest}', 'ab/x', 1, 2, 3, 'stored');
+INSERT INTO model (slug, title, kind, description, owner, next_number, created_at)
+    VALUES ('old', 'Old', 'style', '', 'ann', 2, {at});
+INSERT INTO version (model_id, number, digest, state, trigger_words, sampling, created_at)
+    VALUES (1, 1, '{digest}', 'published', '["old"]', '{{}}', {at});
+INSERT INTO origin (version_id, kind, uri, revision, embedded)
+    VALUES (1, 'file', 'file:///old', NULL, '{{"b": 1, "a": 2}}');
+INSERT INTO adapter_facts (version_id, identifier, kind, family, adapter, layout, rank, alpha, dtype, modules,
+    parameters, architecture, identification)
+    VALUES (1, '1', 'vector', 'sd15', 'lora+dora', 'kohya', 8, 8.0, 'F16', 3, 9, NULL,
+    '{{"family": {{"value": "sd15", "confidence": 0.75, "evidence": []}}}}')
+"""
+
+
+def _write_old_rows(engine: Engine) -> None:
+    with engine.begin() as connection:
+        for statement in OLD_ROWS.format(digest="ab" * 32, at="'2026-01-01T00:00:00.000Z'").split(";\n"):
+            connection.exec_driver_sql(statement)
+
+
+def test_what_a_first_catalog_held_is_all_there_after_the_upgrade(engine: Engine, tmp_path: Path) -> None:
+    schema.upgrade(engine, "0001")
+    _write_old_rows(engine)
+    schema.upgrade(engine)
+    with Registry.open(tmp_path / "home", _url(engine)) as registry, registry.database.reading() as uow:
+        version = registry.get("old:1")
+        assert (version.state, version.trigger_words) == ("published", ("old",))
+        assert version.created_at == datetime(2026, 1, 1, tzinfo=UTC)
+        assert version.origin == Origin("file", "file:///old", None, {"b": 1, "a": 2})
+        facts = uow.session.scalars(select(AdapterFactsRow)).one()
+        assert (facts.confidence, facts.dora, facts.layout_hash, facts.prediction_type) == (0.75, True, None, None)
+        blob = uow.session.scalars(select(BlobRow)).one()
+        assert (blob.state, blob.used_at) == ("present", None)
+        model = uow.session.scalars(select(ModelRow)).one()
+        assert (model.license_flags, model.nsfw, model.archived_at) == ({}, False, None)
+
+
+def test_on_the_way_back_a_removed_version_stays_out_of_sight(engine: Engine, fill: Fill) -> None:
+    fill(_url(engine))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE version SET removed_at = created_at, removed_by = 'ann'"))
+    schema.downgrade(engine, "0001")
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT state FROM version")).scalar_one() == "archived"
+
+
+def test_on_the_way_back_an_origin_that_was_unknown_then_is_a_file(engine: Engine, fill: Fill) -> None:
+    fill(_url(engine))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE origin SET kind = 'invokeai'"))
+    schema.downgrade(engine, "0001")
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT kind FROM origin")).scalar_one() == "file"

@@ -2,9 +2,15 @@
 
 import json
 import math
+import os
 import random
+import secrets
 import shutil
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -54,10 +60,13 @@ def new_home(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture
-def registry(tmp_path: Path, new_home: Path) -> Iterator[Registry]:
-    """A new registry on a real SQLite file and a real folder."""
+def registry(tmp_path: Path, new_home: Path, backend: str, request: pytest.FixtureRequest) -> Iterator[Registry]:
+    """A new registry on a real folder and a real SQLite file, or a PostgreSQL database where the test asks for both."""
     shutil.copytree(new_home, tmp_path / "home")
-    with Registry.open(tmp_path / "home", actor="ann") as opened:
+    url = None
+    if backend == "postgresql":
+        url = request.getfixturevalue("new_database")(request.getfixturevalue("migrated_template"))
+    with Registry.open(tmp_path / "home", url, actor="ann") as opened:
         yield opened
 
 
@@ -124,3 +133,58 @@ def stored_files(registry: Registry) -> Callable[[], set[str]]:
         return {path.name if len(path.name) == 64 else str(path) for path in found}
 
     return files
+
+
+S3_SERVER = """
+import sys
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer("127.0.0.1", 0, False)
+server.start()
+print(*server.get_host_and_port(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[str]:
+    """A bucket on a real S3 server: TAU_TEST_S3_URL, with its AWS_* variables, or moto's in a process of its own."""
+    if url := os.environ.get("TAU_TEST_S3_URL"):
+        yield url.rstrip("/")
+        return
+    if absent := [name for name in ("obstore", "moto", "flask_cors") if find_spec(name) is None]:
+        required = "s3" in os.environ.get("TAU_TEST_REQUIRE", "").replace(",", " ").split()
+        (pytest.fail if required else pytest.skip)(f"no S3 server: {', '.join(absent)} is not installed")
+    with subprocess.Popen(
+        [sys.executable, "-c", S3_SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as server:
+        assert server.stdout is not None
+        endpoint = "http://{}:{}".format(*server.stdout.readline().decode().split())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AWS_ENDPOINT_URL", endpoint)
+            patch.setenv("AWS_REGION", "us-east-1")
+            for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+                patch.setenv(name, "test")
+            with urllib.request.urlopen(urllib.request.Request(f"{endpoint}/tests", method="PUT")):
+                yield "s3://tests"
+        server.communicate()
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def keeper(registry: Registry, request: pytest.FixtureRequest) -> Registry:
+    """A new registry whose blobs are in a real folder, then one whose blobs are in a real bucket."""
+    if request.param == "bucket":
+        from registry.blobs_s3 import S3Blobs
+
+        address = f"{request.getfixturevalue('bucket')}/{secrets.token_hex(6)}"
+        registry.store = S3Blobs(address, registry.home / "cache")
+    return registry
+
+
+@pytest.fixture
+def kept_digests(keeper: Registry) -> Callable[[], set[str]]:
+    """kept_digests() -> the sha256 of every blob in the keeper's store."""
+
+    def digests() -> set[str]:
+        return {found.name for found in keeper.store.listed()}
+
+    return digests

@@ -13,6 +13,7 @@ Write = Callable[..., Path]
 Stored = Callable[[], set[str]]
 
 
+@pytest.mark.both_databases
 def test_a_base_of_an_unknown_architecture_starts_a_family_called_like_its_model(
     registry: Registry, write_base: Write
 ) -> None:
@@ -63,6 +64,7 @@ def test_a_vector_is_identified_against_the_registered_bases(
     assert [edge.parent for edge in registry.lineage(vector.ref).edges] == [base]
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("base")
 def test_importing_the_same_bytes_again_is_the_same_version_whatever_the_file_is_called(
     registry: Registry, write_vector: Write, tmp_path: Path
@@ -81,6 +83,7 @@ def test_other_bytes_are_the_next_version(registry: Registry, write_vector: Writ
     assert numbers == [1, 2, 3]
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("base")
 def test_importing_a_draft_again_without_draft_publishes_it(registry: Registry, write_vector: Write) -> None:
     draft = registry.add(write_vector(), kind="style", draft=True)
@@ -88,6 +91,7 @@ def test_importing_a_draft_again_without_draft_publishes_it(registry: Registry, 
     assert registry.add(write_vector(), kind="style").state == "published"
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("base")
 def test_the_files_own_words_fill_in_what_the_caller_did_not_say(registry: Registry, write_vector: Write) -> None:
     metadata = {
@@ -170,6 +174,7 @@ def test_a_base_with_one_damaged_component_is_refused_and_nothing_of_it_is_left(
     assert registry.search() == []
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("base")
 def test_a_refusal_inside_the_transaction_leaves_no_row_and_no_blob(
     registry: Registry, write_vector: Write, stored_files: Stored
@@ -239,6 +244,7 @@ def test_a_missing_path_and_an_illegal_name_are_errors_of_ours(registry: Registr
         registry.add(tmp_path / "note.txt", kind="other", name="ties")
 
 
+@pytest.mark.both_databases
 def test_the_work_of_a_job_is_registered_with_the_end_of_the_job(
     registry: Registry, base: str, queue: Queue, write_vector: Write
 ) -> None:
@@ -257,3 +263,35 @@ def test_the_work_of_a_job_is_registered_with_the_end_of_the_job(
 
 def test_every_refusal_is_a_registry_error() -> None:
     assert all(issubclass(error, RegistryError) for error in (Conflict, InvalidName, NotFound, Refused))
+
+
+@pytest.mark.both_databases
+@pytest.mark.usefixtures("base")
+def test_embedded_metadata_is_kept_verbatim(registry: Registry, write_vector: Write) -> None:
+    said = {
+        "zeta": "1.0",
+        "alpha": '{"b": 1, "a": 2, "b": 3}',
+        "odd": "a\x00b \U0001f600",
+        "modelspec.title": "Paper\x00cut",
+    }
+    version = registry.add(write_vector(metadata=said), kind="style")
+    kept = registry.get(version.ref).origin
+    assert kept is not None
+    assert list(kept.embedded.values()) == [said]
+    assert [list(metadata) for metadata in kept.embedded.values()] == [list(said)]
+    assert version.title == "Papercut"
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("text", ["a\x00b", "a\ud800b"])
+def test_a_text_that_no_database_can_hold_is_refused_and_nothing_is_left(
+    registry: Registry, tmp_path: Path, stored_files: Stored, text: str
+) -> None:
+    (tmp_path / "note.txt").write_text("x")
+    with pytest.raises(InvalidName, match="Take it out"):
+        registry.add(tmp_path / "note.txt", kind="other", title=text)
+    assert registry.search() == []
+    assert stored_files() == set()
+    registry.add(tmp_path / "note.txt", kind="other")
+    with pytest.raises(InvalidName, match="Take it out"):
+        registry.tag("note", "key", text)

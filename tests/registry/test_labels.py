@@ -10,6 +10,8 @@ from sqlalchemy.exc import IntegrityError
 from registry import IllegalTransition, InvalidName, Registry, State
 from registry.states import LEGAL_VERSION_STATES
 
+pytestmark = pytest.mark.both_databases
+
 Write = Callable[..., Path]
 
 
@@ -63,10 +65,10 @@ def test_an_alias_moves_and_its_event_says_from_where(registry: Registry, paperc
 
 @pytest.mark.usefixtures("papercut")
 def test_an_alias_of_one_model_cannot_point_into_another(registry: Registry) -> None:
-    insert = "INSERT INTO alias_period (model_id, version_id, name, since) VALUES (:model, :version, 'x', '2026')"
+    insert = "INSERT INTO alias_period (model_id, version_id, name, since) VALUES (:model, :version, 'x', :at)"
     tiny, papercut = registry.get("tiny"), registry.get("papercut")
-    with registry.database.writing() as uow, pytest.raises(IntegrityError, match="FOREIGN KEY"):
-        uow.session.execute(text(insert), {"model": tiny.id, "version": papercut.id})
+    with registry.database.writing() as uow, pytest.raises(IntegrityError, match="(?i)foreign key"):
+        uow.session.execute(text(insert), {"model": tiny.id, "version": papercut.id, "at": "2026-01-01T00:00:00Z"})
 
 
 def test_dropping_what_is_not_set_changes_nothing(registry: Registry, papercut: str) -> None:
@@ -137,7 +139,7 @@ FROZEN = {
     "INSERT INTO artifact SELECT version_id, 'more', role, blob_sha256, media_type FROM artifact "
     "WHERE version_id = :id": "frozen",
     "UPDATE version SET number = 7 WHERE id = :id": "keeps its number and digest",
-    "UPDATE version SET digest = lower(hex(randomblob(32))) WHERE id = :id": "keeps its number and digest",
+    "UPDATE version SET digest = 'other' WHERE id = :id": "keeps its number and digest",
     "UPDATE version SET state = 'draft' WHERE id = :id": "cannot become a draft",
     "DELETE FROM version WHERE id = :id": "cannot be deleted",
 }

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import text
 
-from registry import Registry, SchemaMismatch, Unsupported, schema
+from registry import Registry, SchemaMismatch, Unreachable, Unsupported, schema
 from registry.settings import Settings, config_file
 
 Write = Callable[..., Path]
@@ -67,11 +67,56 @@ def test_database_and_blobs_can_lie_elsewhere(monkeypatch: pytest.MonkeyPatch, t
     assert (tmp_path / "rows" / "r.db").is_file()
 
 
-@pytest.mark.parametrize("url", ["postgresql+psycopg://ann:secret@host/db", "sqlite://", "sqlite:///:memory:"])
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://ann:secret@host/db", "postgresql+asyncpg://ann:secret@host/db", "sqlite://", "sqlite:///:memory:", "?:@"],
+)
 def test_an_address_that_cannot_be_opened_is_refused_without_showing_its_password(tmp_path: Path, url: str) -> None:
-    with pytest.raises(Unsupported, match="expected sqlite:///FILE") as caught:
+    with pytest.raises(Unsupported, match=r"expected sqlite:///FILE or postgresql\+psycopg://") as caught:
         Registry.open(tmp_path, url)
     assert "secret" not in str(caught.value)
+
+
+def test_an_address_may_stand_in_the_place_of_the_home(database_url: str, tmp_path: Path) -> None:
+    with Registry.open(database_url) as registry:
+        assert registry.url == database_url
+        assert schema.revision(registry.database.engine) == schema.HEAD
+    with Registry.open(str(tmp_path / "home")) as registry:
+        assert registry.home == tmp_path / "home"
+
+
+def test_postgresql_needs_no_driver_in_its_address(new_database: Callable[[str], str], tmp_path: Path) -> None:
+    plain = new_database("template0").replace("postgresql+psycopg://", "postgresql://")
+    with Registry.open(tmp_path, plain) as registry:
+        assert registry.search() == []
+
+
+def test_many_who_open_a_new_database_at_once_all_get_it(database_url: str, tmp_path: Path) -> None:
+    def look(number: int) -> int:
+        with Registry.open(tmp_path / str(number), database_url) as registry:
+            return len(registry.search())
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(look, range(8))) == [0] * 8
+
+
+def test_a_server_that_does_not_answer_is_named_without_its_password(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    url = f"postgresql+psycopg://ann:secret@/db?host={tmp_path}"
+    with pytest.raises(Unreachable, match=r"ann:\*\*\*@.*Check that it runs") as caught:
+        Registry.open(tmp_path, url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_connection_that_the_server_ended_is_replaced(
+    new_database: Callable[[str], str], migrated_template: str, tmp_path: Path
+) -> None:
+    with Registry.open(tmp_path, new_database(migrated_template)) as registry:
+        with registry.database.engine.connect() as connection:
+            mine = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        with Registry.open(tmp_path, registry.url) as other, other.database.engine.connect() as connection:
+            connection.execute(text(f"SELECT pg_terminate_backend({mine})"))
+        assert registry.search() == []
 
 
 def test_a_blob_address_that_cannot_be_opened_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -85,6 +130,14 @@ def test_a_database_at_another_revision_is_refused_with_the_remedy(tmp_path: Pat
         uow.session.execute(text("UPDATE alembic_version SET version_num = '0000'"))
         uow.commit()
     with pytest.raises(SchemaMismatch, match=r"is at revision 0000, expected .* Run `tau db upgrade`"):
+        Registry.open(tmp_path)
+
+
+def test_a_database_that_a_newer_version_made_asks_for_that_version(tmp_path: Path) -> None:
+    with Registry.open(tmp_path) as registry, registry.database.writing() as uow:
+        uow.session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        uow.commit()
+    with pytest.raises(SchemaMismatch, match="Install a newer tauworks"):
         Registry.open(tmp_path)
 
 
@@ -109,9 +162,7 @@ def test_importing_the_registry_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_named_home_wins_over_a_database_in_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_named_home_wins_over_a_database_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAU_DATABASE_URL", f"sqlite:///{tmp_path / 'team.db'}")
     with Registry.open(tmp_path / "mine") as registry:
         assert registry.url == f"sqlite:///{tmp_path / 'mine' / 'registry.db'}"

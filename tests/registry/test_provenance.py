@@ -6,6 +6,8 @@ import pytest
 
 from registry import InvalidName, InvalidReference, NotFound, Registry, Version
 
+pytestmark = pytest.mark.both_databases
+
 Write = Callable[..., Path]
 LOCKED = "1.0*sha256:" + "ab" * 32
 LOCKED_SHA256 = hashlib.sha256(LOCKED.encode()).hexdigest()

@@ -6,6 +6,8 @@ import pytest
 from registry import AmbiguousReference, InvalidReference, NotFound, Registry
 from registry.references import parse_reference
 
+pytestmark = pytest.mark.both_databases
+
 Write = Callable[..., Path]
 
 

@@ -30,11 +30,11 @@ def test_hidden_files_and_pickles_beside_safetensors_are_left_out_and_named(writ
 
 
 @pytest.mark.parametrize("suffix", [".ckpt", ".pt", ".bin", ".PKL"])
-def test_a_pickle_is_refused(tmp_path: Path, suffix: str) -> None:
+def test_a_pickle_alone_is_quarantined(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"model{suffix}"
     path.write_bytes(b"x")
-    with pytest.raises(Refused, match="Convert it to safetensors"):
-        open_source(path)
+    (file,) = open_source(path).files
+    assert (file.path, file.role) == (f"weights{suffix.lower()}", "quarantined")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors.part", "model.safetensors.incomplete", "x.crdownload"])

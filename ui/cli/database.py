@@ -1,6 +1,6 @@
-"""Commands that set up and migrate: init, db upgrade, db check."""
+"""Commands that set up and migrate: init, db upgrade, db downgrade, db check."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +19,7 @@ db = typer.Typer(no_args_is_help=True, help="The registry's database.")
 def init(context: typer.Context, json: Json = False, quiet: Quiet = False) -> None:
     """Make the registry that the options and the environment name; one that is there stays as it is."""
     with registry_of(context) as registry:
-        place = {"home": str(registry.home), "database": registry.url, "blobs": str(registry.store.folder)}
+        place = {"home": str(registry.home), "database": registry.database.address, "blobs": registry.store.address}
     if json:
         output.document("registry", place)
     elif quiet:
@@ -36,6 +36,23 @@ def upgrade(context: typer.Context, json: Json = False, quiet: Quiet = False) ->
 
     place = place_of(context)
     _print(upgrade_database(place.home, place.database), json=json, quiet=quiet)
+
+
+@db.command("downgrade")
+def downgrade(
+    context: typer.Context,
+    revision: Annotated[str, typer.Argument(help="Such as 0001, or base for an empty database.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Migrate the database back to an older version's schema; what that one has no place for is lost."""
+    from workbench.database import downgrade_database
+
+    place = place_of(context)
+    if not yes:
+        typer.confirm(f"take the database down to {revision}, losing what it has no place for?", abort=True, err=True)
+    _print(downgrade_database(revision, place.home, place.database), json=json, quiet=quiet)
 
 
 @db.command("check")

@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from ui.cli import catalog, composing, database, jobs, pages, painting, training
+from ui.cli import (
+    catalog,
+    changing,
+    composing,
+    database,
+    finding,
+    giving,
+    intake,
+    jobs,
+    keeping,
+    pages,
+    painting,
+    past,
+    training,
+)
 from ui.cli.failures import Commands
 from ui.cli.session import Place
 from workbench.outcomes import Outcome
@@ -56,9 +70,15 @@ def root(
 app.command()(pages.demo)
 app.command()(database.init)
 app.add_typer(database.db, name="db")
+intake.register(app)
 catalog.register(app)
+finding.register(app)
+changing.register(app)
+keeping.register(app)
+past.register(app)
 composing.register(app)
 painting.register(app)
+giving.register(app)
 app.add_typer(training.distill, name="distill")
 app.add_typer(training.train, name="train")
 app.add_typer(jobs.jobs, name="jobs")

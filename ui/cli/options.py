@@ -8,6 +8,8 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="Print one versioned JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print ids only.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change; change nothing.")]
+Kind = Annotated[str | None, typer.Option("--kind", help="base, acceleration, style, composition or other.")]
+Tags = Annotated[list[str] | None, typer.Option("--tag", help="KEY or KEY=VALUE; may be repeated.")]
 Draft = Annotated[bool, typer.Option("--draft", help="Keep the new version a draft instead of publishing it.")]
 
 Recipe = Annotated[

@@ -3,11 +3,15 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ui.cli.output import err
+
+if TYPE_CHECKING:
+    from workbench.pace import Progress as Pace
+    from workbench.pace import Tell
 
 
 class Count(Protocol):
@@ -34,3 +38,25 @@ def counting(what: str, unit: str) -> Iterator[Count]:
             progress.update(task, completed=done, total=total, note=note)
 
         yield count
+
+
+@contextmanager
+def following(what: str) -> "Iterator[Tell]":
+    """A bar that follows a long intake in MiB, with the items that are done and the time that it will still take."""
+    with counting(what, "MiB") as count:
+
+        def tell(pace: "Pace") -> None:
+            left = "" if pace.seconds_left is None else f", {duration(pace.seconds_left)} left"
+            note = f"{pace.done_items}/{pace.total_items}{left}: {pace.note}"
+            count(pace.done_bytes >> 20, pace.total_bytes >> 20, note)
+
+        yield tell
+
+
+def duration(seconds: float) -> str:
+    """A time to wait, in its two largest units."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

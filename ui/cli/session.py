@@ -34,5 +34,5 @@ def registry_of(context: typer.Context) -> Iterator["Registry"]:
 
     place = place_of(context)
     with open_registry(place.home, place.database) as registry:
-        hint(f"registry: {registry.url}")
+        hint(f"registry: {registry.database.address}")
         yield registry

@@ -3,6 +3,8 @@ import pytest
 from registry.jobs import JobState, Lease, Queue
 from registry.jobs.finishing import retry_delay
 
+pytestmark = pytest.mark.both_databases
+
 EXPIRED = 0.0
 """A lease of no length has run out as soon as it is given."""
 

@@ -6,6 +6,8 @@ import pytest
 from registry import LeaseLost, NotFound, Registry
 from registry.jobs import Lease, Queue
 
+pytestmark = pytest.mark.both_databases
+
 Write = Callable[..., Path]
 Attempt = Callable[[Registry, Queue, Lease, Path], object]
 

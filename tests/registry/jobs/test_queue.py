@@ -5,6 +5,8 @@ import pytest
 from registry import Conflict, InvalidName, NotFound
 from registry.jobs import JobState, Queue, Wanted
 
+pytestmark = pytest.mark.both_databases
+
 
 def test_a_job_goes_from_submission_to_its_result(queue: Queue) -> None:
     job = queue.submit("style", {"steps": 3, "base": "tiny"}, priority=2)

@@ -11,6 +11,8 @@ from registry import IllegalTransition, Registry
 from registry.jobs import JobState, Lease, Queue
 from registry.states import LEGAL_JOB_STATES
 
+pytestmark = pytest.mark.both_databases
+
 LEGAL = {
     ("queued", "running"),
     ("queued", "paused"),
@@ -117,7 +119,7 @@ def test_the_database_itself_refuses_an_illegal_move(
 ) -> None:
     job = queue.submit("x", {}, max_attempts=1).id
     REACH[before](queue, job)
-    until = "'2999'" if after == "running" else "NULL"
+    until = "'2999-01-01T00:00:00Z'" if after == "running" else "NULL"
     move = text(f"UPDATE job SET state = '{after}', lease_until = {until} WHERE id = {job}")
     with registry.database.writing() as uow:
         if before == after or (before, after) in LEGAL:

@@ -19,10 +19,11 @@ from workbench.outcomes import Outcome
 Tau = Callable[..., Result]
 
 PROMISED = {
-    *("demo", "init", "db", "db.upgrade", "db.check", "import", "ls", "search", "show", "history", "lineage"),
-    *("alias", "tag", "publish", "identify", "check", "compose", "verify", "preview", "recall"),
+    *("demo", "init", "db", "db.upgrade", "db.downgrade", "db.check", "import", "ls", "search", "show", "lineage"),
+    *("history", "rename", "alias", "tag", "publish", "identify", "check", "compose", "verify", "preview", "recall"),
     *("distill", "distill.lcd-lora", "train", "train.style", "worker", "ui"),
     *("jobs", "jobs.ls", "jobs.show", "jobs.logs", "jobs.cancel", "jobs.pause", "jobs.resume", "jobs.retry"),
+    *("export", "push", "sync"),
 }
 
 

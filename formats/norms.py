@@ -1,0 +1,33 @@
+"""The normalisations of a base, which its module table leaves out: each is named after the module that it feeds."""
+
+from collections.abc import Mapping
+
+from formats.architecture import Architecture
+
+FED_BY: Mapping[str, str] = {
+    ".conv1": ".norm1",
+    ".conv2": ".norm2",
+    ".proj_in": ".norm",
+    ".attn1.to_q": ".norm1",
+    ".attn2.to_q": ".norm2",
+    ".ff.net.0.proj": ".norm3",
+    ".conv_out": ".conv_norm_out",
+    ".self_attn.q_proj": ".layer_norm1",
+    ".mlp.fc1": ".layer_norm2",
+}
+"""End of a module's name -> end of the name of the normalisation whose output it reads."""
+
+FIRST, LAST = ".embeddings.token_embedding", ".final_layer_norm"
+"""A text encoder's width is that of its token embedding; its last normalisation feeds no module of its own."""
+
+
+def norm_widths(architecture: Architecture) -> dict[str, int]:
+    """Every normalisation of `architecture` and its width: the inputs of the module that it feeds."""
+    found: dict[str, int] = {}
+    for module, spec in architecture.modules.items():
+        if module.endswith(FIRST):
+            found[module.removesuffix(FIRST) + LAST] = spec.shape[1]
+        for end, norm in FED_BY.items():
+            if module.endswith(end):
+                found[module.removesuffix(end) + norm] = spec.shape[1]
+    return found

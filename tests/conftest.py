@@ -1,0 +1,177 @@
+"""Real databases for every room's tests: SQLite files, and PostgreSQL in a private cluster that lives for one session.
+
+A test that asks for `database_url` runs once on each. One that is marked `both_databases` does so through the fixtures
+that it uses, such as `registry`. Where PostgreSQL is missing, those runs are skipped and say why; with `postgres` in
+TAU_TEST_REQUIRE they fail instead.
+"""
+
+import inspect
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL, create_engine, make_url, text
+
+DATABASES = ("sqlite", "postgresql")
+UNPRIVILEGED = ("postgres", "nobody")
+"""Accounts that a server may run as where the tests run as root, which PostgreSQL refuses to be."""
+
+SETTINGS = (
+    *("-c", "listen_addresses=", "-c", "max_connections=200", "-c", "shared_buffers=32MB"),
+    *("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "log_min_messages=panic"),
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "both_databases: run on SQLite and on PostgreSQL")
+    config.addinivalue_line("markers", "alembic: carried by the laws that pytest-alembic states")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    asks = "database_url" in inspect.signature(metafunc.function).parameters
+    marked = metafunc.definition.get_closest_marker("both_databases") is not None
+    if "backend" in metafunc.fixturenames and (asks or marked):
+        metafunc.parametrize("backend", DATABASES, indirect=True)
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> str:
+    """Which database this run is on; SQLite unless the test asks for both."""
+    return str(getattr(request, "param", DATABASES[0]))
+
+
+@pytest.fixture
+def database_url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """The address of a database that is this test's own, and empty."""
+    if backend == "sqlite":
+        return f"sqlite:///{tmp_path / 'own.db'}"
+    new_database: Callable[[str], str] = request.getfixturevalue("new_database")
+    return new_database("template0")
+
+
+@pytest.fixture
+def new_database(postgres_cluster: URL) -> Iterator[Callable[[str], str]]:
+    """new_database(template) -> the address of a copy of a database, dropped at the end of the test."""
+    made: list[str] = []
+
+    def make(template: str) -> str:
+        made.append(f"test_{next(NUMBERS)}")
+        administer(postgres_cluster, f"CREATE DATABASE {made[-1]} TEMPLATE {template}")
+        return postgres_cluster.set(database=made[-1]).render_as_string(hide_password=False)
+
+    yield make
+    for name in made:
+        administer(postgres_cluster, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_cluster: URL) -> str:
+    """A PostgreSQL database at the newest schema, to be copied."""
+    from registry.dialect import open_engine
+    from registry.schema import upgrade
+
+    administer(postgres_cluster, "CREATE DATABASE migrated TEMPLATE template0")
+    engine = open_engine(postgres_cluster.set(database="migrated"))
+    upgrade(engine)
+    engine.dispose()
+    return "migrated"
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[URL]:
+    """The address of a new server's maintenance database; only this machine's socket reaches it."""
+    if find_spec("psycopg") is None:
+        lack("postgres", "psycopg is not installed")
+    programs = {name: program(name) for name in ("initdb", "pg_ctl")}
+    missing = sorted(name for name, path in programs.items() if path is None)
+    if missing:
+        lack("postgres", f"PostgreSQL's {' and '.join(missing)} are not installed")
+    folder = Path(tempfile.mkdtemp(prefix="tau-postgres-"))
+    account = owner_of(folder)
+    try:
+        start(programs, folder, account)
+        yield URL.create("postgresql+psycopg", account or None, database="postgres", query={"host": str(folder)})
+    finally:
+        stop(programs, folder, account)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+NUMBERS = count(1)
+
+
+def required(component: str) -> bool:
+    """Whether a test may not be skipped for want of `component`."""
+    return component in os.environ.get("TAU_TEST_REQUIRE", "").replace(",", " ").split()
+
+
+def lack(component: str, reason: str) -> None:
+    """Skip the test, or fail it where `component` is required."""
+    if required(component):
+        pytest.fail(f"{reason}, but TAU_TEST_REQUIRE names {component}")
+    pytest.skip(reason)
+
+
+def program(name: str) -> str | None:
+    """A program of the server's: on the path, or where pg_config says."""
+    if found := shutil.which(name):
+        return found
+    if config := shutil.which("pg_config"):
+        folder = subprocess.run([config, "--bindir"], capture_output=True, text=True, check=True).stdout.strip()
+        return shutil.which(name, path=folder)
+    return None
+
+
+def owner_of(folder: Path) -> str:
+    """The account that the server runs as, the folder made its own."""
+    if os.geteuid() != 0:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    account = next((name for name in UNPRIVILEGED if name in names), None)
+    if account is None:
+        lack("postgres", f"PostgreSQL does not run as root, and there is none of {', '.join(UNPRIVILEGED)}")
+    shutil.chown(folder, account)
+    return str(account)
+
+
+def start(programs: dict[str, str | None], folder: Path, account: str) -> None:
+    """Make a cluster whose own order of texts is a language's, not the bytes', and start its server."""
+    data = str(folder / "data")
+    encoding = ["--encoding=UTF8", "--locale=C", "--auth=trust", f"--username={account}", "--no-sync"]
+    if "--icu-locale" in run_as(account, folder, [str(programs["initdb"]), "--help"]):
+        encoding += ["--locale-provider=icu", "--icu-locale=en"]
+    run_as(account, folder, [str(programs["initdb"]), "--pgdata", data, *encoding])
+    options = " ".join([*SETTINGS, "-k", str(folder)])
+    log = str(folder / "log")
+    run_as(account, folder, [str(programs["pg_ctl"]), "start", "-w", "-D", data, "-l", log, "-o", options])
+
+
+def stop(programs: dict[str, str | None], folder: Path, account: str) -> None:
+    """End the server, if it ever started."""
+    if (folder / "data" / "postmaster.pid").exists():
+        run_as(account, folder, [str(programs["pg_ctl"]), "stop", "-w", "-m", "immediate", "-D", str(folder / "data")])
+
+
+def run_as(account: str, folder: Path, command: list[str]) -> str:
+    """Run a program as `account`; what it prints."""
+    other = {} if os.geteuid() != 0 else {"user": account, "group": pwd.getpwnam(account).pw_gid, "extra_groups": []}
+    done = subprocess.run(
+        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, **other
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {done.stdout.strip()}")
+    return done.stdout
+
+
+def administer(cluster: URL, statement: str) -> None:
+    """Run one statement outside any transaction."""
+    engine = create_engine(make_url(cluster), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
