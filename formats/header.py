@@ -13,8 +13,8 @@ import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from operator import itemgetter
+from functools import partial
+from operator import itemgetter, sub
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -27,10 +27,15 @@ MAX_VALUES = 4_000_000
 """More commas and brackets than any real header has: it bounds the memory that reading one takes."""
 
 MAX_UNSIGNED = 2**64 - 1
-MAX_PLAIN_DIMENSIONS = 16
+
+MAX_WRITTEN_DIMENSIONS = 16
 """A longer shape is multiplied step by step, so that the product stops before it grows."""
 
 METADATA = "__metadata__"
+METADATA_FIRST = f'{{"{METADATA}":{{'
+
+MORE_THAN_A_SCALAR = 9
+"""Bytes: no element has so many."""
 
 MAX_NUMBERS_BYTES = 1 << 20
 """The largest tensor that is read here: alphas and biases are."""
@@ -61,10 +66,14 @@ SCALAR_FORMATS: Mapping[str, str] = {
 
 
 _NUMBERS = frozenset({*SCALAR_FORMATS, "BF16"})
-_SHAPE = itemgetter(1)
 _BEGINNING = itemgetter(2, 3)
 
-_MINUS_ZERO = re.compile(rb"[\[,:]\s*-0\s*[,\]}]")
+_NUMBER = "0|[1-9][0-9]{0,18}"
+_WRITTEN = re.compile(
+    r'"([^"\\\x00-\x1f]*)":\{"dtype":"([A-Z0-9_]+)","shape":\[([0-9,]*)\],'
+    rf'"data_offsets":\[({_NUMBER}),({_NUMBER})\]\}}(?:,(?=")|\}}[ \t\r\n]*\Z)'
+)
+_POSITIVE = re.compile("[1-9][0-9]{0,18}")
 
 Pairs = Sequence[tuple[str, Any]]
 """A JSON object as it is read: arrays are lists, objects are tuples of (name, value)."""
@@ -119,34 +128,37 @@ def read_scalars(header: Header, names: Iterable[str]) -> dict[str, float]:
     found: dict[str, float] = {}
     known: dict[tuple[str, bytes], float] = {}
     with header.path.open("rb") as file:
+        descriptor = file.fileno()
         for name in names:
-            raw = _read(header, name, file.fileno())
-            spec = header.tensors[name]
-            if spec.elements != 1:
-                _refuse(header.path, f"tensor {name!r} is {spec.dtype} {list(spec.shape)}, expected one number")
-            if (spec.dtype, raw) not in known:
-                known[spec.dtype, raw] = _decoded(spec.dtype, raw)[0]
-            found[name] = known[spec.dtype, raw]
+            dtype, _, start, end = header.tensors[name]
+            raw = os.pread(descriptor, min(end - start, MORE_THAN_A_SCALAR), header.data_start + start)
+            value = known.get((dtype, raw))
+            if value is None:
+                value = known[dtype, raw] = _scalar(header, name, raw)
+            found[name] = value
     return found
 
 
+def _scalar(header: Header, name: str, raw: bytes) -> float:
+    spec = header.tensors[name]
+    if spec.elements != 1 or spec.dtype not in _NUMBERS:
+        _refuse(header.path, f"tensor {name!r} is {spec.dtype} {list(spec.shape)}, expected one number")
+    return _decoded(header, name, raw)[0]
+
+
 def read_numbers(header: Header, name: str) -> tuple[float, ...]:
-    """The elements of the small tensor `name`. Raises HeaderError for a dtype that is no number's."""
-    with header.path.open("rb") as file:
-        return _decoded(header.tensors[name].dtype, _read(header, name, file.fileno()))
-
-
-def _read(header: Header, name: str, descriptor: int) -> bytes:
+    """The elements of the small tensor `name`. Raises HeaderError for a large one, and for a dtype of no numbers."""
     dtype, shape, start, end = header.tensors[name]
     if dtype not in _NUMBERS or end - start > MAX_NUMBERS_BYTES:
-        _refuse(header.path, f"tensor {name!r} is {dtype} {list(shape)}, expected one number or a few")
-    raw = os.pread(descriptor, end - start, header.data_start + start)
+        _refuse(header.path, f"tensor {name!r} is {dtype} {list(shape)}, expected a few numbers")
+    with header.path.open("rb") as file:
+        return _decoded(header, name, os.pread(file.fileno(), end - start, header.data_start + start))
+
+
+def _decoded(header: Header, name: str, raw: bytes) -> tuple[float, ...]:
+    dtype, _, start, end = header.tensors[name]
     if len(raw) != end - start:
         _refuse(header.path, f"tensor {name!r} ends after {len(raw)} of {end - start} bytes")
-    return raw
-
-
-def _decoded(dtype: str, raw: bytes) -> tuple[float, ...]:
     if dtype == "BF16":
         wide = b"".join(b"\0\0" + raw[place : place + 2] for place in range(0, len(raw), 2))
         return struct.unpack(f"<{len(raw) // 2}f", wide)
@@ -175,21 +187,67 @@ def _parse(path: Path, raw: bytes) -> tuple[dict[str, TensorSpec], dict[str, str
     if len(raw) > MAX_VALUES and sum(map(raw.count, (b",", b"[", b"{"))) > MAX_VALUES:
         _refuse(path, f"its header holds more than {MAX_VALUES:,} values")
     try:
-        pairs: Pairs = json.loads(
-            raw.decode("utf-8"),
-            object_pairs_hook=tuple,
-            parse_constant=_no_constant,
-            parse_int=_integer if b"-" in raw and _MINUS_ZERO.search(raw) else None,
-        )
-        if b"\\" in raw and b"\\u" in raw:
-            json.dumps(pairs, ensure_ascii=False).encode("utf-8")  # refuses an escaped half of a surrogate pair
-        metadata = _metadata(path, pairs)
-        entries = [pair for pair in pairs if pair[0] != METADATA]
-        tensors = _plain_tensors(entries) or {name: _tensor(path, name, entry) for name, entry in entries}
-        _unique(pairs)
+        text = raw.decode("utf-8")
+        said, tensors = _as_it_is_written(text) or _as_any_json(path, text)
     except (ValueError, RecursionError) as error:
         _refuse(path, f"its header is not valid JSON: {error}")
-    return tensors, metadata
+    return tensors, _metadata(path, said)
+
+
+def _as_any_json(path: Path, text: str) -> tuple[Any, dict[str, TensorSpec]]:
+    """(metadata, tensors) of a header. Raises ValueError for what is no JSON, or says a name twice."""
+    document = json.loads(text, object_pairs_hook=tuple, parse_constant=_no_constant, parse_int=_integer)
+    _require_characters(document, text)
+    entries = _unique(document)
+    said = entries.pop(METADATA, None)
+    return said, {name: _tensor(path, name, entry) for name, entry in entries.items()}
+
+
+def _as_it_is_written(text: str) -> tuple[Any, dict[str, TensorSpec]] | None:
+    """(metadata, tensors) of a header in the one form that the reference writer writes; None for any other text.
+
+    No space, each tensor as {dtype, shape, data_offsets} with a plain name, the metadata first. A regular expression
+    cuts such a text into columns, which takes a third of the time that reading it as JSON takes.
+    """
+    said, place = None, 1
+    if text.startswith(METADATA_FIRST):
+        said, place = _METADATA_DECODER.raw_decode(text, len(METADATA_FIRST) - 1)
+        _require_characters(said, text[:place])
+        if not text.startswith(",", place):
+            return None
+        place += 1
+    if _WRITTEN.match(text, place) is None:
+        return None
+    parts = _WRITTEN.split(text[place:])
+    names, dtypes, written, starts, ends = (parts[column::6] for column in range(1, 6))
+    shapes = {shape: _shape(shape) for shape in set(written)}
+    if any(parts[::6]) or None in shapes.values() or METADATA in names:
+        return None
+    sizes = {(dtype, shape): _size(dtype, shapes[shape]) for dtype, shape in set(zip(dtypes, written, strict=True))}
+    begins, stops = list(map(int, starts)), list(map(int, ends))
+    if list(map(sub, stops, begins)) != list(map(sizes.get, zip(dtypes, written, strict=True))):
+        return None
+    columns = zip(dtypes, map(shapes.get, written), begins, stops, strict=True)
+    tensors = dict(zip(names, map(partial(tuple.__new__, TensorSpec), columns), strict=True))
+    return (said, tensors) if len(tensors) == len(names) else None
+
+
+def _shape(written: str) -> tuple[int, ...] | None:
+    """The sizes between the brackets; None unless each is a positive number as JSON has it."""
+    sizes = written.split(",", MAX_WRITTEN_DIMENSIONS) if written else []
+    return tuple(map(int, sizes)) if all(map(_POSITIVE.fullmatch, sizes)) else None
+
+
+def _size(dtype: str, shape: tuple[int, ...] | None) -> int | None:
+    """The bytes of a tensor; None where they are not whole or cannot be told."""
+    bits = DTYPE_BITS.get(dtype, 0) * math.prod(shape or ())
+    return bits // 8 if bits and bits % 8 == 0 else None
+
+
+def _require_characters(document: Any, text: str) -> None:
+    """Raise ValueError for an escaped half of a surrogate pair."""
+    if "\\u" in text:
+        json.dumps(document, ensure_ascii=False).encode("utf-8")
 
 
 def _unique(pairs: Pairs) -> dict[str, Any]:
@@ -205,57 +263,44 @@ def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON number")
 
 
+_METADATA_DECODER = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_no_constant)
+
+
 def _integer(text: str) -> int:
     if text == "-0":
         raise ValueError("-0 is no unsigned integer")
     return int(text)
 
 
-def _metadata(path: Path, pairs: Pairs) -> dict[str, str]:
-    entry = next((value for name, value in pairs if name == METADATA), None)
+def _metadata(path: Path, entry: Any) -> dict[str, str]:
     if entry is None:
         return {}
-    if not isinstance(entry, tuple) or not all(isinstance(value, str) for _, value in entry):
+    if type(entry) is not tuple or not all(isinstance(value, str) for _, value in entry):
         _refuse(path, f"{METADATA} is not an object of strings")
-    return _unique(entry)
-
-
-def _plain_tensors(entries: Pairs) -> dict[str, TensorSpec] | None:
-    """All tensors at once where each is written as every tool writes it; None where one needs a closer look.
-
-    The checks are those of `_tensor`, made for the whole header together: a header of 3,000 tensors in 3 ms.
-    """
-    tensors: dict[str, TensorSpec] = {}
-    new = tuple.__new__
     try:
-        for name, entry in entries:
-            (first, dtype), (second, shape), (third, (start, end)) = entry
-            if type(entry) is not tuple or type(shape) is not list or len(shape) > MAX_PLAIN_DIMENSIONS:
-                return None
-            bits = math.prod(shape) * DTYPE_BITS[dtype]
-            if first != "dtype" or second != "shape" or third != "data_offsets" or not 0 < bits == (end - start) * 8:
-                return None
-            tensors[name] = new(TensorSpec, (dtype, tuple(shape), start, end))
-    except (TypeError, ValueError, KeyError):
-        return None
-    specs = tensors.values()
-    sizes = [*chain.from_iterable(map(_SHAPE, specs)), *chain.from_iterable(map(_BEGINNING, specs))]
-    is_sound = set(map(type, sizes)) <= {int} and min(sizes, default=0) >= 0
-    return tensors if is_sound else None
+        return _unique(entry)
+    except ValueError as error:
+        _refuse(path, f"in {METADATA}, {error}")
 
 
 def _tensor(path: Path, name: str, pairs: Any) -> TensorSpec:
-    entry = _unique(pairs) if isinstance(pairs, tuple) else {}
+    entry = dict(pairs) if type(pairs) is tuple else {}
     if not {"dtype", "shape", "data_offsets"} <= entry.keys():
         _refuse(path, f"tensor {name!r} lacks dtype, shape or data_offsets")
+    if len(entry) != len(pairs):
+        _refuse(path, f"tensor {name!r} says something twice")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
         _refuse(path, f"tensor {name!r} has dtype {dtype!r}, expected one of {', '.join(DTYPE_BITS)}")
     if not _is_sizes(shape) or not _is_sizes(offsets) or len(offsets) != 2:
-        _refuse(path, f"tensor {name!r} has shape {shape!r} and data_offsets {offsets!r}, expected unsigned integers")
+        _refuse_sizes(path, name, shape, offsets)
     spec = TensorSpec(dtype, tuple(shape), *offsets)
     _check_size(path, name, spec)
     return spec
+
+
+def _refuse_sizes(path: Path, name: str, shape: Any, offsets: Any) -> NoReturn:
+    _refuse(path, f"tensor {name!r} has shape {shape!r} and data_offsets {offsets!r}, expected unsigned integers")
 
 
 def _is_sizes(value: Any) -> bool:

@@ -1,11 +1,10 @@
 """Where the factors of a low-rank adapter are in a file, found by looking its keys up in a module table."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from formats.architecture import Architecture, component_of
+from formats.architecture import Architecture
 from formats.errors import NotAnAdapter, UnknownLayout, UnknownModule
 from formats.header import Header
 from formats.marks import Marks, read_marks
@@ -102,8 +101,7 @@ def match_table(marks: Marks, header: Header, architecture: Architecture) -> Mat
 
 def layout_of(match: Match) -> Layout:
     """The layout of most modules; the U-Net's decide, since kohya's two dialects agree on text encoders."""
-    of_unet = [s.layout for s in match.spelled.values() if component_of(s.module) == "unet"]
-    counted = Counter(of_unet or [s.layout for s in match.spelled.values()])
+    counted = match.layouts
     return counted.most_common(1)[0][0] if counted else Layout.DIFFUSERS
 
 

@@ -69,6 +69,9 @@ _ROLE_OF_END: Mapping[str, str] = {
     **{end[1:]: role for roles in ROLES_BY_KIND.values() for end, role in roles.items()},
     **{end[1:]: role for end, role in MODIFIERS.items()},
 }
+_ROLE_OF_FLAT_END = {end: role for end, role in _ROLE_OF_END.items() if end not in ("down.weight", "up.weight")}
+"""What follows the first dot of a key whose stem has none, as kohya's: looked up first, since most keys are."""
+
 _SECOND_PARTS = frozenset(end.rpartition(".")[2] for end in _ROLE_OF_END if "." in end)
 _NAMED_ADAPTER = re.compile(r"(\.lora_(?:[AB]|magnitude_vector))\.([^.]+)((?:\.weight|\.bias)?)")
 _NAMING = (".lora_A.", ".lora_B.", ".lora_magnitude_vector.")
@@ -90,7 +93,10 @@ def read_marks(header: Header) -> Marks:
     strange: list[str] = []
     name = _adapter_name(header)
     for key in header.tensors:
-        stem, role = _split(key if name is None else _without_name(key, name))
+        stem, _, end = key.partition(".")
+        role = _ROLE_OF_FLAT_END.get(end, "") if stem else ""
+        if not role:
+            stem, role = _split(key if name is None else _without_name(key, name))
         if not role:
             strange.append(key)
         elif (roles := pieces.get(stem)) is None:

@@ -43,6 +43,12 @@ class Match:
         """The modules that are spelled."""
         return [spelling.module for spelling in self.spelled.values()]
 
+    @property
+    def layouts(self) -> Counter[Layout]:
+        """How many modules each layout spells; the U-Net's count, since kohya's two dialects agree on text encoders."""
+        of_unet = Counter([s.layout for s in self.spelled.values() if s.module.startswith("unet.")])
+        return of_unet or Counter(spelling.layout for spelling in self.spelled.values())
+
 
 class Place(NamedTuple):
     """A module that a stem may spell, and a bit for each table that has it. Where set, `variant` alone has it."""
@@ -52,7 +58,24 @@ class Place(NamedTuple):
     variant: str | None
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """What stems have in common that may spell weights of the same (shape, tables, variant) each."""
+
+    choices: tuple[tuple[Shape, int, str | None], ...]
+
+
+class Entry(NamedTuple):
+    """A stem in the dictionary."""
+
+    profile: Profile
+    places: tuple[Place, ...]
+
+
+NOWHERE = Entry(Profile(()), ())
+
+
+@dataclass(eq=False)
 class Sort:
     """Modules whose tensors are alike: how many, and what was found when they were compared with weights' shapes."""
 
@@ -94,39 +117,39 @@ class Ballot:
     def __init__(self, marks: Marks, header: Header, tables: tuple[Architecture, ...]) -> None:
         self.tables = tables
         self.sorts: dict[Signature, Sort] = {}
-        self._stems = [(stem, self._sort(roles, header)) for stem, roles in marks.pieces.items()]
+        self._stems: list[tuple[str, Sort, Entry]] = []
         self._dictionaries = tuple(dictionary(tables, layout) for layout in layouts_of(marks.pieces))
+        tensors = header.tensors
+        for stem, roles in marks.pieces.items():
+            signature = tuple([(role, *tensors[key][:2]) for role, key in roles.items()])
+            sort = self.sorts.get(signature)
+            if sort is None:
+                sort = self.sorts[signature] = Sort(signature)
+            sort.count += 1
+            self._stems.append((stem, sort, self._entry(stem)))
 
-    def _sort(self, roles: Mapping[str, str], header: Header) -> Sort:
-        signature = tuple([(role, *header.tensors[key][:2]) for role, key in roles.items()])
-        sort = self.sorts.get(signature)
-        if sort is None:
-            sort = self.sorts[signature] = Sort(signature)
-        sort.count += 1
-        return sort
-
-    def _places(self, stem: str) -> tuple[Place, ...]:
+    def _entry(self, stem: str) -> Entry:
         """What the stem may spell, in the first layout that has it."""
         for known in self._dictionaries:
-            places = known.get(stem)
-            if places is not None:
-                return places
-        return ()
+            entry = known.get(stem)
+            if entry is not None:
+                return entry
+        return NOWHERE
 
     @cached_property
     def tallies(self) -> tuple[Tally, ...]:
         """One tally a table."""
         votes: Counter[tuple[int, int]] = Counter()
         borrowed: dict[str, int] = {}
-        for stem, sort in self._stems:
+        for (sort, profile), count in Counter((sort, entry[0]) for _, sort, entry in self._stems).items():
             fitting = named = 0
-            for spelling, tables, variant in self._places(stem):
+            for shape, tables, variant in profile.choices:
                 named |= tables
-                if sort.against(spelling.shape) is None:
+                if sort.against(shape) is None:
                     if variant is not None and tables & ~fitting:
                         borrowed[variant] = borrowed.get(variant, 0) | tables & ~fitting
                     fitting |= tables
-            votes[fitting, named & ~fitting] += 1
+            votes[fitting, named & ~fitting] += count
         return tuple(self._tally(1 << number, votes, borrowed) for number in range(len(self.tables)))
 
     def _tally(self, table: int, votes: Mapping[tuple[int, int], int], borrowed: Mapping[str, int]) -> Tally:
@@ -137,7 +160,7 @@ class Ballot:
 
     def contradictory(self) -> str | None:
         """The first module whose tensors contradict one another, whatever weight they are for."""
-        for stem, sort in self._stems:
+        for stem, sort, _ in self._stems:
             try:
                 implied_shape(sort.shapes)
             except ValueError as error:
@@ -151,9 +174,9 @@ class Ballot:
         misfits: list[Misfit] = []
         unknown: list[str] = []
         taken: set[str] = set()
-        for stem, sort in self._stems:
+        for stem, sort, entry in self._stems:
             first: Misfit | None = None
-            for spelling, tables, variant in self._places(stem):
+            for spelling, tables, variant in entry.places:
                 if not tables & table or variant is not None or spelling.module in taken:
                     continue
                 got = sort.against(spelling.shape)
@@ -171,7 +194,7 @@ class Ballot:
 
 
 @lru_cache(maxsize=3 * len(Layout))
-def dictionary(tables: tuple[Architecture, ...], layout: Layout) -> Mapping[str, tuple[Place, ...]]:
+def dictionary(tables: tuple[Architecture, ...], layout: Layout) -> Mapping[str, Entry]:
     """Every stem of `layout` with the modules of `tables` that it may spell, those of variants last."""
     found: dict[str, dict[tuple[Spelling, str | None], int]] = {}
     for number, table in enumerate(tables):
@@ -183,10 +206,17 @@ def dictionary(tables: tuple[Architecture, ...], layout: Layout) -> Mapping[str,
         for stem, spelling, variant in _variant_stems(table, layout):
             known = found.setdefault(stem, {})
             known[spelling, variant] = known.get((spelling, variant), 0) | 1 << number
-    return {
-        stem: tuple(Place(spelling, mask, variant) for (spelling, variant), mask in known.items())
-        for stem, known in found.items()
-    }
+    profiles: dict[tuple[tuple[Shape, int, str | None], ...], Profile] = {}
+    return {stem: _entry(known, profiles) for stem, known in found.items()}
+
+
+def _entry(
+    known: Mapping[tuple[Spelling, str | None], int],
+    profiles: dict[tuple[tuple[Shape, int, str | None], ...], Profile],
+) -> Entry:
+    places = tuple(Place(spelling, tables, variant) for (spelling, variant), tables in known.items())
+    choices = tuple((place.spelling.shape, place.tables, place.variant) for place in places)
+    return Entry(profiles.setdefault(choices, Profile(choices)), places)
 
 
 def _variant_stems(table: Architecture, layout: Layout) -> list[tuple[str, Spelling, str]]:

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from formats.adapter_files import AdapterFile
-from formats.architecture import component_of
 from formats.digests import digest
 from formats.dtypes import dtype_name
 from formats.families import Candidate, Choice, candidates, choose
@@ -46,7 +45,7 @@ def identify_adapter(opened: AdapterFile, marks: Marks, ballot: Ballot, *, hashe
     choice = choose(found, header)
     shown = choice.candidate or max(found, key=lambda one: one.tally.explained, default=None)
     kinds, elements = _kinds(sorts), _elements(sorts)
-    ranks, alphas = _ranks(sorts), _alphas(opened, marks, shown)
+    ranks, alphas = _ranks(sorts), _alphas(opened, marks, sorts, shown)
     is_named = any(one.tally.explained or one.tally.contradicted for one in found)
     return Identification(
         kind="vector" if is_named else "unknown",
@@ -61,7 +60,7 @@ def identify_adapter(opened: AdapterFile, marks: Marks, ballot: Ballot, *, hashe
         parameters=elements.total(),
         hashes=digest(header.path) if hashes else None,
         architecture=choice.candidate.name if choice.candidate and choice.candidate.is_exact else None,
-        warnings=tuple(_warnings(opened, marks, kinds, choice, shown, is_named)),
+        warnings=tuple(_warnings(opened, marks, sorts, choice, shown, is_named)),
         variant=_variant(choice),
         prediction_type=prediction_of_adapter(choice.family.value, header.metadata),
         broken=choice.broken,
@@ -148,17 +147,17 @@ def _ranks(sorts: Sequence[Sort]) -> Counter[int]:
     return counted
 
 
-def _alphas(opened: AdapterFile, marks: Marks, shown: Candidate | None) -> set[float]:
+def _alphas(opened: AdapterFile, marks: Marks, sorts: Sequence[Sort], shown: Candidate | None) -> set[float]:
     """The distinct alphas: stored ones, and what the configuration or the default says for modules without."""
-    header = opened.header
-    stored = (
-        roles["alpha"]
-        for roles in marks.pieces.values()
-        if "alpha" in roles and not roles.keys() & {"oft_blocks", "oft_r"}
-    )
+    header, pieces = opened.header, marks.pieces.values()
+    stored = [
+        roles["alpha"] for roles in pieces if "alpha" in roles and not ("oft_blocks" in roles or "oft_r" in roles)
+    ]
     rules = alpha_rules(header, opened.config)
     alphas = set(read_scalars(header, stored).values())
-    for stem, spelling in (shown.match.spelled if shown else {}).items():
+    if shown is None or not any("down" in sort.shapes and "alpha" not in sort.shapes for sort in sorts):
+        return alphas
+    for stem, spelling in shown.match.spelled.items():
         roles = marks.pieces[stem]
         if "alpha" not in roles and "down" in roles:
             component, _, name = spelling.module.partition(".")
@@ -186,7 +185,7 @@ def _variant(choice: Choice) -> Finding:
 
 
 def _warnings(
-    opened: AdapterFile, marks: Marks, kinds: Counter[str], choice: Choice, shown: Candidate | None, is_named: bool
+    opened: AdapterFile, marks: Marks, sorts: Sequence[Sort], choice: Choice, shown: Candidate | None, is_named: bool
 ) -> Iterator[str]:
     if not is_named:
         yield "no key names a module of a known architecture: not an adapter of a known base"
@@ -194,20 +193,20 @@ def _warnings(
         yield choice.broken
     if marks.strange:
         yield f"{len(marks.strange)} keys carry no adapter's mark, e.g. {marks.strange[0]!r}"
-    if any("magnitude" in roles for roles in marks.pieces.values()):
+    if any("magnitude" in sort.shapes for sort in sorts):
         yield "DoRA: diffusers drops dora_scale keys, and runtimes disagree on strengths other than 1"
-    for kind in sorted(kinds.keys() - READ_BY_ALL):
+    for kind in sorted(_kinds(sorts).keys() - READ_BY_ALL):
         needs = ", and its change depends on the base's weights" if kind in NEEDS_BASE else ""
         yield f"{kind}: diffusers refuses its keys, ComfyUI and LyCORIS read them{needs}"
     if shown and shown.match.spelled:
-        yield from _layout_warnings(opened, marks, shown.match)
+        yield from _layout_warnings(opened, sorts, shown.match)
 
 
-def _layout_warnings(opened: AdapterFile, marks: Marks, match: Match) -> Iterator[str]:
-    layouts = {s.layout for s in match.spelled.values() if component_of(s.module) == "unet"}
+def _layout_warnings(opened: AdapterFile, sorts: Sequence[Sort], match: Match) -> Iterator[str]:
+    layouts = set(match.layouts)
     if {Layout.KOHYA, Layout.KOHYA_SGM} <= layouts:
         yield "U-Net keys in both of kohya's dialects: diffusers drops the sgm half"
-    has_alpha = any("alpha" in roles for roles in marks.pieces.values())
+    has_alpha = any("alpha" in sort.shapes for sort in sorts)
     has_configuration = opened.config is not None or ADAPTER_METADATA in opened.header.metadata
     if Layout.PEFT in layouts and not has_configuration and not has_alpha:
         yield "PEFT keys without adapter_config.json: alpha is unknown, the scale is taken to be 1"

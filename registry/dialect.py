@@ -122,6 +122,7 @@ def open_engine(url: URL) -> Engine:
         event.listen(engine, "begin", _begin_on_sqlite)
         return engine
     engine = create_engine(url, pool_pre_ping=True)
+    event.listen(engine, "connect", _set_up_postgresql)
     event.listen(engine, "begin", _begin_on_postgresql)
     event.listen(engine, "handle_error", _tell_unreachable)
     return engine
@@ -155,6 +156,13 @@ def _set_up_sqlite(connection: DBAPIConnection, _record: Any) -> None:
 def _begin_on_sqlite(connection: Connection) -> None:
     writing = connection.get_execution_options().get(WRITING, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _set_up_postgresql(connection: DBAPIConnection, _record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("SET jit = off")  # our queries end before their machine code would be made
+    cursor.close()
+    connection.commit()
 
 
 def _begin_on_postgresql(connection: Connection) -> None:

@@ -49,7 +49,8 @@ def _number(said: Any) -> float | None:
 
 
 def _words(said: Any) -> list[str]:
-    if isinstance(said, str) or not all(isinstance(word, str) and word.strip() for word in said):
+    is_list = isinstance(said, list | tuple)
+    if not is_list or not all(isinstance(word, str) and word.strip() for word in said):
         raise TypeError("a list of words")
     return list(dict.fromkeys(word.strip() for word in said))
 
@@ -58,6 +59,12 @@ def _object(said: Any) -> dict[str, Any]:
     if not isinstance(said, Mapping):
         raise TypeError("an object")
     return dict(said)
+
+
+def _tags(said: Any) -> dict[str, str | None]:
+    if not isinstance(said, Mapping):
+        raise TypeError("KEY -> VALUE, or KEY -> None to take it off")
+    return {_text(key): None if value is None else _text(value) for key, value in said.items()}
 
 
 OF_MODEL: Mapping[str, Check] = {
@@ -118,7 +125,7 @@ def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
     unknown = sorted(changes.keys() - set(EDITABLE))
     if unknown:
         raise InvalidName(f"edit {', '.join(unknown)}: expected {', '.join(EDITABLE)}.")
-    checks = {**OF_MODEL, **OF_VERSION, TAGS: _object}
+    checks = {**OF_MODEL, **OF_VERSION, TAGS: _tags}
     checked = {}
     for key, value in changes.items():
         try:

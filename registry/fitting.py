@@ -53,6 +53,12 @@ def bases_for(uow: UnitOfWork, vector: Version, found: Sequence[Fitting], limit:
     return tuple(sorted(fits, key=lambda fit: (ORDER[fit.verdict], fit.version.ref not in declared)))
 
 
+def require_vector(version: Version) -> None:
+    """Refuse content in which nothing was identified that could fit anything."""
+    if version.facts is None:
+        raise Refused(f"{version.ref}: neither a base nor a vector, so nothing fits it. Name a base or a vector.")
+
+
 def _family(base: Version) -> str:
     if base.family in (None, UNKNOWN):
         raise Refused(f"{base.ref}: its modules are not known, so nothing can be compared with them. Import it again.")

@@ -243,12 +243,13 @@ class Registry:
     def fits(self, ref: str, *, limit: int = 50) -> tuple[fitting.Fit, ...]:
         """What fits: vectors for a base, bases for a vector, by modules and shapes, each with the reasons.
 
-        Raises NotAnAdapter for a version that is neither, and Refused for a base whose modules are not known.
+        Raises Refused for a version that is neither and for a base whose modules are not known, and formats' errors.
         """
         version = self.get(ref)
         tables = (*map(architecture, known_architectures()), *self.architectures())
         if version.kind == Kind.BASE:
             return self._read(lambda uow: fitting.vectors_for(uow, version, tables, limit))
+        fitting.require_vector(version)
         found = fittings(self.file(version), tables)
         return self._read(lambda uow: fitting.bases_for(uow, version, found, limit))
 

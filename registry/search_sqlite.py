@@ -30,7 +30,7 @@ Sql = tuple[str, dict[str, Any]]
 
 def find(uow: UnitOfWork, match: Match, *, tier: Tier | None, newest: bool, past: int | None, limit: int) -> list[int]:
     """The ids of matching versions by id, beyond the id `past`; with `tier` those alone that are of that tier."""
-    source, values = _source(match, tier)
+    source, values = source_of(match, tier)
     order, side = ("DESC", "<") if newest else ("ASC", ">")
     beyond = "" if past is None else f" AND hit.rowid {side} :past"
     statement = f"SELECT hit.rowid {source}{beyond} ORDER BY hit.rowid {order} LIMIT :limit"
@@ -40,7 +40,7 @@ def find(uow: UnitOfWork, match: Match, *, tier: Tier | None, newest: bool, past
 def find_by_name(uow: UnitOfWork, match: Match, *, past: tuple[str, int], limit: int) -> list[int]:
     """The ids of matching versions by name and id, beyond that name and id."""
     few = count(uow, match, FEW + 1) <= FEW
-    source, values = _source(match, None, with_entries=True) if few else _all_entries(match)
+    source, values = source_of(match, None, with_entries=True) if few else _all_entries(match)
     statement = (
         f"SELECT entry.version_id {source} AND (entry.name, entry.version_id) > (:name, :past) "
         "ORDER BY entry.name, entry.version_id LIMIT :limit"
@@ -51,7 +51,7 @@ def find_by_name(uow: UnitOfWork, match: Match, *, past: tuple[str, int], limit:
 
 def count(uow: UnitOfWork, match: Match, cap: int) -> int:
     """How many versions match, counted up to `cap`."""
-    source, values = _source(match, None)
+    source, values = source_of(match, None)
     statement = f"SELECT count(*) FROM (SELECT 1 {source} LIMIT :cap)"
     return int(uow.session.scalars(_typed(statement, values), {**values, "cap": cap}).one())
 
@@ -87,7 +87,7 @@ def _facets(group: Iterable[Facet]) -> str:
     return f"(facets : ({' OR '.join(map(token, group))}))"
 
 
-def _source(match: Match, tier: Tier | None, *, with_entries: bool = False) -> Sql:
+def source_of(match: Match, tier: Tier | None, *, with_entries: bool = False) -> Sql:
     """FROM and WHERE; the hits are called `hit`, and their entries `entry` where asked for or needed."""
     values: dict[str, Any] = {}
     wanted = [shape for shape in match.shapes if not shape.excluded]

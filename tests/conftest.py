@@ -5,6 +5,7 @@ that it uses, such as `registry`. Where PostgreSQL is missing, those runs are sk
 TAU_TEST_REQUIRE they fail instead.
 """
 
+import contextlib
 import inspect
 import os
 import pwd
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import URL, create_engine, make_url, text
@@ -22,6 +24,9 @@ from sqlalchemy import URL, create_engine, make_url, text
 DATABASES = ("sqlite", "postgresql")
 UNPRIVILEGED = ("postgres", "nobody")
 """Accounts that a server may run as where the tests run as root, which PostgreSQL refuses to be."""
+
+CLEAN_UP = 'read -r _; "$0" stop -w -m immediate -D "$1/data"; rm -rf "$1"'
+"""Waits for the end of its standard input, which this process holds open."""
 
 SETTINGS = (
     *("-c", "listen_addresses=", "-c", "max_connections=200", "-c", "shared_buffers=32MB"),
@@ -95,12 +100,9 @@ def postgres_cluster() -> Iterator[URL]:
         lack("postgres", f"PostgreSQL's {' and '.join(missing)} are not installed")
     folder = Path(tempfile.mkdtemp(prefix="tau-postgres-"))
     account = owner_of(folder)
-    try:
+    with ended_with_us(programs, folder, account):
         start(programs, folder, account)
-        yield URL.create("postgresql+psycopg", account or None, database="postgres", query={"host": str(folder)})
-    finally:
-        stop(programs, folder, account)
-        shutil.rmtree(folder, ignore_errors=True)
+        yield URL.create("postgresql+psycopg", account, database="postgres", query={"host": str(folder)})
 
 
 NUMBERS = count(1)
@@ -152,17 +154,42 @@ def start(programs: dict[str, str | None], folder: Path, account: str) -> None:
     run_as(account, folder, [str(programs["pg_ctl"]), "start", "-w", "-D", data, "-l", log, "-o", options])
 
 
-def stop(programs: dict[str, str | None], folder: Path, account: str) -> None:
-    """End the server, if it ever started."""
-    if (folder / "data" / "postmaster.pid").exists():
-        run_as(account, folder, [str(programs["pg_ctl"]), "stop", "-w", "-m", "immediate", "-D", str(folder / "data")])
+@contextlib.contextmanager
+def ended_with_us(programs: dict[str, str | None], folder: Path, account: str) -> Iterator[None]:
+    """A shell that ends the server and removes the folder at the end, also when this process is killed before it."""
+    command = ["sh", "-c", CLEAN_UP, str(programs["pg_ctl"]), str(folder)]
+    keeper = subprocess.Popen(
+        command,
+        cwd=folder.parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        **as_account(account),
+    )
+    try:
+        yield
+    finally:
+        keeper.communicate(timeout=120)
+
+
+def as_account(account: str) -> dict[str, Any]:
+    """What makes subprocess run a program as `account`."""
+    if os.geteuid() != 0:
+        return {}
+    return {"user": account, "group": pwd.getpwnam(account).pw_gid, "extra_groups": []}
 
 
 def run_as(account: str, folder: Path, command: list[str]) -> str:
     """Run a program as `account`; what it prints."""
-    other = {} if os.geteuid() != 0 else {"user": account, "group": pwd.getpwnam(account).pw_gid, "extra_groups": []}
     done = subprocess.run(
-        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, **other
+        command,
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=120,
+        **as_account(account),
     )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {done.stdout.strip()}")

@@ -67,7 +67,7 @@ def test_an_alias_moves_and_its_event_says_from_where(registry: Registry, paperc
 def test_an_alias_of_one_model_cannot_point_into_another(registry: Registry) -> None:
     insert = "INSERT INTO alias_period (model_id, version_id, name, since) VALUES (:model, :version, 'x', :at)"
     tiny, papercut = registry.get("tiny"), registry.get("papercut")
-    with registry.database.writing() as uow, pytest.raises(IntegrityError, match="(?i)foreign key"):
+    with registry.database.writing() as uow, pytest.raises(IntegrityError, match=r"(?i)foreign key"):
         uow.session.execute(text(insert), {"model": tiny.id, "version": papercut.id, "at": "2026-01-01T00:00:00Z"})
 
 

@@ -150,5 +150,5 @@ def test_a_parent_cannot_be_deleted(registry: Registry, tmp_path: Path) -> None:
         registry.add(tmp_path / f"{name}.txt", kind="other", draft=True)
     registry.link("child", "parent", "supersedes")
     parent = registry.get("parent").id
-    with registry.database.writing() as uow, pytest.raises(IntegrityError, match="(?i)foreign key"):
+    with registry.database.writing() as uow, pytest.raises(IntegrityError, match=r"(?i)foreign key"):
         uow.session.execute(text("DELETE FROM version WHERE id = :id"), {"id": parent})

@@ -157,7 +157,7 @@ def _queries(draw: random.Random, entries: list[Entry]) -> Iterator[str]:
             f'"{" ".join(words_of(one.title)[:2])}"',
             f"{word} {draw.choice(words_of(other.title))}",
             one.model,
-            f"*{word[1:5]}*",
+            f"*{one.model[1:5]}*",
             f"{one.model[:3]}*{one.model[-3:]} -{word}",
             f"tag:{tag[0]}={tag[1]} -tag:{unwanted[0]}={unwanted[1]}",
             f"{word} -tag:{unwanted[0]}={unwanted[1]} kind:style,base",
@@ -181,7 +181,7 @@ def test_every_query_finds_what_looking_at_every_version_finds(registry: Registr
     hits = 0
     for text in _queries(random.Random("queries"), entries):
         query = parse_query(text)
-        expected = [entry for entry in _matching(query, entries)]
+        expected = list(_matching(query, entries))
         hits += bool(expected)
         newest = [entry.version.id for entry in expected]
         assert _walked(registry, text, "newest", newest) == newest[: 3 * PAGE], text

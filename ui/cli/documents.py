@@ -39,7 +39,7 @@ def versions_document(versions: Iterable["Version"]) -> dict[str, Any]:
 
 def lineage_document(lineage: "Lineage") -> dict[str, Any]:
     """A lineage graph."""
-    return {"nodes": plain(lineage.nodes), "edges": plain(lineage.edges)}
+    return {"nodes": plain(lineage.nodes), "edges": plain(lineage.edges), "complete": lineage.complete}
 
 
 def job_document(job: "Job") -> dict[str, Any]:
