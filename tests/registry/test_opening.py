@@ -109,9 +109,7 @@ def test_importing_the_registry_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_named_home_wins_over_a_database_in_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_named_home_wins_over_a_database_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAU_DATABASE_URL", f"sqlite:///{tmp_path / 'team.db'}")
     with Registry.open(tmp_path / "mine") as registry:
         assert registry.url == f"sqlite:///{tmp_path / 'mine' / 'registry.db'}"
