@@ -28,8 +28,9 @@ from workbench.evaluation import EVALUATIONS, Contender, Exam, Examiner, Score, 
 SEEDS = (0, 1, 2)
 NOISES = 4
 LAMBDA_STYLE = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
-LAMBDA_LCM = (0.7, 0.85, 1.0)
+LAMBDA_LCM = (0.85, 1.0)
 TUNING_SEED = 1000
+TUNING_NOISES = 2
 MEASURED_SEED = 0
 """Of the noises that everything is measured on: the same for every distillation, so that the rest is painted once."""
 
@@ -94,8 +95,8 @@ class Laboratory:
 
 
 def choose_strengths(lab: Laboratory, style: str, seed: int) -> tuple[float, float]:
-    """lambda_1 and lambda_2 of the best 4-step composition on the tuning noises (one a caption)."""
-    questions = exam(style, noises=1, seed=TUNING_SEED + seed)
+    """lambda_1 and lambda_2 of the best 4-step composition on the tuning noises."""
+    questions = exam(style, noises=TUNING_NOISES, seed=TUNING_SEED + seed)
     how = Contender("composition", "lcm", 4, 1.0)
     scores = {
         (first, second): lab.measure(

@@ -150,7 +150,7 @@ def _page(
         "",
         "## Where the optimum lies: joint accuracy over lambda_1 and lambda_2",
         "",
-        "Four evaluations, the tuning noises (144 pictures a cell), mean over the seeds. The lambdas above are those",
+        "Four evaluations, the tuning noises (288 pictures a cell), mean over the seeds. The lambdas above are those",
         "of the best cell of each seed, a cell counting half and it with its neighbours the other half.",
         *(line for style in sorted({g.style for g in grids}) for line in _grid_lines(style, grids)),
         "",
