@@ -42,6 +42,14 @@ class Comparison(NamedTuple):
     high: float
 
 
+class LambdaGrid(NamedTuple):
+    """Joint accuracy of the 4-step composition at every (lambda_1, lambda_2), on the tuning noises."""
+
+    seed: int
+    style: str
+    scores: dict[tuple[float, float], float]
+
+
 class Share(NamedTuple):
     """Joint accuracy of the 4-step composition as a share of the styled teacher's."""
 
@@ -98,37 +106,32 @@ def _grouped(rows: Sequence[Row]) -> dict[tuple[int, str], list[Row]]:
     return groups
 
 
-def write_report(path: Path, rows: Sequence[Row], *, w: float, command: str) -> None:
+def write_report(path: Path, rows: Sequence[Row], grids: Sequence[LambdaGrid], *, w: float, command: str) -> None:
     """Write `path` (Markdown), its figures as JSON beside it, and what the demo takes from them (tuning.json).
 
     `command` is what made the rows.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     comparisons, ratios = compare(rows), shares(rows)
-    path.write_text("\n".join(_page(rows, comparisons, ratios, w, command)) + "\n")
+    path.write_text("\n".join(_page(rows, comparisons, ratios, grids, w, command)) + "\n")
     figures = [{key: value for key, value in row.items() if key != "right"} for row in rows]
-    path.with_suffix(".json").write_text(json.dumps({"w": w, "rows": figures}, indent=1) + "\n")
+    path.with_suffix(".json").write_text(
+        json.dumps({"w": w, "rows": figures, "grids": _grid_rows(grids)}, indent=1) + "\n"
+    )
     settings = {**tuning(), "strengths": _strengths(rows), "baselines": _best_settings(rows)}
     TUNING_FILE.write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def _page(
-    rows: Sequence[Row], comparisons: Sequence[Comparison], ratios: Sequence[Share], w: float, command: str
+    rows: Sequence[Row],
+    comparisons: Sequence[Comparison],
+    ratios: Sequence[Share],
+    grids: Sequence[LambdaGrid],
+    w: float,
+    command: str,
 ) -> list[str]:
-    pictures = len(rows[0]["right"])
     return [
-        "# Reproduction of the main claim",
-        "",
-        f"`{command}`",
-        "",
-        "wrote this page. The base, the judge and the style vectors are the shipped ones; the acceleration vector is",
-        f"distilled anew for each seed (w = {w:g}; the teacher paints at guidance {w + 1:g}).",
-        f"Every figure is over {pictures} pictures ({pictures // 144} noises a caption); joint = all attributes and",
-        "the style right on one picture. Lambdas were chosen on other noises. The best baseline is the best of",
-        "{DDIM, DPM-Solver, DPM-Solver++, UniPC} x {leading, trailing} x guidance",
-        f"{{1, 2, {w + 1:g}}} *on the measured pictures themselves*, which favours the baseline.",
-        "Intervals are 95 % paired bootstrap intervals.",
-        "",
+        *_preamble(len(rows[0]["right"]), w, command),
         "## Share of the styled teacher (target: at least 0.9)",
         "",
         "| | composition, 4 evaluations | teacher, DDIM-50, 100 evaluations | share | interval | |",
@@ -145,6 +148,12 @@ def _page(
         "|" + "---|" * (len(COMPARED) + 1),
         *(_comparison_line(c) for c in comparisons),
         "",
+        "## Where the optimum lies: joint accuracy over lambda_1 and lambda_2",
+        "",
+        "Four evaluations, the tuning noises (288 pictures a cell), mean over the seeds. The lambdas above are those",
+        "of the best cell of each seed, a cell counting half and it with its neighbours the other half.",
+        *(line for style in sorted({g.style for g in grids}) for line in _grid_lines(style, grids)),
+        "",
         "## Noise-free sampling of the same composition (TCD, eta 0) and endpoint errors",
         "",
         "Endpoint error: MSE to the styled teacher's endpoint from the same noise, over its variance. LCM injects",
@@ -157,6 +166,23 @@ def _page(
     ]
 
 
+def _preamble(pictures: int, w: float, command: str) -> list[str]:
+    return [
+        "# Reproduction of the main claim",
+        "",
+        f"`{command}`",
+        "",
+        "wrote this page. The base, the judge and the style vectors are the shipped ones; the acceleration vector is",
+        f"distilled anew for each seed (w = {w:g}; the teacher paints at guidance {w + 1:g}).",
+        f"Every figure is over {pictures} pictures ({pictures // 144} noises a caption); joint = all attributes and",
+        "the style right on one picture. Lambdas were chosen on other noises. The best baseline is the best of",
+        "{DDIM, DPM-Solver, DPM-Solver++, UniPC} x {leading, trailing} x guidance",
+        f"{{1, 2, {w + 1:g}}} *on the measured pictures themselves*, which favours the baseline.",
+        "Intervals are 95 % paired bootstrap intervals.",
+        "",
+    ]
+
+
 def _comparison_line(c: Comparison) -> str:
     lambdas = ", ".join(f"{value:g}" for value in c.composition["strengths"].values())
     how = f"{c.baseline['solver']}, {c.baseline['spacing']}, guidance {c.baseline['guidance']:g}"
@@ -165,6 +191,30 @@ def _comparison_line(c: Comparison) -> str:
         f"| {c.seed} | {c.style} | {lambdas} | {c.evaluations} | {c.composition['joint_accuracy']:.3f} "
         f"| {c.baseline['joint_accuracy']:.3f} | {how} | {c.mean:+.3f} | {c.low:+.3f} to {c.high:+.3f} | {verdict} |"
     )
+
+
+def _grid_lines(style: str, grids: Sequence[LambdaGrid]) -> list[str]:
+    """One table: a row for each lambda_2, a column for each lambda_1."""
+    mine = [grid.scores for grid in grids if grid.style == style]
+    columns, lines = (sorted({pair[i] for pair in mine[0]}) for i in (0, 1))
+    table = [[_mean(scores[first, second] for scores in mine) for first in columns] for second in lines]
+    return [
+        "",
+        f"| {style}: lambda_2 \\ lambda_1 | " + " | ".join(f"{first:g}" for first in columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+        *(
+            f"| {second:g} | " + " | ".join(f"{value:.3f}" for value in row) + " |"
+            for second, row in zip(lines, table, strict=True)
+        ),
+    ]
+
+
+def _grid_rows(grids: Sequence[LambdaGrid]) -> list[Row]:
+    return [
+        {"seed": grid.seed, "style": grid.style, "strengths": list(pair), "joint_accuracy": score}
+        for grid in grids
+        for pair, score in grid.scores.items()
+    ]
 
 
 def _endpoint_lines(rows: Sequence[Row]) -> list[str]:

@@ -95,12 +95,10 @@ def demo(
     fresh: bool = False,
     seed: int = 0,
     command: str = "tau",
-    steps: int | None = None,
 ) -> DemoResult:
     """Run the main job in `home` (default: the folder demo/ of the user's data folder); `fresh` empties it first.
 
-    `seed` seeds the data set, the distillation and the noises; `command` is how the reader calls tau; `steps` are those
-    of the distillation (default: what five minutes on two cores allow).
+    `seed` seeds the data set, the distillation and the noises; `command` is how the reader calls tau.
     Interrupted, it leaves finished parts in place and goes on from them the next time.
     """
     from registry import Registry
@@ -114,7 +112,7 @@ def demo(
         import_world(registry, narrator)
         exhibition = open_exhibition(registry, base=BASE, styles=STYLES, acceleration=ACCELERATION, strengths=strengths)
         teachers = paint_teacher(registry, narrator, exhibition, STRIP_PROMPTS, seed)
-        acceleration = distil(registry, narrator, seed=seed, steps=steps)
+        acceleration = distil(registry, narrator, seed=seed)
         compositions = [compose_style(registry, narrator, style) for style in STYLES]
         attach(registry, exhibition, ACCELERATION, BASE)
         scores = examine(narrator, exhibition, seed=seed)
@@ -174,7 +172,7 @@ def import_world(registry: "Registry", narrator: Narrator) -> None:
         narrator.identified(path.name, identify_file(path, registry))
 
 
-def distil(registry: "Registry", narrator: Narrator, *, seed: int, steps: int | None = None) -> "Version":
+def distil(registry: "Registry", narrator: Narrator, *, seed: int) -> "Version":
     """The acceleration vector: from a finished job with the same order, or distilled now by a local worker."""
     from demo import tuning, write_dataset
     from workbench.jobs import submit_distillation, wait
@@ -185,7 +183,6 @@ def distil(registry: "Registry", narrator: Narrator, *, seed: int, steps: int | 
     if not (data / "metadata.jsonl").exists():
         write_dataset(data, "flat", count=PICTURES, seed=seed)
     settings = {**tuning()["distillation"], **tuning()["demo"], "seed": seed, "sample_prompts": STRIP_PROMPTS}
-    settings["steps"] = steps or settings["steps"]
     order = {"base": BASE, "data": data, "name": ACCELERATION, **settings}
     finished = finished_job(registry, order)
     if finished is None:

@@ -127,10 +127,40 @@ def test_an_interrupted_preview(painted: Tau, tmp_path: Path, start: Start, left
     assert left_behind() == before
 
 
-def test_interrupting_the_wait_leaves_the_job_running_and_says_how_to_steer_it(
-    painted: Tau, data: Path, start: Start, job: Callable[[], Job]
+@pytest.mark.parametrize("command", ["check", "verify"])
+def test_an_interrupted_proof(
+    tau: Tau, stocked: Path, tmp_path: Path, start: Start, left_behind: Snapshot, many_modules: Path, command: str
 ) -> None:
-    process = start("distill", "lcd-lora", *ORDER, "--data", data, "--steps", 5000, "--wait")
+    tau("import", many_modules / "base", "--name", "many")
+    out = tmp_path / "out.safetensors"
+    recipe = f"0.3*{many_modules / 'vector.safetensors'}"
+    tau("compose", recipe, "-o", out)
+    before = left_behind()
+    process = start(command, recipe if command == "check" else out)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("registry: ")
+    interrupted(process)
+    assert left_behind() == before
+
+
+def test_an_interrupted_demo_puts_its_job_down_and_goes_on_from_there(tmp_path: Path, start: Start) -> None:
+    home = tmp_path / "demo"
+    process = start("demo", "--home", home)
+    until(lambda: (home / "jobs" / "1").exists(), process)
+    with open_registry(home) as registry:
+        until(lambda: has_begun(queue_of(registry).get(1)), process)
+        interrupted(process)
+        assert queue_of(registry).get(1).state == "queued"
+        assert {version.model for version in registry.search()} == {"shapes", "outline", "stripes", "glow"}
+    assert (home / "jobs" / "1" / "checkpoint.pt").exists()
+    assert not list((home / "blobs" / "staging").iterdir())
+
+
+@pytest.mark.parametrize("order", [("distill", "lcd-lora"), ("train", "style")])
+def test_interrupting_the_wait_leaves_the_job_running_and_says_how_to_steer_it(
+    painted: Tau, data: Path, start: Start, job: Callable[[], Job], order: tuple[str, str]
+) -> None:
+    process = start(*order, *ORDER, "--data", data, "--steps", 5000, "--wait")
     until(lambda: painted("jobs", "ls", "-q").stdout, process)
     until(lambda: has_begun(job()), process)
     said = interrupted(process)
