@@ -38,7 +38,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         seconds = fill(Path(home), options.database, options.versions, options.seed)
         figures = measure(Path(home), options)
-    document = {"machine": _machine(), "database": _database(options.database), "versions": options.versions}
+    document = {"machine": machine(), "database": _database(options.database), "versions": options.versions}
     document |= {"filled_in_seconds": seconds, "figures": figures}
     print_table(document)
     if options.out:
@@ -143,7 +143,8 @@ def _count(engine: Engine) -> int:
         return connection.execute(select(func.count()).select_from(VersionRow)).scalar_one()
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What it was measured on."""
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
 
 

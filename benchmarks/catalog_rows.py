@@ -238,20 +238,19 @@ def _load_sqlite(engine: Engine, catalog: Catalog) -> None:
 
 def _load_postgresql(engine: Engine, catalog: Catalog) -> None:
     listed = (
-        "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND indexname NOT IN "
-        "(SELECT conname FROM pg_constraint) AND tablename <> 'alembic_version' ORDER BY 1"
+        "SELECT indexname, indexdef, tablename = 'search_entry' FROM pg_indexes WHERE schemaname = 'public' "
+        "AND indexname NOT IN (SELECT conname FROM pg_constraint) AND tablename <> 'alembic_version' ORDER BY 3, 1"
     )
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SET session_replication_role = replica"))
         connection.execute(text("SET maintenance_work_mem = '512MB'"))
         indexes = connection.execute(text(listed)).all()
-        for name, _ in indexes:
+        for name, _, _ in indexes:
             connection.execute(text(f'DROP INDEX "{name}"'))
         for rows in catalog.batches():
             _copy(connection, rows)
-        for _, definition in indexes:
-            connection.exec_driver_sql(definition)
-        for statement in ("ANALYZE", *FILL["postgresql"], "VACUUM ANALYZE"):
+        before, after = ([made for _, made, is_of_search in indexes if is_of_search == late] for late in (False, True))
+        for statement in (*before, "ANALYZE", *FILL["postgresql"], *after, "VACUUM ANALYZE"):
             connection.exec_driver_sql(statement)
         for table in ("edge", "alias_period"):
             connection.exec_driver_sql(f"SELECT setval('{table}_id_seq', (SELECT max(id) FROM {table}))")

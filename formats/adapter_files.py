@@ -26,19 +26,20 @@ class AdapterFile:
         return self.header.path
 
 
-def open_adapter(path: Path | str) -> AdapterFile:
-    """The weight file of `path` and the adapter_config.json that belongs to it.
+def open_adapter(path: Path | str, header: Header | None = None) -> AdapterFile:
+    """The weight file of `path` and the adapter_config.json that belongs to it; `header` where it was read already.
 
     Raises FolderError for a folder without adapter weights, HeaderError for an unreadable file.
     """
     path = Path(path)
-    weights = _weights_in(path) if path.is_dir() else path
+    weights = weights_in(path) if path.is_dir() else path
     config = weights.parent / PEFT_CONFIG
     has_config = weights.name == PEFT_WEIGHTS and config.is_file()
-    return AdapterFile(read_header(weights), _read_config(config) if has_config else None)
+    return AdapterFile(header or read_header(weights), _read_config(config) if has_config else None)
 
 
-def _weights_in(folder: Path) -> Path:
+def weights_in(folder: Path) -> Path:
+    """The weight file of an adapter's folder. Raises FolderError where there is none."""
     for name in (PEFT_WEIGHTS, DIFFUSERS_WEIGHTS):
         if (folder / name).is_file():
             return folder / name

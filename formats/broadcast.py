@@ -9,8 +9,8 @@ from typing import BinaryIO
 Consumer = Callable[[memoryview], object]
 """Takes the chunks in their order. It must be done with a chunk when it returns: the buffer is used again."""
 
-CHUNK_BYTES = 2 << 20
-BUFFERS = 6
+CHUNK_BYTES = 1 << 20
+BUFFERS = 8
 """How many chunks the fastest consumer can be ahead of the slowest; with CHUNK_BYTES the bound of the memory used."""
 
 INLINE_BYTES = 4 << 20

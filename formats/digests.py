@@ -10,6 +10,7 @@ data_sha256 and tensor_hash exist for safetensors files alone, and not where the
 which survives a change of the layout, needs the module table of a base: formats.layout_hash, made from `tensors`.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -24,6 +25,8 @@ from formats.broadcast import Consumer, broadcast
 from formats.errors import FileChanged, HeaderError
 from formats.header import Header, read_header
 from formats.short_hashes import AUTOV2_DIGITS, ShortHashes, claimed_hashes
+
+AS_JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +71,20 @@ class Digests:
         }
 
 
-def digest(path: Path | str, sink: Consumer | None = None) -> Digests:
+def digest(path: Path | str, sink: Consumer | None = None, header: Header | None = None) -> Digests:
     """All digests of the file `path`, which is read once in constant memory, the hashes overlapping.
 
-    `sink` is given every chunk too, in order: `digest(source, copy.write)` copies while it hashes. A file that is no
-    safetensors file has no data_sha256 and no tensor_hash. Raises FileChanged when it is written to meanwhile, and
-    OSError where it cannot be read.
+    `sink` is given every chunk too, in order: `digest(source, copy.write)` copies while it hashes. `header` is for a
+    caller who has read it, and sees to it that the file is still the same. A file that is no safetensors file has no
+    data_sha256 and no tensor_hash. Raises FileChanged when it is written to meanwhile, and OSError where it cannot be
+    read.
     """
     path = Path(path)
     with path.open("rb", buffering=0) as file:
         before = os.fstat(file.fileno())
-        try:
-            header = read_header(path)
-        except HeaderError:
-            header = None
+        if header is None:
+            with contextlib.suppress(HeaderError):
+                header = read_header(path)
         digests = _digest(file, before.st_size, header, [] if sink is None else [sink])
         after, now = os.fstat(file.fileno()), path.stat()
     size = header.file_size if header else before.st_size
@@ -181,6 +184,6 @@ def _tensor_hash(header: Header, contents: Mapping[str, str]) -> str:
     whole = blake3()
     for name in sorted(contents):
         spec = header.tensors[name]
-        line = json.dumps([name, spec.dtype, list(spec.shape), contents[name]], separators=(",", ":"))
+        line = AS_JSON.encode([name, spec.dtype, list(spec.shape), contents[name]])
         whole.update(line.encode("ascii") + b"\n")
     return whole.hexdigest()

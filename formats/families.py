@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 from formats.architecture import Architecture
-from formats.declarations import DECLARATIONS, declared, named
+from formats.declarations import named, statements
 from formats.findings import UNKNOWN, Finding
 from formats.header import Header
 from formats.marks import BUNDLED, Marks
@@ -116,16 +117,16 @@ def distinct(architectures: Iterable[Architecture]) -> tuple[Architecture, ...]:
     return tuple(kept)
 
 
-def choose(found: Sequence[Candidate], header: Header) -> Choice:
-    """The family by vote.
+def choose(found: Sequence[Candidate], header: Header, config: Mapping[str, Any] | None = None) -> Choice:
+    """The family by vote. `config` is the adapter_config.json of a PEFT folder.
 
     One table that explains all decides. Of several, the one whose modules of the adapted sorts are all adapted, or
     whose blocks are adapted to their full depth (SSD-1B's modules are a part of SDXL's, Vega's of SSD-1B's); else the
-    one that metadata or file name speak of; else `unknown` with the candidates. Where none explains all, the one that
-    explains most modules is taken with less confidence, and contradicting shapes make the file a broken one of it.
+    one that metadata, configuration or file name speak of; else `unknown` with the candidates. Where none explains all,
+    the one that explains most modules is taken with less confidence, and contradicting shapes make the file a broken
+    one of it.
     """
-    said = declared(header.metadata, DECLARATIONS)
-    words = tuple(f"{key} is {header.metadata[key]!r}" for key in said)
+    said, words = statements(header.metadata, config)
     fitting = [one for one in found if one.fits]
     if len(fitting) == 1:
         return _only(fitting[0], said, words)

@@ -320,9 +320,14 @@ def _check_size(path: Path, name: str, spec: TensorSpec) -> None:
         _refuse(path, f"tensor {name!r} has {spec.end - spec.start} bytes, expected {expected}")
 
 
+def _tile(ordered: Sequence[TensorSpec], data_bytes: int) -> bool:
+    """Whether each tensor begins where the one before it ends, from the first byte to the last."""
+    return [*map(itemgetter(2), ordered), data_bytes] == [0, *map(itemgetter(3), ordered)]
+
+
 def _check_tiling(path: Path, tensors: Mapping[str, TensorSpec], data_bytes: int) -> None:
-    ordered = sorted(tensors.values(), key=_BEGINNING)
-    if [*map(itemgetter(2), ordered), data_bytes] == [0, *map(itemgetter(3), ordered)]:
+    written = list(tensors.values())
+    if _tile(written, data_bytes) or _tile(sorted(written, key=_BEGINNING), data_bytes):
         return
     position = 0
     for name, spec in sorted(tensors.items(), key=lambda item: _BEGINNING(item[1])):

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from formats.adapter_files import DIFFUSERS_WEIGHTS, PEFT_WEIGHTS, AdapterFile, open_adapter
+from formats.adapter_files import DIFFUSERS_WEIGHTS, PEFT_WEIGHTS, AdapterFile, open_adapter, weights_in
 from formats.architecture import SHIPPED, Architecture, architecture
 from formats.bases import identify_checkpoint, identify_folder, identify_unet, is_unet, unet_folder_headers
 from formats.checkpoints import CHECKPOINT_PREFIXES, kin_of_checkpoint, unet_prefix
@@ -37,7 +37,8 @@ def identify(
         return identify_folder(path, tables)
     if path.is_dir() and (headers := unet_folder_headers(path)):
         return identify_unet(headers, path, tables, hashes=hashes)
-    path = _pickled_weights(path) or path
+    if path.is_dir():
+        path = _pickled_weights(path) or weights_in(path)
     try:
         opened = open_adapter(path)
     except HeaderError:
@@ -120,10 +121,10 @@ def _why_neither(header: Header, tables: tuple[Architecture, ...]) -> Iterator[s
         yield f"none of its {len(header.tensors)} keys carries an adapter's mark, e.g. {min(header.tensors)!r}"
 
 
-def _pickled_weights(path: Path) -> Path | None:
+def _pickled_weights(folder: Path) -> Path | None:
     """The pickle that an adapter's folder has in place of safetensors weights."""
     names = (PEFT_WEIGHTS, DIFFUSERS_WEIGHTS)
-    if not path.is_dir() or any((path / name).is_file() for name in names):
+    if any((folder / name).is_file() for name in names):
         return None
-    pickles = (path / Path(name).with_suffix(".bin") for name in names)
+    pickles = (folder / Path(name).with_suffix(".bin") for name in names)
     return next((pickle for pickle in pickles if pickle.is_file()), None)

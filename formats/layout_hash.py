@@ -32,26 +32,34 @@ SCALE_DIGITS = 6
 ENCODINGS: Mapping[str, str] = {"F16": "<e", "F32": "<f"}
 """Dtypes that round a number, as struct names them."""
 
+AS_JSON = json.JSONEncoder(separators=(",", ":"))
+
 Line = tuple[object, ...]
 Modules = Mapping[str, Mapping[str, str]]
 
 
-def layout_hash(path: Path | str, architecture: Architecture, tensors: Mapping[str, str] | None = None) -> str | None:
+def layout_hash(
+    path: Path | str,
+    architecture: Architecture,
+    tensors: Mapping[str, str] | None = None,
+    header: Header | None = None,
+) -> str | None:
     """The layout-independent hash of the adapter file or folder `path`; None unless the table explains every key.
 
-    `tensors` are the BLAKE3 of its tensors by name where digest() has found them already, else they are read here.
+    `tensors` are the BLAKE3 of its tensors by name where digest() has found them already, `header` the weight file's
+    where it was read already; else they are read here.
     Raises HeaderError and FolderError for what cannot be opened.
     """
     path = Path(path)
     if path.is_dir() and is_base_folder(path):
         return None
-    opened = open_adapter(path)
+    opened = open_adapter(path, header)
     modules = _modules(opened, architecture)
     if modules is None:
         return None
     contents = hash_tensors(opened.header) if tensors is None else tensors
     lines = [*_tensor_lines(opened.header, modules, contents), *_scale_lines(opened, modules)]
-    texts = sorted(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+    texts = sorted(AS_JSON.encode(line) + "\n" for line in lines)
     return blake3("".join(texts).encode("ascii")).hexdigest()
 
 

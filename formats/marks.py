@@ -5,7 +5,7 @@ Kinds and marks as LyCORIS (`weight_list_det`), ComfyUI (comfy/weight_adapter), 
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from formats.header import Header
@@ -29,7 +29,13 @@ ROLES_BY_KIND: Mapping[str, Mapping[str, str]] = {
         for role in ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t1", "lokr_t2")
     },
     "glora": {f".{role}.weight": role for role in ("a1", "a2", "b1", "b2")},
-    "oft": {".oft_blocks": "oft_blocks", ".oft_R.weight": "oft_r", ".oft_r": "oft_r", ".oft_s": "oft_s"},
+    "oft": {
+        ".oft_blocks": "oft_blocks",
+        ".oft_diag": "oft_blocks",
+        ".oft_R.weight": "oft_r",
+        ".oft_r": "oft_r",
+        ".oft_s": "oft_s",
+    },
     "boft": {".boft_R": "boft_r", ".boft_s": "boft_s"},
     "ia3": {".on_input": "on_input", ".ia3_l": "ia3_l"},
     "full": {
@@ -91,12 +97,13 @@ def read_marks(header: Header) -> Marks:
     """Sort the keys of `header` by stem and role, without a single adapter's name (`.lora_A.default.weight`)."""
     pieces: dict[str, dict[str, str]] = {}
     strange: list[str] = []
-    name = _adapter_name(header)
+    shorten: Callable[[str], str] | None = None
     for key in header.tensors:
         stem, _, end = key.partition(".")
         role = _ROLE_OF_FLAT_END.get(end, "") if stem else ""
         if not role:
-            stem, role = _split(key if name is None else _without_name(key, name))
+            shorten = shorten or _shortening(header)
+            stem, role = _split(shorten(key))
         if not role:
             strange.append(key)
         elif (roles := pieces.get(stem)) is None:
@@ -129,6 +136,12 @@ def _split(key: str) -> tuple[str, str]:
         if role and place:
             return (place, "") if both in _OLD_ENDS and not place.endswith(_OLD_STEM_ENDS) else (place, role)
     return stem, _ROLE_OF_END.get(end, "") if stem else ""
+
+
+def _shortening(header: Header) -> Callable[[str], str]:
+    """What takes a single adapter's name out of a key."""
+    name = _adapter_name(header)
+    return str if name is None else lambda key: _without_name(key, name)
 
 
 def _adapter_name(header: Header) -> str | None:

@@ -14,7 +14,7 @@ from formats.architecture import Architecture
 from formats.header import Header
 from formats.marks import Marks
 from formats.shapes import Shape, Shapes, contradiction, implied_shape
-from formats.spellings import Layout, Spelling, layouts_of, stem_index, stems
+from formats.spellings import KOHYA_OFT, KOHYA_PREFIXES, Layout, Spelling, layouts_of, stem_index, stems
 from formats.variants import variant_modules
 
 Signature = tuple[tuple[str, str, Shape], ...]
@@ -30,7 +30,7 @@ class Misfit:
     got: tuple[int, ...] | str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Match:
     """The stems of a file that the table explains, and what it does not."""
 
@@ -43,7 +43,7 @@ class Match:
         """The modules that are spelled."""
         return [spelling.module for spelling in self.spelled.values()]
 
-    @property
+    @cached_property
     def layouts(self) -> Counter[Layout]:
         """How many modules each layout spells; the U-Net's count, since kohya's two dialects agree on text encoders."""
         of_unet = Counter([s.layout for s in self.spelled.values() if s.module.startswith("unet.")])
@@ -134,6 +134,8 @@ class Ballot:
             entry = known.get(stem)
             if entry is not None:
                 return entry
+        if stem.startswith(KOHYA_OFT):
+            return self._entry(f"{KOHYA_PREFIXES['unet']}_{stem.removeprefix(KOHYA_OFT)}")
         return NOWHERE
 
     @cached_property

@@ -5,7 +5,7 @@ from io import BytesIO
 from pathlib import Path
 
 from formats.errors import HeaderError
-from formats.header import read_header
+from formats.header import MAX_HEADER_BYTES, read_header
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 
@@ -40,9 +40,18 @@ def _content(path: Path) -> str | None:
         return "a zip archive, as torch.save writes it"
     if start[TAR_MARK_AT : TAR_MARK_AT + len(TAR_MARK)] == TAR_MARK:
         return "a tar archive, as the first torch.save wrote it"
-    if _reads_as_opcodes(start):
+    if _reads_as_opcodes(start) and not _is_damaged(path, start):
         return f"a pickle of protocol {start[1]}" if start.startswith(PROTOCOLS) else "a pickle of protocol 0 or 1"
     return f"no safetensors file, and named {path.suffix} like a pickle" if has_pickle_suffix(path) else None
+
+
+def _is_damaged(path: Path, start: bytes) -> bool:
+    """Whether these are safetensors with a damaged header, which may read as opcodes: `odel.` of `model.` is a chain.
+
+    Only under their own name, where the answer is a refusal: under any other a file that could be both stays closed.
+    """
+    begins = start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= MAX_HEADER_BYTES
+    return begins and path.suffix.lower() == ".safetensors" and not start.startswith(PROTOCOLS)
 
 
 def has_pickle_suffix(path: Path) -> bool:

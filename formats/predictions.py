@@ -10,6 +10,7 @@ from formats.findings import Finding, nothing
 from formats.header import Header, read_numbers
 
 EPSILON, VELOCITY = "epsilon", "v_prediction"
+PREDICTIONS_OF_SCHEDULERS = (EPSILON, VELOCITY, "sample")
 
 IN_CONFIGURATION = 1.0
 IN_METADATA = 0.9
@@ -45,7 +46,10 @@ def prediction_of_folder(family: str, folder: Path) -> Finding:
         said = json.loads(path.read_text("utf-8")).get("prediction_type", EPSILON)
     except (OSError, ValueError, AttributeError, RecursionError):
         return _of_family(family)
-    return Finding(str(said), IN_CONFIGURATION, (f"scheduler_config.json: prediction_type is {said!r}",))
+    sentence = f"scheduler_config.json: prediction_type is {said!r:.80}"
+    if said not in PREDICTIONS_OF_SCHEDULERS:
+        return nothing(f"{sentence}, expected one of {', '.join(PREDICTIONS_OF_SCHEDULERS)}")
+    return Finding(said, IN_CONFIGURATION, (sentence,))
 
 
 def prediction_of_checkpoint(family: str, header: Header) -> Finding:

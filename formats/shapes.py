@@ -9,7 +9,7 @@ Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 """Role -> shape of one module's tensors."""
 
-ONE_A_ROW = ("diff_b", "b_norm", "up_bias")
+ONE_A_ROW = ("diff_b", "b_norm", "up_bias", "oft_s", "boft_s")
 """Roles whose tensor has one number for each output."""
 
 ONE_A_ROW_OR_COLUMN = ("ia3_l", "magnitude")
@@ -66,6 +66,10 @@ def _sides(shapes: Shapes, expected: Shape) -> str | None:
         blocks = shapes["oft_blocks"]
         if len(blocks) not in (3, 4) or blocks[-1] != blocks[-2] or blocks[-3] * blocks[-2] != rows:
             return f"oft_blocks {list(blocks)} do not rotate {rows} outputs"
+    if "boft_r" in shapes:
+        blocks, columns = shapes["boft_r"], math.prod(expected[1:])
+        if len(blocks) != 4 or blocks[-1] != blocks[-2] or blocks[-3] * blocks[-2] != columns:
+            return f"boft_R {list(blocks)} does not rotate {columns} inputs"
     if len(shapes.get("oft_r", ())) == 2:
         return _rotation(shapes["oft_r"], math.prod(expected[1:]))
     for role in (*ONE_A_ROW, *ONE_A_ROW_OR_COLUMN):

@@ -64,7 +64,10 @@ OMI_PREFIXES: Mapping[str, str] = {"unet": "unet", "text_encoder": "clip_l", "te
 OPENCLIP_H_WIDTH = 1024
 """The width of SD-2's text encoder, which ComfyUI calls clip_h."""
 
-KOHYA_BEGINNINGS = ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_")
+KOHYA_OFT = "oft_unet_"
+"""What kohya's own OFT writes in place of `lora_unet_`."""
+
+KOHYA_BEGINNINGS = ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_", KOHYA_OFT)
 
 BEGINNINGS: Mapping[Layout, tuple[str, ...]] = {
     Layout.KOHYA: KOHYA_BEGINNINGS,

@@ -23,10 +23,18 @@ NEEDS_BASE = frozenset({"oft", "boft", "ia3", "glora"})
 """Kinds whose delta depends on the base's weights."""
 
 READ_BY_ALL = frozenset({"lora"})
-"""The kind that every runtime reads; diffusers 0.42 refuses kohya's keys of all others."""
+"""The kind that every runtime reads; for these bases diffusers 0.42 refuses the keys of all others."""
 
-WITHOUT_SCALE = frozenset({"oft", "boft"})
-"""Kinds whose `.alpha` is no scale but the constraint of the rotation."""
+ROTATIONS = frozenset({"oft_blocks", "oft_r", "boft_r"})
+"""Roles beside which an `.alpha` is no scale but the constraint of the rotation."""
+
+OF_PEFT_ALONE = frozenset({"oft_r", "boft_r"})
+"""Roles that PEFT keeps in a form of its own; so is `ia3_l` without `on_input`."""
+
+DORA_SCALE = ".dora_scale"
+
+MAX_RANK = 1 << 20
+"""Wider than any layer: a larger number in a header is no rank."""
 
 ONETRAINER_KEYS = ("ot_branch", "ot_revision", "ot_config")
 KOHYA_ENDS = (".lora_down.weight", ".lora_up.weight", ".alpha")
@@ -42,7 +50,7 @@ def identify_adapter(opened: AdapterFile, marks: Marks, ballot: Ballot, *, hashe
     """The facts of a file whose keys carry an adapter's marks. Raises FormatError for a malformed configuration."""
     header, sorts = opened.header, tuple(ballot.sorts.values())
     found = candidates(ballot, marks)
-    choice = choose(found, header)
+    choice = choose(found, header, opened.config)
     shown = choice.candidate or max(found, key=lambda one: one.tally.explained, default=None)
     kinds, elements = _kinds(sorts), _elements(sorts)
     ranks, alphas = _ranks(sorts), _alphas(opened, marks, sorts, shown)
@@ -142,7 +150,7 @@ def _ranks(sorts: Sequence[Sort]) -> Counter[int]:
     counted: Counter[int] = Counter()
     for sort in sorts:
         rank = rank_of(sort.shapes)
-        if rank is not None:
+        if rank is not None and 0 < rank <= MAX_RANK:
             counted[rank] += sort.count
     return counted
 
@@ -150,9 +158,8 @@ def _ranks(sorts: Sequence[Sort]) -> Counter[int]:
 def _alphas(opened: AdapterFile, marks: Marks, sorts: Sequence[Sort], shown: Candidate | None) -> set[float]:
     """The distinct alphas: stored ones, and what the configuration or the default says for modules without."""
     header, pieces = opened.header, marks.pieces.values()
-    stored = [
-        roles["alpha"] for roles in pieces if "alpha" in roles and not ("oft_blocks" in roles or "oft_r" in roles)
-    ]
+    rotates = any(ROTATIONS & sort.shapes.keys() for sort in sorts)
+    stored = [r["alpha"] for r in pieces if "alpha" in r and not (rotates and ROTATIONS & r.keys())]
     rules = alpha_rules(header, opened.config)
     alphas = set(read_scalars(header, stored).values())
     if shown is None or not any("down" in sort.shapes and "alpha" not in sort.shapes for sort in sorts):
@@ -194,12 +201,33 @@ def _warnings(
     if marks.strange:
         yield f"{len(marks.strange)} keys carry no adapter's mark, e.g. {marks.strange[0]!r}"
     if any("magnitude" in sort.shapes for sort in sorts):
-        yield "DoRA: diffusers drops dora_scale keys, and runtimes disagree on strengths other than 1"
+        yield _of_dora(marks)
     for kind in sorted(_kinds(sorts).keys() - READ_BY_ALL):
         needs = ", and its change depends on the base's weights" if kind in NEEDS_BASE else ""
-        yield f"{kind}: diffusers refuses its keys, ComfyUI and LyCORIS read them{needs}"
+        yield f"{kind}: {_readers(kind, sorts)}{needs}"
     if shown and shown.match.spelled:
         yield from _layout_warnings(opened, sorts, shown.match)
+
+
+def _of_dora(marks: Marks) -> str:
+    """Which runtimes drop the magnitudes, by what they are called."""
+    keys = (roles["magnitude"] for roles in marks.pieces.values() if "magnitude" in roles)
+    named = "dora_scale" if next(keys).endswith(DORA_SCALE) else "lora_magnitude_vector"
+    drops, reads = ("diffusers", "ComfyUI reads") if named == "dora_scale" else ("ComfyUI", "diffusers and PEFT read")
+    return (
+        f"DoRA: {drops} drops {named} keys and paints with a plain adapter, {reads} them; runtimes disagree on "
+        "strengths other than 1"
+    )
+
+
+def _readers(kind: str, sorts: Sequence[Sort]) -> str:
+    """Which runtimes read the kind, and which refuse or drop it."""
+    roles = {role for sort in sorts for role in sort.shapes}
+    if roles & OF_PEFT_ALONE or ("ia3_l" in roles and "on_input" not in roles):
+        return "diffusers refuses PEFT's keys of it and ComfyUI drops them, PEFT alone reads them"
+    if kind == "ia3":
+        return "diffusers refuses its keys and ComfyUI drops them, LyCORIS reads them"
+    return "diffusers refuses its keys, ComfyUI and LyCORIS read them"
 
 
 def _layout_warnings(opened: AdapterFile, sorts: Sequence[Sort], match: Match) -> Iterator[str]:

@@ -4,7 +4,9 @@ What arrives has no name that somebody chose. The same content is the version th
 path that brought something before brings the next version of the same model; anything else gets a name that is free.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -33,7 +35,12 @@ from registry.values import Origin
 
 LONGEST_NAME = 128
 
+READERS = 4
+"""Arrivals that are read and copied together; hashing and disks do not wait for each other then."""
+
 T = TypeVar("T")
+Holding = dict[str, list[VersionRow]]
+"""Digest of a content -> the versions that have it, the oldest first."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,8 @@ def add_arrivals(database: Database, store: BlobStore, arrivals: Sequence[Arriva
     """Register what can be registered, in one transaction; what cannot is answered with the reason."""
     known = registered_architectures(database)
     with store.staging.open() as folder:
-        read = [_read(arrival, known, folder / str(number)) for number, arrival in enumerate(arrivals)]
+        with ThreadPoolExecutor(READERS) as pool:
+            read = list(pool.map(partial(_read, known, folder), arrivals, count()))
         contents = {
             one.path: content for one, content in zip(arrivals, read, strict=True) if isinstance(content, Content)
         }
@@ -119,10 +127,11 @@ def _names(wish: str, qualifier: str) -> Iterator[str]:
         yield f"{slug_of(wish)[: LONGEST_NAME - 8]}-{number}"
 
 
-def _read(arrival: Arrival, known: Sequence[Architecture], folder: Path) -> Content | str:
+def _read(known: Sequence[Architecture], folder: Path, arrival: Arrival, number: int) -> Content | str:
+    prefix = f"{number}/" if arrival.path.is_dir() else f"{number}-"
     try:
         place = None if arrival.in_place else folder
-        content = read_content(arrival.path, arrival.said, known, place, found=arrival.found)
+        content = read_content(arrival.path, arrival.said, known, place, found=arrival.found, prefix=prefix)
         changed = [path for path, status in arrival.seen.items() if FileStatus.of(Path(path)) != status]
         return f"changed while it was read: {changed[0]}; import it when it is complete" if changed else content
     except (FormatError, RegistryError, OSError) as error:
@@ -133,26 +142,27 @@ def _write(
     database: Database, store: BlobStore, arrivals: Sequence[Arrival], contents: dict[Path, Content]
 ) -> list[Arrived]:
     with database.writing() as uow:
-        fresh = [one for one in arrivals if _fit(one, _same_content, uow, contents[one.path]) is None]
+        holding = _versions_holding(uow, [contents[one.path] for one in arrivals])
+        fresh = [one for one in arrivals if _fit(one, _offered, holding, contents[one.path]) is None]
         staged = [file for one in fresh for file in contents[one.path].staged]
         record_blobs(uow, staged)
-        done = [_fit(one, partial(_register, one), uow, contents[one.path]) for one in arrivals]
+        done = [_fit(one, partial(_register, uow, one), holding, contents[one.path]) for one in arrivals]
         record_in_place(uow, staged)
         place_blobs(uow, store, [file for file in staged if file.in_place is None])
         uow.commit()
     return done
 
 
-def _fit(arrival: Arrival, step: Callable[[UnitOfWork, Content], T], uow: UnitOfWork, content: Content) -> T:
+def _fit(arrival: Arrival, step: Callable[[Holding, Content], T], holding: Holding, content: Content) -> T:
     try:
-        return step(uow, content)
+        return step(holding, content)
     except RegistryError as error:
         raise _Unfit(arrival, error) from error
 
 
-def _register(arrival: Arrival, uow: UnitOfWork, content: Content) -> Arrived:
+def _register(uow: UnitOfWork, arrival: Arrival, holding: Holding, content: Content) -> Arrived:
     digests = tuple((file.path, staged.digests.sha256) for file, staged in content.files)
-    same = _same_content(uow, content)
+    same = _offered(holding, content)
     if same is not None:
         return Arrived(arrival, ref_of(same), is_new=False, digests=digests)
     before = _from_origin(uow, content.origin)
@@ -160,14 +170,23 @@ def _register(arrival: Arrival, uow: UnitOfWork, content: Content) -> Arrived:
         said = replace(arrival.said, name=before.model.slug)
     else:
         said = replace(arrival.said, name=free_name(uow, arrival.said.name, arrival.qualifier))
-    return Arrived(arrival, ref_of(register(uow, said, content)), is_new=True, digests=digests)
+    version = register(uow, said, content)
+    holding[content.digest].append(version)
+    return Arrived(arrival, ref_of(version), is_new=True, digests=digests)
 
 
-def _same_content(uow: UnitOfWork, content: Content) -> VersionRow | None:
+def _versions_holding(uow: UnitOfWork, contents: Sequence[Content]) -> Holding:
+    """The versions that have one of these contents."""
+    holding: Holding = defaultdict(list)
+    query = select(VersionRow).where(VersionRow.digest.in_([content.digest for content in contents]))
+    for row in uow.session.scalars(query.order_by(VersionRow.id)):
+        holding[row.digest].append(row)
+    return holding
+
+
+def _offered(holding: Holding, content: Content) -> VersionRow | None:
     """The oldest version of this content that is offered. Raises Refused where all of them were removed."""
-    rows = uow.session.scalars(
-        select(VersionRow).where(VersionRow.digest == content.digest).order_by(VersionRow.id)
-    ).all()
+    rows = holding[content.digest]
     offered = [row for row in rows if row.removed_at is None]
     if rows and not offered:
         raise Refused(f"its content was removed as {ref_of(rows[0])}. To have it back: tau restore {ref_of(rows[0])}")

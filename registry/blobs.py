@@ -1,6 +1,6 @@
 """The content-addressed store: a blob's path is its sha256, so equal bytes are stored once and never change.
 
-stage (copy, hash, fsync) -> send (S3: upload ahead of the transaction) -> place, inside the transaction -> commit.
+stage (copy, hash) -> send (fsync; S3: upload ahead of the transaction) -> place, inside the transaction -> commit.
 Bytes without a row are invisible and harmless; a row without bytes cannot come to exist, because `place` looks under
 the same lock under which garbage collection deletes.
 """
@@ -52,11 +52,15 @@ class BlobStore(Protocol):
         ...
 
     def send(self, staged: StagedFile) -> bool:
-        """Bring the bytes near before the transaction; True when something was written that was not there."""
+        """Make the bytes durable, and near, before the transaction; True when something was written to the store."""
         ...
 
     def place(self, staged: StagedFile) -> bool:
         """Put the bytes at their address; False when they are there already. Call it under the write lock."""
+        ...
+
+    def settle(self, digests: Sequence[str]) -> None:
+        """Make the addresses of placed bytes durable."""
         ...
 
     def path_of(self, sha256: str, size: int) -> Path:

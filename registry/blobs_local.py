@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from registry.blobs import PREFIXES, READ_BYTES, Found, key_of, missing, require_size
-from registry.filesystem import sync_file, sync_folder
+from registry.filesystem import in_parallel, sync_file, sync_folder
 from registry.staging import StagedFile, Staging
 
 
@@ -25,7 +25,8 @@ class LocalBlobs:
         return str(self.folder)
 
     def send(self, staged: StagedFile) -> bool:
-        """Nothing to do: placing is a rename."""
+        """Make the bytes durable; placing them is a rename then."""
+        sync_file(staged.path)
         return False
 
     def place(self, staged: StagedFile) -> bool:
@@ -33,11 +34,16 @@ class LocalBlobs:
         target = self._path(staged.digests.sha256)
         if target.is_file() and target.stat().st_size == staged.digests.size:
             return False
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.parent.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            sync_folder(self.folder)
         staged.path.chmod(0o444)
         staged.path.replace(target)
-        sync_folder(target.parent)
         return True
+
+    def settle(self, digests: Sequence[str]) -> None:
+        """Make the renames durable; on most disks the first folder brings the others along."""
+        in_parallel(sync_folder, sorted({self._path(sha256).parent for sha256 in digests}))
 
     def path_of(self, sha256: str, size: int) -> Path:
         """Where the bytes lie."""

@@ -66,6 +66,9 @@ class S3Blobs:
         """Make sure under the lock that the bytes are there; False when they are."""
         return not self._has(staged) and self.send(staged)
 
+    def settle(self, digests: Sequence[str]) -> None:
+        """Nothing to do: a store that has said yes has them."""
+
     def path_of(self, sha256: str, size: int) -> Path:
         """A local copy, fetched and verified when there is none yet."""
         path = self.folder / key_of(sha256)
@@ -133,11 +136,12 @@ class S3Blobs:
         """Remove the local copies that were not opened for a long time; they are fetched again when they are."""
         oldest, sizes = time.time() - UNOPENED_SECONDS, []
         for copy in self.folder.glob("[0-9a-f][0-9a-f]/*"):
-            status = copy.stat()
-            if status.st_mtime < oldest:
-                sizes.append(status.st_size)
-                if not dry_run:
-                    copy.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                status = copy.stat()
+                if status.st_mtime < oldest:
+                    if not dry_run:
+                        copy.unlink()
+                    sizes.append(status.st_size)
         return sizes
 
     def put_part(self, upload: str, offset: int, content: bytes) -> None:

@@ -59,13 +59,15 @@ class Content:
 def register(uow: UnitOfWork, said: Submission, content: Content) -> VersionRow:
     """The version of this content in this model: the one that is there, completed, or a new one with all its rows."""
     _require_same_family(uow, said, content.facts)
-    model = _ensure_model(uow, said, content.embedded)
-    same = (VersionRow.model_id == model.id, VersionRow.digest == content.digest)
-    version = uow.session.scalar(select(VersionRow).where(*same))
-    if version is None:
-        version = _add_version(uow, model, said, content)
-    _refuse_removed(version)
-    ref = f"{model.slug}:{version.number}"
+    model = find_model(uow, said.name)
+    if model is None:
+        version = _add_version(uow, _add_model(uow, said, content.embedded), said, content)
+    else:
+        _edit_model(uow, model, said)
+        same = (VersionRow.model_id == model.id, VersionRow.digest == content.digest)
+        version = uow.session.scalar(select(VersionRow).where(*same)) or _add_version(uow, model, said, content)
+        _refuse_removed(version)
+    ref = f"{version.model.slug}:{version.number}"
     for parent in said.parents:
         link(uow, version, parent)
     for key, value in said.tags.items():
@@ -75,16 +77,6 @@ def register(uow: UnitOfWork, said: Submission, content: Content) -> VersionRow:
     if not said.draft and version.state == State.DRAFT:
         publish_or_hold(uow, version)
     return version
-
-
-def _ensure_model(uow: UnitOfWork, said: Submission, embedded: Mapping[str, Any]) -> ModelRow:
-    model = find_model(uow, said.name)
-    if model is None:
-        return _add_model(uow, said, embedded)
-    if model.kind != said.kind:
-        raise Conflict(f"{model.slug!r} is of kind {model.kind}, got kind {said.kind}. Choose another name.")
-    _edit_model(uow, model, {"title": said.title, "description": said.description, "license": _canonical(said.license)})
-    return model
 
 
 def _add_model(uow: UnitOfWork, said: Submission, embedded: Mapping[str, Any]) -> ModelRow:
@@ -107,8 +99,12 @@ def _canonical(license: str | None) -> str | None:
     return None if license is None else canonical_license(license)
 
 
-def _edit_model(uow: UnitOfWork, model: ModelRow, said: Mapping[str, str | None]) -> None:
-    changed = {key: value for key, value in said.items() if value is not None and value != getattr(model, key)}
+def _edit_model(uow: UnitOfWork, model: ModelRow, said: Submission) -> None:
+    """Let a model that is there have what the caller says of it. Raises Conflict for another kind."""
+    if model.kind != said.kind:
+        raise Conflict(f"{model.slug!r} is of kind {model.kind}, got kind {said.kind}. Choose another name.")
+    words = {"title": said.title, "description": said.description, "license": _canonical(said.license)}
+    changed = {key: value for key, value in words.items() if value is not None and value != getattr(model, key)}
     if not changed:
         return
     before = {key: getattr(model, key) for key in changed}

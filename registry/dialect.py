@@ -1,10 +1,11 @@
 """Everything that differs from one database to another: time, transactions, upserts, connection set-up."""
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import URL, Engine, String, Text, create_engine, event
+from sqlalchemy import JSON, URL, Engine, String, Text, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
@@ -20,9 +21,16 @@ from registry.errors import InvalidName, Unreachable
 BUSY_TIMEOUT_MS = 60_000
 """How long a writing unit waits for the one before it."""
 
+MAPPED = 2**31 - 2**16
+"""Bytes of a SQLite file that are mapped into memory, as many as it can: they are read ahead, and never copied."""
+
+CACHED_KB = 16_384
+"""What each connection to SQLite keeps of the rest of the file."""
+
 STALLED_MS = 600_000
 """After so long without a word from its client, PostgreSQL ends a writing unit, and with it the wait of the others."""
 
+DOCUMENT = json.JSONDecoder()
 WRITING = "tau_writing"
 WRITE_LOCK = 0x7461_7577
 """The advisory lock that the writing units of one PostgreSQL database take in turn."""
@@ -96,6 +104,24 @@ def _now_on_postgresql(element: now, compiler: SQLCompiler, **options: Any) -> s
     return f"clock_timestamp() + make_interval(secs => {moved})" if moved else "clock_timestamp()"
 
 
+class json_rows(FunctionElement[list[Any]]):  # noqa: N801
+    """An aggregate: the rows of a query as one list of lists, in any order; empty where there are none."""
+
+    type = JSON()
+    inherit_cache = True
+    name = "json_rows"
+
+
+@compiles(json_rows, "sqlite")
+def _json_rows_on_sqlite(element: json_rows, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_group_array(json_array({compiler.process(element.clauses, **options)}))"
+
+
+@compiles(json_rows, "postgresql")
+def _json_rows_on_postgresql(element: json_rows, compiler: SQLCompiler, **options: Any) -> str:
+    return f"coalesce(json_agg(json_build_array({compiler.process(element.clauses, **options)})), '[]')"
+
+
 def upsert(
     session: Session,
     table: type[DeclarativeBase],
@@ -114,10 +140,32 @@ def upsert(
         session.execute(statement.on_conflict_do_nothing(index_elements=key))
 
 
+def upsert_all(
+    session: Session,
+    table: type[DeclarativeBase],
+    rows: Sequence[dict[str, Any]],
+    *,
+    key: Sequence[str],
+    update: Sequence[str] = (),
+    stamp: str | None = None,
+) -> None:
+    """`upsert` of many rows with the same columns in one statement; `stamp` is a column that gets the present time."""
+    if not rows:
+        return
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    times = {} if stamp is None else {stamp: now()}
+    statement = insert(table.__table__).values(times)  # type: ignore[arg-type]
+    if update or times:
+        values: dict[str, Any] = {name: statement.excluded[name] for name in update} | times
+        session.execute(statement.on_conflict_do_update(index_elements=key, set_=values), rows)
+    else:
+        session.execute(statement.on_conflict_do_nothing(index_elements=key), rows)
+
+
 def open_engine(url: URL) -> Engine:
     """An engine that keeps the registry's promises about transactions and durability."""
     if url.get_backend_name() == "sqlite":
-        engine = create_engine(url)
+        engine = create_engine(url, json_deserializer=_read_json)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_on_sqlite)
         return engine
@@ -143,6 +191,11 @@ def for_writing(engine: Engine) -> Engine:
     return engine.execution_options(**{WRITING: True})
 
 
+def _read_json(said: str) -> Any:
+    """As json.loads, faster: a page of versions holds hundreds of small documents, most of them empty."""
+    return {} if said == "{}" else [] if said == "[]" else DOCUMENT.decode(said)
+
+
 def _set_up_sqlite(connection: DBAPIConnection, _record: Any) -> None:
     connection.isolation_level = None  # BEGIN is ours: the driver's own start loses concurrent read-modify-writes
     cursor = connection.cursor()
@@ -150,6 +203,8 @@ def _set_up_sqlite(connection: DBAPIConnection, _record: Any) -> None:
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute(f"PRAGMA mmap_size = {MAPPED}")
+    cursor.execute(f"PRAGMA cache_size = {-CACHED_KB}")
     cursor.close()
 
 

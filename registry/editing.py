@@ -102,12 +102,12 @@ def chosen(uow: UnitOfWork, refs: Iterable[str], where: str | None) -> list[int]
     return list(dict.fromkeys(found))
 
 
-def edit(uow: UnitOfWork, keys: Sequence[int], changes: Mapping[str, Any]) -> None:
-    """Write `changes` to the versions `keys` and to their models; what is so already leaves no event.
+def edit(uow: UnitOfWork, refs: Sequence[str], where: str | None, changes: Mapping[str, Any]) -> list[int]:
+    """Write `changes` to the chosen versions and to their models; what is so already leaves no event. Their ids.
 
     Raises InvalidName for a field that there is not or a value that it cannot have.
     """
-    checked = _checked(changes)
+    keys, checked = chosen(uow, refs, where), _checked(changes)
     models: dict[int, ModelRow] = {}
     for version in _rows(uow, keys):
         models[version.model_id] = version.model
@@ -119,6 +119,7 @@ def edit(uow: UnitOfWork, keys: Sequence[int], changes: Mapping[str, Any]) -> No
     for model in models.values():
         _write(model, {key: checked[key] for key in OF_MODEL if key in checked}, _record_model(uow, model))
     uow.session.flush()
+    return keys
 
 
 def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from formats.digests import Digests
 from formats.errors import FormatError
 from formats.findings import UNKNOWN, Identification
 from formats.folders import architecture_of_folder
+from formats.header import Header
 from formats.identification import identify
 from formats.layout_hash import layout_hash
 from formats.metadata import normalise
@@ -20,9 +21,13 @@ from registry.sources import Source
 from registry.tables import AdapterFactsRow
 from registry.values import Json, Kind
 
-IDENTIFIER = "1"
-"""Version of what is recorded; it changes when identification learns to say something else about the same bytes."""
+IDENTIFIER = "2"
+"""Version of what is recorded; it changes when identification learns to say something else about the same bytes.
 
+"1" knew no variant, prediction type, broken file, pickle or base in one file, and kept neither short hashes nor the
+layout hash. Its rows stay as they are, since they say what was known when the version was published: they are read,
+searched and compared like any other, and what they do not say is absent.
+"""
 
 OPAQUE = "opaque"
 """The kind of what identification never opens: a pickle, whatever it is called."""
@@ -101,12 +106,14 @@ def find_facts(
     return Facts(_own_family(found.to_json(), table), found.kind, table.name, table)
 
 
-def with_digests(facts: Facts, weights: Path, digests: Digests, registered: Iterable[Architecture]) -> Facts:
+def with_digests(
+    facts: Facts, weights: Path, digests: Digests, registered: Iterable[Architecture], header: Header | None
+) -> Facts:
     """`facts` with what hashing adds: the digests of the one weight file, and the hash that survives another layout."""
     said = {**facts.identification, "hashes": digests.to_json()}
     known = {one.name: one for one in (*map(architecture, known_architectures()), *registered)}
     table = known.get(facts.architecture or "") if facts.kind == VECTOR else None
-    hashed = layout_hash(weights, table, digests.tensors) if table else None
+    hashed = layout_hash(weights, table, digests.tensors, header) if table else None
     return replace(facts, identification=said, layout_hash=hashed)
 
 

@@ -2,9 +2,17 @@
 
 import os
 import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from registry.errors import InvalidName, Unsupported
+
+T = TypeVar("T")
+
+AT_ONCE = 8
+"""Requests to a disk or a store that are under way together."""
 
 NETWORK_FILE_SYSTEMS = frozenset(
     {"afs", "ceph", "cifs", "fuse.sshfs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"}
@@ -42,6 +50,18 @@ def sync_file(path: Path) -> None:
     """Make the bytes of `path` durable."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def in_parallel(work: Callable[[T], object], items: Sequence[T]) -> None:
+    """Do `work` for every item, several at once: what waits for a disk or a network waits together.
+
+    Raises what one of them raises, after those that had begun; no other one begins then.
+    """
+    if len(items) == 1:
+        work(items[0])
+    elif items:
+        with ThreadPoolExecutor(min(AT_ONCE, len(items))) as pool:
+            list(pool.map(work, items))
 
 
 def safe_relative_path(text: str) -> PurePosixPath:

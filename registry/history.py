@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from registry.references import require_model
 from registry.tables import EventRow, ModelRow, VersionRow
 from registry.unit_of_work import UnitOfWork
 from registry.values import Event
@@ -58,14 +59,14 @@ def record_subject(
     uow.session.add(EventRow(actor=uow.actor, subject=subject, action=action, before=before, after=after))
 
 
-def history(uow: UnitOfWork, model: ModelRow | None, *, limit: int, after: int | None = None) -> list[Event]:
+def history(uow: UnitOfWork, model: str | None, *, limit: int, after: int | None = None) -> list[Event]:
     """The events of a model and its versions, or of everything, oldest first.
 
-    `after` is the id of the last one seen.
+    `after` is the id of the last one seen. Raises NotFound.
     """
     query = select(EventRow).order_by(EventRow.id).limit(limit)
     if model is not None:
-        query = query.where(EventRow.model_id == model.id)
+        query = query.where(EventRow.model_id == require_model(uow, model).id)
     if after is not None:
         query = query.where(EventRow.id > after)
     return [_event(row) for row in uow.session.scalars(query)]

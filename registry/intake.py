@@ -22,7 +22,7 @@ from registry.lineage import JOB, link
 from registry.locations import record_in_place
 from registry.search import architecture_rows
 from registry.snapshots import snapshot
-from registry.sources import Source, open_source, quarantined
+from registry.sources import Source, SourceFile, open_source, quarantined
 from registry.staging import FileStatus, StagedFile, stage_file, stage_in_place
 from registry.stored import place_blobs, record_blobs, sent
 from registry.submission import Submission
@@ -71,23 +71,26 @@ def read_content(
     folder: Path | None,
     lease: Lease | None = None,
     found: Identification | None = None,
+    prefix: str = "",
 ) -> Content:
     """Identify and hash what lies at `path`: a copy of it in `folder`, or, without one, the files where they lie.
 
-    `found` is what was identified already, by a caller who makes sure that the files have not changed since.
+    `found` is what was identified already, by a caller who makes sure that the files have not changed since; `prefix`
+    begins the names of the copies.
     """
     source = open_source(path)
     before = _statuses(source)
-    headers = source.headers()
     facts = find_facts(source, said.kind, said.name, known, found)
     if facts is not None and facts.kind == OPAQUE:
         source = quarantined(source)
-    files = stage(source, folder)
+    headers = source.headers()
+    files = stage(source, folder, headers, prefix)
     if _statuses(source) != before:
         raise Refused(f"{source.path}: changed while it was read. Wait until it is complete, then import it again.")
-    weights = _weights(source, files, facts)
-    if facts and weights:
-        facts = with_digests(facts, weights.path, weights.digests, known)
+    if facts and (weights := _weights(source, files, facts)):
+        file, staged = weights
+        header = replace(headers[file.path], path=staged.path) if file.path in headers else None
+        facts = with_digests(facts, staged.path, staged.digests, known, header)
     return Content(digest_of(files), files, facts, _origin(source, said, lease, headers), source.left_out)
 
 
@@ -103,21 +106,26 @@ def digest_of(files: StagedFiles) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def stage(source: Source, folder: Path | None) -> StagedFiles:
-    """Every file hashed: a copy of it in `folder`, or where it lies."""
+def stage(
+    source: Source, folder: Path | None, headers: Mapping[str, Header] | None = None, prefix: str = ""
+) -> StagedFiles:
+    """Every file hashed: a copy of it in `folder`, or where it lies. `headers` are those that were read already."""
+    read = headers or {}
     if folder is None:
-        return [(file, stage_in_place(file.source)) for file in source.files]
-    return [(file, stage_file(file.source, folder / file.path)) for file in source.files]
+        return [(file, stage_in_place(file.source, read.get(file.path))) for file in source.files]
+    return [
+        (file, stage_file(file.source, folder / f"{prefix}{file.path}", read.get(file.path))) for file in source.files
+    ]
 
 
-def _weights(source: Source, files: StagedFiles, facts: Facts | None) -> StagedFile | None:
+def _weights(source: Source, files: StagedFiles, facts: Facts) -> tuple[SourceFile, StagedFile] | None:
     """The staged weight file that was identified: the only file, or the one that an adapter's folder is opened from."""
     if source.path.is_file():
-        return files[0][1]
-    if facts is None or facts.kind != VECTOR:
+        return files[0]
+    if facts.kind != VECTOR:
         return None
     name = open_adapter(source.path).path.name
-    return next((staged for file, staged in files if file.path == name), None)
+    return next(((file, staged) for file, staged in files if file.path == name), None)
 
 
 def _statuses(source: Source) -> dict[Path, FileStatus]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from registry.database import Database
-from registry.locations import record_file
+from registry.locations import record_paths
 from registry.staging import FileStatus
 from registry.states import LocationMode
 from registry.tables import LocationRow
@@ -54,7 +54,6 @@ def remember(database: Database, files: Iterable[tuple[str, str, FileStatus]]) -
     with database.writing() as uow:
         places = select(LocationRow.uri).where(LocationRow.mode == LocationMode.IN_PLACE)
         in_place = set(uow.session.scalars(places.where(LocationRow.uri.in_(wanted))))
-        for path, (sha256, status) in sorted(wanted.items()):
-            if path not in in_place:
-                record_file(uow, Path(path), sha256, status, LocationMode.SOURCE)
+        seen = [(Path(path), *bytes_there) for path, bytes_there in wanted.items() if path not in in_place]
+        record_paths(uow, seen, LocationMode.SOURCE)
         uow.commit()

@@ -13,7 +13,7 @@ from registry.license_report import report_of
 from registry.names import require_slug
 from registry.references import find_model, parse_reference, require_model, resolve
 from registry.states import LEGAL_VERSION_STATES, State, require_legal
-from registry.tables import AliasPeriodRow, ModelRow, TagRow, VersionRow
+from registry.tables import AliasPeriodRow, EdgeRow, ModelRow, TagRow, VersionRow
 from registry.tables.search import LONGEST_VALUE
 from registry.unit_of_work import UnitOfWork
 
@@ -22,7 +22,7 @@ LONGEST_TAG_VALUE = LONGEST_VALUE
 """Characters of a tag's key, and of its value: the search index knows a value whole."""
 
 
-def rename(uow: UnitOfWork, model: str, name: str, *, dry_run: bool) -> None:
+def rename(uow: UnitOfWork, model: str, name: str) -> None:
     """From now on the model is called `name`; its versions, history and lineage stay as they are. Raises Conflict."""
     row = require_model(uow, model)
     require_slug(name)
@@ -30,8 +30,6 @@ def rename(uow: UnitOfWork, model: str, name: str, *, dry_run: bool) -> None:
         return
     if find_model(uow, name) is not None:
         raise Conflict(f"{name!r} is another model. Choose another name, or rename that one first.")
-    if dry_run:
-        return
     record_model(uow, "renamed", row, before={"name": row.slug}, after={"name": name})
     row.slug = name
     uow.session.flush()
@@ -130,7 +128,8 @@ def publish(uow: UnitOfWork, ref: str, despite: str | None = None) -> VersionRow
 
 def publish_or_hold(uow: UnitOfWork, version: VersionRow) -> None:
     """Publish a new version, or where licences conflict keep it a draft, which is history and costs nobody's work."""
-    conflicts = report_of(uow, version).conflicts
+    came_from = select(EdgeRow.id).where(EdgeRow.child_id == version.id).limit(1)
+    conflicts = report_of(uow, version).conflicts if uow.session.scalar(came_from) is not None else ()
     if conflicts:
         record(uow, "held", version, after={"conflicts": list(conflicts)})
     else:

@@ -9,7 +9,7 @@ from sqlalchemy import case, select, update
 
 from formats.digests import digest
 from registry.database import Database
-from registry.dialect import now, upsert
+from registry.dialect import now, upsert_all
 from registry.errors import CorruptBlob
 from registry.staging import FileStatus, StagedFile
 from registry.states import LocationMode
@@ -61,15 +61,16 @@ def locations(uow: UnitOfWork, digests: Sequence[str]) -> dict[str, list[Locatio
 
 def record_in_place(uow: UnitOfWork, files: Iterable[StagedFile]) -> None:
     """Remember where files lie that stay with their owner. A path that held other bytes before holds these now."""
-    for file in files:
-        if file.in_place is not None:
-            record_file(uow, file.path, file.digests.sha256, file.in_place, LocationMode.IN_PLACE)
+    seen = [(file.path, file.digests.sha256, file.in_place) for file in files if file.in_place is not None]
+    record_paths(uow, seen, LocationMode.IN_PLACE)
 
 
-def record_file(uow: UnitOfWork, path: Path, sha256: str, status: FileStatus, mode: LocationMode) -> None:
-    """Write what lies at a path now, as of a moment at which its bytes were read."""
-    row = {"uri": uri_of(path), "blob_sha256": sha256, "mode": mode, "checked_at": now(), **vars(status)}
-    upsert(uow.session, LocationRow, row, key=("uri",), update=[name for name in row if name != "uri"])
+def record_paths(uow: UnitOfWork, seen: Iterable[tuple[Path, str, FileStatus]], mode: LocationMode) -> None:
+    """Write what lies at paths now, as of a moment at which the bytes were read: (path, sha256, status)."""
+    rows = [{"uri": uri_of(path), "blob_sha256": sha256, "mode": mode, **vars(status)} for path, sha256, status in seen]
+    rows.sort(key=lambda row: str(row["uri"]))
+    said = ("blob_sha256", "mode", "size", "mtime_ns", "inode")
+    upsert_all(uow.session, LocationRow, rows, key=("uri",), update=said, stamp="checked_at")
 
 
 def verified(database: Database, location: Location, *, deep: bool = False) -> Path:

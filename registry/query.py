@@ -46,6 +46,20 @@ QUOTED = r'"(?:[^"\\]|\\.)*"'
 PART = re.compile(rf'(?P<minus>-?)(?:(?P<key>[a-z]+):)?(?P<said>{QUOTED}|[^\s"]+)(?=\s|$)')
 PLAIN = re.compile(r'[^\s",:*-][^\s",:*]*')
 STAR = "*"
+BETWEEN_WORDS = (
+    r"[\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00a9\u00ab-\u00b1\u00b4\u00b6-\u00b8\u00bb\u00bf\u00d7\u00f7"
+    r"\u02c2-\u02c5\u02d2-\u02df\u037e\u0387\u055a-\u055f\u0589\u058a\u05be\u05c0\u05c3\u060c\u061b\u061f\u066a-\u066d"
+    r"\u06d4\u0964\u0965\u1680\u2000-\u206f\u20a0-\u20cf\u2190-\u245f\u2500-\u2775\u2794-\u2bff\u2e00-\u2e7f"
+    r"\u3000-\u3004\u3008-\u3020\u3030\u303d-\u303f\u30a0\u30fb\ufd3e\ufd3f\ufe00-\ufe1f\ufe30-\ufe6f\uff01-\uff0f"
+    r"\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\uffe0-\uffff\U0001f000-\U0001f0ff\U0001f10d-\U0001faff]+"
+)
+"""Spaces, punctuation, symbols and pictures, as a regular expression of Python's and of PostgreSQL's.
+
+Spelled out, because what counts as punctuation there is up to each server's locale.
+"""
+
+ACCENTS = r"[\u0300-\u036f]"
+"""What is left over of accents once letters and accents are taken apart."""
 
 
 @dataclass(frozen=True)
@@ -163,9 +177,9 @@ def tag_conditions(tags: Mapping[str, str] | Iterable[str], *, excluded: bool = 
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """The words of a text as both indexes cut them: letters and digits, small, without accents."""
-    plain = "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c)).lower()
-    return tuple("".join(c if c.isalnum() else " " for c in plain).split())
+    """The words of a text as the index on PostgreSQL cuts them: what is between separators, small, without accents."""
+    plain = re.sub(ACCENTS, "", unicodedata.normalize("NFD", text))
+    return tuple(re.sub(BETWEEN_WORDS, " ", plain).lower().split())
 
 
 def _parts(text: str) -> Iterator[re.Match[str]]:

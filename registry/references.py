@@ -24,6 +24,9 @@ PATTERN = re.compile(
 )
 NEAREST_FROM = 2_000
 NEAREST_COUNT = 3
+OFFERED_BY_NAME = (State.PUBLISHED, State.DRAFT, State.DEPRECATED)
+"""What a bare name means: the newest version of the first of these states that the model has any of."""
+
 OFFER_ORDER = {State.PUBLISHED: 0, State.DRAFT: 1, State.DEPRECATED: 2, State.ARCHIVED: 3}
 
 
@@ -94,7 +97,7 @@ def offered_first() -> ColumnElement[int]:
 
 def _by_name(uow: UnitOfWork, model: ModelRow) -> VersionRow:
     own = select(VersionRow).where(VersionRow.model_id == model.id, VersionRow.removed_at.is_(None))
-    for state in (State.PUBLISHED, State.DRAFT, State.DEPRECATED):
+    for state in OFFERED_BY_NAME:
         newest = own.where(VersionRow.state == state).order_by(VersionRow.number.desc()).limit(1)
         if row := uow.session.scalar(newest):
             return row

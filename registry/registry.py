@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from formats.architecture import Architecture, architecture, known_architectures
@@ -33,7 +32,7 @@ from registry.names import slug_of
 from registry.query import Conditions
 from registry.search import Sort
 from registry.search_matches import require_known
-from registry.snapshots import snapshot, snapshots
+from registry.snapshots import find, snapshot, snapshots
 from registry.states import State
 from registry.storage import Storage
 from registry.submission import Submission, parents_of
@@ -54,6 +53,7 @@ class Registry:
         self.store = store
         self.home = home
         self.url = url
+        self._materialised = home / "materialised"
 
     @classmethod
     def open(cls, home: Path | str | None = None, url: str | None = None, *, actor: str | None = None) -> "Registry":
@@ -73,9 +73,7 @@ class Registry:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # Content
@@ -167,12 +165,7 @@ class Registry:
 
     def remove_all(self, refs: Iterable[str], *, dry_run: bool = False) -> list[Version]:
         """Remove versions, all of them or none; what came from another one of them is no conflict."""
-        with self.database.writing() as uow:
-            rows = removal.remove_all(uow, refs)
-            versions = snapshots(uow, [row.id for row in rows])
-            if not dry_run:
-                uow.commit()
-        return versions
+        return self._write(lambda uow: snapshots(uow, removal.remove_all(uow, refs)), dry_run=dry_run)
 
     def removed(self, ref: str) -> Version:
         """A version by NAME:NUMBER or digest, although it was removed; by a bare name, the last one that was."""
@@ -192,7 +185,7 @@ class Registry:
         """
         if at is not None:
             return self._read(lambda uow: snapshot(uow, labels.resolve_at(uow, ref, at)))
-        return self._read(lambda uow: snapshot(uow, references.resolve(uow, ref)))
+        return self._read(lambda uow: find(uow, ref))
 
     def search(
         self,
@@ -207,8 +200,7 @@ class Registry:
     ) -> list[Version]:
         """The versions of one page; see `page`."""
         query = search.query_of(text, tags=tags, without_tags=without_tags, **conditions)
-        found = self._read(lambda uow: search.page(uow, query, sort=sort, limit=limit, after=after))
-        return list(found.versions)
+        return list(self._read(lambda uow: search.page(uow, query, sort=sort, limit=limit, after=after)).versions)
 
     def page(
         self,
@@ -270,21 +262,11 @@ class Registry:
 
         `after` is the id of the last event seen.
         """
-
-        def find(uow: UnitOfWork) -> list[Event]:
-            row = None if model is None else references.require_model(uow, model)
-            return history(uow, row, limit=limit, after=after)
-
-        return self._read(find)
+        return self._read(lambda uow: history(uow, model, limit=limit, after=after))
 
     def alias_at(self, model: str, name: str, when: datetime) -> Version | None:
         """The version that an alias meant at a moment (with its time zone), None where it meant nothing."""
-
-        def find(uow: UnitOfWork) -> Version | None:
-            row = labels.alias_at(uow, model, name, when)
-            return snapshot(uow, row) if row else None
-
-        return self._read(find)
+        return self._read(lambda u: snapshot(u, row) if (row := labels.alias_at(u, model, name, when)) else None)
 
     # Naming and life
 
@@ -297,16 +279,7 @@ class Registry:
         license_flags, nsfw. Of the version: author, note, trigger_words, recommended_strength, recommended_low,
         recommended_high, sampling, tags (KEY -> VALUE, None to take it off). With `dry_run` nothing is kept.
         """
-
-        def write(uow: UnitOfWork) -> list[Version]:
-            keys = editing.chosen(uow, refs, where)
-            editing.edit(uow, keys, changes)
-            return snapshots(uow, keys)
-
-        if dry_run:
-            with self.database.writing() as uow:
-                return write(uow)
-        return self._write(write)
+        return self._write(lambda uow: snapshots(uow, editing.edit(uow, refs, where, changes)), dry_run=dry_run)
 
     def favourite(self, ref: str, *, principal: str | None = None) -> Version:
         """Keep the model of a version at hand for a principal: the actor where none is named."""
@@ -318,8 +291,7 @@ class Registry:
 
     def rename(self, model: str, name: str, *, dry_run: bool = False) -> None:
         """Call a model `name` from now on; nothing else changes. With `dry_run` only say whether it could be."""
-        change = self._read if dry_run else self._write
-        change(lambda uow: labels.rename(uow, model, name, dry_run=dry_run))
+        self._write(lambda uow: labels.rename(uow, model, name), dry_run=dry_run)
 
     def alias(self, ref: str, name: str) -> Version:
         """From now on `name` means this version of its model."""
@@ -358,11 +330,8 @@ class Registry:
 
     def link(self, child: str, parent: str, relation: str, weight: float | None = None, position: int = 0) -> None:
         """Record that `child` came from `parent`: a reference, `dataset:NAME`, `job:NUMBER` or `external:TEXT`."""
-
-        def write(uow: UnitOfWork) -> None:
-            lineage.link(uow, references.resolve(uow, child), Parent(parent, relation, weight, position))
-
-        self._write(write)
+        edge = Parent(parent, relation, weight, position)
+        self._write(lambda uow: lineage.link(uow, references.resolve(uow, child), edge))
 
     # Provenance
 
@@ -409,10 +378,6 @@ class Registry:
         """The pictures of a version or a recipe, newest first."""
         return self._read(lambda uow: provenance.previews(uow, _ref(subject), limit))
 
-    @property
-    def _materialised(self) -> Path:
-        return self.home / "materialised"
-
     def _blob_paths(self, digests: Sequence[str]) -> Mapping[str, Path]:
         return stored.blob_paths(self.database, self.store, digests)
 
@@ -420,10 +385,11 @@ class Registry:
         with self.database.reading() as uow:
             return query(uow)
 
-    def _write(self, change: Callable[[UnitOfWork], T]) -> T:
+    def _write(self, change: Callable[[UnitOfWork], T], *, dry_run: bool = False) -> T:
         with self.database.writing() as uow:
             result = change(uow)
-            uow.commit()
+            if not dry_run:
+                uow.commit()
         return result
 
     def _change(self, change: Callable[[UnitOfWork], VersionRow]) -> Version:

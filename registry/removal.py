@@ -24,27 +24,39 @@ NAMED = 3
 """How many of the versions that stand in the way an error names."""
 
 
-def remove_all(uow: UnitOfWork, refs: Iterable[str]) -> list[VersionRow]:
+def remove_all(uow: UnitOfWork, refs: Iterable[str]) -> list[int]:
     """Hide versions for good, their numbers and history kept; garbage collection takes their bytes after its grace.
+    The ids of what was removed, the newest first.
 
-    The newest go first, so that removing a version together with what came from it is no conflict.
-    Raises Conflict where an alias means one of them or another version was made from it.
+    Raises Conflict where an alias means one of them or a version that stays was made from it.
     """
     versions = {row.id: row for row in (resolve(uow, ref) for ref in refs)}
-    return [_remove(uow, versions[key]) for key in sorted(versions, reverse=True)]
+    waiting = [versions[key] for key in sorted(versions, reverse=True)]
+    while waiting:
+        held = [version for version in waiting if not _remove(uow, version)]
+        if len(held) == len(waiting):
+            raise _in_use(uow, held[0])
+        waiting = held
+    return sorted(versions, reverse=True)
 
 
-def _remove(uow: UnitOfWork, version: VersionRow) -> VersionRow:
-    name = f"{version.model.slug}:{version.number}"
+def _remove(uow: UnitOfWork, version: VersionRow) -> bool:
+    """Hide a version; False where another one that came from it must go first."""
     if aliases := [f"{version.model.slug}@{period.name}" for period in version.alias_periods]:
+        name = f"{version.model.slug}:{version.number}"
         raise Conflict(f"{name} is what {' and '.join(aliases)} means. Point the alias at another version first.")
-    if children := _made_from(uow, version):
-        others = "" if len(children) <= NAMED else " and others"
-        raise Conflict(f"{name}: {', '.join(children[:NAMED])}{others} came from it. Remove what came from it first.")
+    if _made_from(uow, version):
+        return False
     version.removed_at, version.removed_by = now(), uow.actor
     uow.session.flush()
     record(uow, "removed", version, before={"state": version.state})
-    return version
+    return True
+
+
+def _in_use(uow: UnitOfWork, version: VersionRow) -> Conflict:
+    children = _made_from(uow, version)
+    named = f"{', '.join(children[:NAMED])}{'' if len(children) <= NAMED else ' and others'}"
+    return Conflict(f"{version.model.slug}:{version.number}: {named} came from it. Remove what came from it first.")
 
 
 def restore(database: Database, store: BlobStore, ref: str, source: Path | None) -> int:
@@ -109,7 +121,7 @@ def _take_back_bytes(uow: UnitOfWork, store: BlobStore, version: VersionRow) -> 
         blob, sha256 = artifact.blob, artifact.blob_sha256
         found = store.find(sha256)
         if found is not None and found.size == blob.size:
-            record_stored(uow, store, sha256)
+            record_stored(uow, store, [sha256])
         elif not any(p.mode == LocationMode.IN_PLACE and p.path.is_file() for p in places.get(sha256, ())):
             ref = f"{version.model.slug}:{version.number}"
             raise CorruptBlob(

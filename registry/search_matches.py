@@ -1,7 +1,7 @@
 """What a query comes down to on this catalog: facets of the index, words, shapes of names, and bounds on ids."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import NamedTuple
@@ -62,6 +62,7 @@ class Match:
     """All of it must hold: any facet of each group, none of `barred`, every term, and the bounds.
 
     `ids` are the only versions that count, None where all do; `after` and `before` bound the id, both excluded.
+    `endings`: all that the beginning of a word goes on with in this catalog, where an engine has asked for that.
     """
 
     groups: tuple[tuple[Facet, ...], ...]
@@ -72,6 +73,7 @@ class Match:
     before: int | None = None
     since: datetime | None = None
     until: datetime | None = None
+    endings: Mapping[Term, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def words(self) -> tuple[Term, ...]:
@@ -101,6 +103,7 @@ class Match:
 
 def match_of(uow: UnitOfWork, query: Query) -> Match:
     """What `query` means now. Raises InvalidName and InvalidQuery for values that a key cannot have."""
+    _require_plain(str(query))
     wanted = [condition for condition in query.conditions if not condition.excluded]
     barred = [condition for condition in query.conditions if condition.excluded]
     groups: list[tuple[Facet, ...]] = [] if query.says("state") else [(LIVE,)]
@@ -164,6 +167,12 @@ def _ranks(uow: UnitOfWork, value: str) -> list[int]:
         "SELECT rank FROM hop WHERE rank <= :high"
     )
     return list(uow.session.scalars(hops, {"low": ends[0], "high": ends[1]}))
+
+
+def _require_plain(text: str) -> None:
+    """No database keeps a NUL character or half a character, so nothing could be found by one."""
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidQuery(f"query {text!r}: holds a NUL character, or bytes that are no Unicode. Take them out.")
 
 
 def _require_shape(term: Term) -> None:

@@ -1,19 +1,21 @@
 """Finding on SQLite: one FTS5 expression holds words and facets, and its hits come out newest first.
 
-FTS5 walks the sorted lists of all terms side by side and stops at the limit, so that a page costs what it shows.
+FTS5 walks the sorted lists of all terms side by side and stops at the limit, so that a page costs what it shows. Long
+beginnings of words, for which it would merge lists first, are spelled out as the words that the vocabulary has.
 Patterns go through the trigrams of names and titles, and are then compared with the entries themselves.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.sql.elements import TextClause
 
 from registry.dialect import Instant
-from registry.query import STAR, Term
+from registry.query import STAR, Term, words_of
 from registry.search_matches import SHORTEST_SHAPE, Facet, Match, Tier, like
-from registry.tables.search import FACET
+from registry.tables.search import FACET, PREFIXES
 from registry.unit_of_work import UnitOfWork
 
 COLUMNS = {
@@ -25,12 +27,16 @@ COLUMNS = {
 FEW = 10_000
 """Hits that are sorted by name after they are found; more of them are met while walking the names in order."""
 
+MOST_ENDINGS = 32
+"""Longer words that a beginning is spelled out as."""
+
+LONGER = text("SELECT term FROM search_vocabulary WHERE term >= :first AND term <= :last LIMIT :limit")
 Sql = tuple[str, dict[str, Any]]
 
 
 def find(uow: UnitOfWork, match: Match, *, tier: Tier | None, newest: bool, past: int | None, limit: int) -> list[int]:
     """The ids of matching versions by id, beyond the id `past`; with `tier` those alone that are of that tier."""
-    source, values = source_of(match, tier)
+    source, values = source_of(spelled(uow, match), tier)
     order, side = ("DESC", "<") if newest else ("ASC", ">")
     beyond = "" if past is None else f" AND hit.rowid {side} :past"
     statement = f"SELECT hit.rowid {source}{beyond} ORDER BY hit.rowid {order} LIMIT :limit"
@@ -40,6 +46,7 @@ def find(uow: UnitOfWork, match: Match, *, tier: Tier | None, newest: bool, past
 def find_by_name(uow: UnitOfWork, match: Match, *, past: tuple[str, int], limit: int) -> list[int]:
     """The ids of matching versions by name and id, beyond that name and id."""
     few = count(uow, match, FEW + 1) <= FEW
+    match = spelled(uow, match)
     source, values = source_of(match, None, with_entries=True) if few else _all_entries(match)
     statement = (
         f"SELECT entry.version_id {source} AND (entry.name, entry.version_id) > (:name, :past) "
@@ -51,9 +58,28 @@ def find_by_name(uow: UnitOfWork, match: Match, *, past: tuple[str, int], limit:
 
 def count(uow: UnitOfWork, match: Match, cap: int) -> int:
     """How many versions match, counted up to `cap`."""
-    source, values = source_of(match, None)
+    source, values = source_of(spelled(uow, match), None)
     statement = f"SELECT count(*) FROM (SELECT 1 {source} LIMIT :cap)"
     return int(uow.session.scalars(_typed(statement, values), {**values, "cap": cap}).one())
+
+
+def spelled(uow: UnitOfWork, match: Match) -> Match:
+    """With the endings of its long words."""
+    return replace(match, endings=dict(_endings(uow, match.terms)))
+
+
+def _endings(uow: UnitOfWork, terms: Iterable[Term]) -> Iterator[tuple[Term, tuple[str, ...]]]:
+    """What the longest beginnings go on with: nothing, and what the vocabulary says, where that is not too much."""
+    for term in terms:
+        *before, last = term.words or ("",)
+        if term.exact or len(last) <= PREFIXES or not last.isascii():
+            continue
+        if words_of(f"{term.text.rstrip(STAR)}x") != (*before, f"{last}x"):
+            continue
+        bounds = {"first": f"{last}0", "last": f"{last}\U0010ffff", "limit": MOST_ENDINGS + 1}
+        longer = uow.session.scalars(LONGER, bounds).all()
+        if len(longer) <= MOST_ENDINGS:
+            yield term, ("", *(word.removeprefix(last) for word in longer))
 
 
 def token(facet: Facet) -> str:
@@ -65,7 +91,7 @@ def expression(match: Match, tier: Tier | None) -> str:
     """Words and facets in FTS5's language; with `tier` without the hits of better tiers."""
     wanted = [*_words(match, Tier.ANYWHERE if tier is None else tier)]
     wanted += [_facets(group) for group in match.groups]
-    barred = [_word(term, Tier.ANYWHERE) for term in match.unwanted if term.words]
+    barred = [_word(match, term, Tier.ANYWHERE) for term in match.unwanted if term.words]
     barred += [_facets(match.barred)] if match.barred else []
     if tier:
         barred.append(f"({' AND '.join(_words(match, Tier(tier - 1)))})")
@@ -74,13 +100,16 @@ def expression(match: Match, tier: Tier | None) -> str:
 
 
 def _words(match: Match, tier: Tier) -> list[str]:
-    words = [_word(term, tier) for term in match.words]
+    words = [_word(match, term, tier) for term in match.words]
     return [*words, _facets([match.named])] if tier == Tier.NAMED else words
 
 
-def _word(term: Term, tier: Tier) -> str:
-    beginning = "" if term.exact else " *"
-    return f'({{{COLUMNS[tier]}}} : "{" ".join(term.words)}"{beginning})'
+def _word(match: Match, term: Term, tier: Tier) -> str:
+    """The text as it is said: FTS5 cuts its words as it cut those that it indexed."""
+    phrase = _quoted(term.text) + ("" if term.exact else " *")
+    if term in match.endings:
+        phrase = f"({' OR '.join(_quoted(term.text.rstrip(STAR) + ending) for ending in match.endings[term])})"
+    return f"({{{COLUMNS[tier]}}} : {phrase})"
 
 
 def _facets(group: Iterable[Facet]) -> str:
@@ -115,7 +144,7 @@ def _in_entry(match: Match, values: dict[str, Any]) -> list[str]:
     parts = [f"({' OR '.join(has.format(token(facet)) for facet in group)})" for group in match.groups]
     parts += [f"NOT {has.format(token(facet))}" for facet in match.barred]
     for number, term in enumerate(term for term in match.terms if not term.is_pattern):
-        values[f"word{number}"] = _word(term, Tier.ANYWHERE)
+        values[f"word{number}"] = _word(match, term, Tier.ANYWHERE)
         inside = f"IN (SELECT rowid FROM search_text WHERE search_text MATCH :word{number})"
         parts += [f"entry.version_id {'NOT ' * term.excluded}{inside}"] if term.words else []
     return [*parts, *_shapes(match, "entry.version_id", values)] or ["1"]

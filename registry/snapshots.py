@@ -1,14 +1,17 @@
 """Rows as the value objects that leave a unit of work.
 
-They are read as plain columns, in a fixed number of queries: building mapped objects would take longer than the search.
+They are read as plain columns by one statement that is built once, what hangs on a version as lists inside its row:
+building mapped objects, and asking for their parts one after the other, would take longer than the search.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Label, Row, ScalarSelect, Select, bindparam, func, select
 
+from registry.dialect import json_rows
+from registry.references import OFFERED_BY_NAME, parse_reference, resolve
+from registry.states import State
 from registry.tables import (
     AdapterFactsRow,
     AliasPeriodRow,
@@ -22,59 +25,85 @@ from registry.tables import (
 from registry.unit_of_work import UnitOfWork
 from registry.values import Artifact, Origin, Version
 
-FACTS = AdapterFactsRow.__table__.c
-ORIGIN = OriginRow.__table__.c
+MODEL, VERSION = ModelRow.__table__.c, VersionRow.__table__.c
+FACTS, ORIGIN = AdapterFactsRow.__table__.c, OriginRow.__table__.c
+TAG, ALIAS = TagRow.__table__.c, AliasPeriodRow.__table__.c
+ARTIFACT, BLOB = ArtifactRow.__table__.c, BlobRow.__table__.c
+
+
+def _listed(parts: Select[Any], name: str) -> Label[Any]:
+    """A version's parts as one column of its row."""
+    return parts.correlate(VersionRow.__table__).scalar_subquery().label(name)
+
+
+TAGS = select(json_rows(TAG.key, TAG.value)).where(TAG.version_id == VERSION.id)
+ALIASES = select(json_rows(ALIAS.name)).where(ALIAS.version_id == VERSION.id, ALIAS.until.is_(None))
+FILES = (
+    select(json_rows(ARTIFACT.path, ARTIFACT.role, ARTIFACT.blob_sha256, BLOB.size, ARTIFACT.media_type))
+    .where(ARTIFACT.version_id == VERSION.id)
+    .where(BLOB.sha256 == ARTIFACT.blob_sha256)
+)
 VERSIONS: Select[*tuple[Any, ...]] = (
     select(
-        *(VersionRow.id, VersionRow.number, VersionRow.digest, VersionRow.state, VersionRow.author, VersionRow.note),
-        *(VersionRow.created_at, VersionRow.sampling, VersionRow.trigger_words, VersionRow.recommended_strength),
-        *(VersionRow.recommended_low, VersionRow.recommended_high),
-        *(ModelRow.slug, ModelRow.kind, ModelRow.title, ModelRow.description, ModelRow.license),
-        *(ModelRow.license_flags, ModelRow.nsfw),
-        *(AdapterFactsRow.identification, AdapterFactsRow.architecture),
-        *(OriginRow.kind.label("came"), OriginRow.uri, OriginRow.revision, OriginRow.embedded),
+        *(VERSION.id, VERSION.number, VERSION.digest, VERSION.state, VERSION.author, VERSION.note),
+        *(VERSION.created_at, VERSION.sampling, VERSION.trigger_words, VERSION.recommended_strength),
+        *(VERSION.recommended_low, VERSION.recommended_high),
+        *(MODEL.slug, MODEL.kind, MODEL.title, MODEL.description, MODEL.license, MODEL.license_flags, MODEL.nsfw),
+        *(FACTS.identification, FACTS.architecture),
+        *(ORIGIN.kind.label("came"), ORIGIN.uri, ORIGIN.revision, ORIGIN.embedded),
+        *(_listed(TAGS, "tags"), _listed(ALIASES, "aliases"), _listed(FILES, "files")),
     )
-    .join(ModelRow, ModelRow.id == VersionRow.model_id)
-    .outerjoin(AdapterFactsRow, FACTS.version_id == VersionRow.id)
-    .outerjoin(OriginRow, ORIGIN.version_id == VersionRow.id)
+    .select_from(VersionRow.__table__)
+    .join(ModelRow.__table__, MODEL.id == VERSION.model_id)
+    .outerjoin(AdapterFactsRow.__table__, FACTS.version_id == VERSION.id)
+    .outerjoin(OriginRow.__table__, ORIGIN.version_id == VERSION.id)
 )
-TAGS = select(TagRow.version_id, TagRow.key, TagRow.value).order_by(TagRow.key)
-ALIASES = select(AliasPeriodRow.version_id, AliasPeriodRow.name).where(AliasPeriodRow.until.is_(None))
-ARTIFACTS = (
-    select(
-        *(ArtifactRow.version_id, ArtifactRow.role, ArtifactRow.path, ArtifactRow.blob_sha256),
-        *(BlobRow.size, ArtifactRow.media_type),
-    )
-    .join(BlobRow, BlobRow.sha256 == ArtifactRow.blob_sha256)
-    .order_by(ArtifactRow.path)
+
+
+def _newest(state: State) -> ScalarSelect[int]:
+    """The number of a model's newest version of that state."""
+    own = VersionRow.__table__.alias()
+    there = (own.c.model_id == MODEL.id, own.c.state == state, own.c.removed_at.is_(None))
+    newest = select(own.c.number).where(*there).order_by(own.c.number.desc()).limit(1)
+    return newest.correlate(ModelRow.__table__).scalar_subquery()
+
+
+SEVERAL = VERSIONS.where(VERSION.id.in_(bindparam("ids", expanding=True)))
+NAMED = VERSIONS.where(MODEL.slug == bindparam("model"), VERSION.removed_at.is_(None))
+OFFERED = NAMED.where(VERSION.number == func.coalesce(*map(_newest, OFFERED_BY_NAME)))
+NUMBERED = NAMED.where(VERSION.number == bindparam("number"))
+ALIASED = NAMED.join(AliasPeriodRow.__table__, ALIAS.version_id == VERSION.id).where(
+    ALIAS.model_id == MODEL.id, ALIAS.name == bindparam("alias"), ALIAS.until.is_(None)
 )
+
+
+def find(uow: UnitOfWork, text: str) -> Version:
+    """The version that `text` means now, in one query unless it is a digest; raises what `resolve` raises."""
+    said = parse_reference(text)
+    if said.digest is None:
+        query = NUMBERED if said.number is not None else ALIASED if said.alias is not None else OFFERED
+        names = {"model": said.model, "number": said.number, "alias": said.alias}
+        if row := uow.session.connection().execute(query, names).one_or_none():
+            return _version(row)
+    return snapshot(uow, resolve(uow, text))
 
 
 def snapshots(uow: UnitOfWork, ids: Sequence[int]) -> list[Version]:
-    """The versions `ids`, in that order, as they are now."""
+    """The versions `ids`, in that order, as they are now, with what this unit has written but not yet committed."""
     if not ids:
         return []
-    execute = uow.session.execute
-    rows = {row.id: row for row in execute(VERSIONS.where(VersionRow.id.in_(ids)))}
-    tags: dict[int, dict[str, str]] = defaultdict(dict)
-    for version, key, value in execute(TAGS.where(TagRow.version_id.in_(ids))):
-        tags[version][key] = value
-    aliases: dict[int, list[str]] = defaultdict(list)
-    for version, name in execute(ALIASES.where(AliasPeriodRow.version_id.in_(ids)).order_by(AliasPeriodRow.name)):
-        aliases[version].append(name)
-    artifacts: dict[int, list[Artifact]] = defaultdict(list)
-    for version, role, path, sha256, size, media_type in execute(ARTIFACTS.where(ArtifactRow.version_id.in_(ids))):
-        artifacts[version].append(Artifact(role, path, sha256, size, media_type))
-    return [_version(rows[key], tags[key], tuple(aliases[key]), tuple(artifacts[key])) for key in ids]
+    uow.session.flush()
+    rows = {row.id: row for row in uow.session.connection().execute(SEVERAL, {"ids": ids})}
+    return [_version(rows[key]) for key in ids]
 
 
 def snapshot(uow: UnitOfWork, row: VersionRow) -> Version:
-    """One version as it is now, with what this unit has written but not yet committed."""
+    """One version as it is now."""
     uow.session.flush()
     return snapshots(uow, [row.id])[0]
 
 
-def _version(row: Row[Any], tags: dict[str, str], aliases: tuple[str, ...], artifacts: tuple[Artifact, ...]) -> Version:
+def _version(row: Row[Any]) -> Version:
     return Version(
         id=row.id,
         model=row.slug,
@@ -88,14 +117,16 @@ def _version(row: Row[Any], tags: dict[str, str], aliases: tuple[str, ...], arti
         author=row.author,
         note=row.note,
         created_at=row.created_at,
-        tags=tags,
-        aliases=aliases,
+        tags=dict(sorted(row.tags)),
+        aliases=tuple(sorted(name for (name,) in row.aliases)),
         facts=row.identification,
         sampling=row.sampling,
         trigger_words=tuple(row.trigger_words),
         recommended_strength=row.recommended_strength,
         architecture=row.architecture,
-        artifacts=artifacts,
+        artifacts=tuple(
+            Artifact(role, path, sha256, size, media_type) for path, role, sha256, size, media_type in sorted(row.files)
+        ),
         origin=None if row.came is None else Origin(row.came, row.uri, row.revision, row.embedded),
         recommended_low=row.recommended_low,
         recommended_high=row.recommended_high,

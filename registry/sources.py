@@ -1,10 +1,11 @@
 """What a path brings into the registry: its files, under the names and roles that they will have."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from formats.errors import HeaderError
 from formats.header import Header, read_header
 from registry.errors import NotFound, Refused
 from registry.exported import own_names
@@ -40,8 +41,9 @@ class SourceFile:
 
     @property
     def media_type(self) -> str:
-        """The media type that its suffix stands for."""
-        return MEDIA_TYPES.get(PurePosixPath(self.path).suffix, "application/octet-stream")
+        """The media type that its suffix stands for; a file that may not be opened is bytes, whatever its name."""
+        suffix = "" if self.role == QUARANTINED else PurePosixPath(self.path).suffix
+        return MEDIA_TYPES.get(suffix, "application/octet-stream")
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Source:
 
     def headers(self) -> dict[str, Header]:
         """The header of every safetensors file, by path. Raises formats' HeaderError for one that is malformed."""
-        return {file.path: read_header(file.source) for file in self.files if file.path.endswith(SAFETENSORS)}
+        readable = (file for file in self.files if file.path.endswith(SAFETENSORS) and file.role != QUARANTINED)
+        return {file.path: read_header(file.source) for file in readable}
 
 
 def quarantined(source: Source) -> Source:
@@ -65,8 +68,9 @@ def quarantined(source: Source) -> Source:
 def open_source(path: Path) -> Source:
     """List what `path` brings. Raises NotFound and Refused.
 
-    A single file is called weights.safetensors, so that its digest does not depend on what somebody called it.
-    Hidden files and pickles beside safetensors are left out, and named in `left_out`; a pickle alone is quarantined.
+    A single file is called weights.safetensors, so that its digest does not depend on what somebody called it; so is
+    one that is named like a pickle and is none. Hidden files and pickles beside safetensors are left out, and named in
+    `left_out`; pickles without are quarantined.
     """
     if path.is_dir():
         return _open_folder(path)
@@ -74,26 +78,50 @@ def open_source(path: Path) -> Source:
         raise NotFound(f"{path}: no such file or folder.")
     _refuse_unfinished(path)
     suffix = path.suffix.lower()
+    if suffix in PICKLES and _is_safetensors(path):
+        suffix = SAFETENSORS
     role = QUARANTINED if suffix in PICKLES else ROLES.get(suffix, "other")
     return Source(path, (SourceFile(path, f"{WEIGHTS}{suffix}", role),), ())
 
 
 def _open_folder(folder: Path) -> Source:
-    files, left_out = [], []
+    files, pickles, left_out = [], [], []
     own = own_names(folder)
     for file in _walk(folder):
         path = file.relative_to(folder).as_posix()
         is_hidden = any(part.startswith(".") for part in path.split("/"))
-        if is_hidden or file.suffix.lower() in PICKLES or (own and path not in own):
+        if is_hidden or (own and path not in own):
             left_out.append(path)
+            continue
+        if file.suffix.lower() in PICKLES:
+            pickles.append(file)
             continue
         _refuse_unfinished(file)
         name = str(safe_relative_path(own.get(path, path)))
         files.append(SourceFile(_inside(folder, file), name, _role(name)))
+    if any(file.path.endswith(SAFETENSORS) for file in files):
+        left_out += [file.relative_to(folder).as_posix() for file in pickles]
+    else:
+        files += [_closed(folder, file, own) for file in pickles]
     if not files:
         left = f" Left out: {', '.join(left_out[:5])}." if left_out else ""
         raise Refused(f"{folder}: nothing to register, expected safetensors files.{left}")
-    return Source(folder, tuple(sorted(files, key=lambda file: file.path)), tuple(left_out))
+    return Source(folder, tuple(sorted(files, key=lambda file: file.path)), tuple(sorted(left_out)))
+
+
+def _closed(folder: Path, file: Path, own: Mapping[str, str]) -> SourceFile:
+    """A pickle of a folder without safetensors."""
+    _refuse_unfinished(file)
+    path = file.relative_to(folder).as_posix()
+    return SourceFile(_inside(folder, file), str(safe_relative_path(own.get(path, path))), QUARANTINED)
+
+
+def _is_safetensors(path: Path) -> bool:
+    try:
+        read_header(path)
+    except HeaderError:
+        return False
+    return True
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -10,13 +10,14 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from formats.digests import Digests, digest
+from formats.header import Header
 from registry.errors import Refused
 from registry.filesystem import sync_file
 
@@ -24,6 +25,12 @@ FICLONE = 0x40049409
 """Linux's request to share a file's blocks (reflink); answered with an error where the file system has none."""
 
 LOCK = ".lock"
+
+WRITE_BYTES = 128 << 10
+"""Size of a single write: what was just hashed is copied from the processor's cache then."""
+
+FLUSH_BYTES = 256 << 20
+"""How much of a copy waits in memory before it is sent to the disk, while the copying goes on."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,8 @@ class FileStatus:
 class StagedFile:
     """Bytes that are hashed but not yet a blob.
 
-    A private, durable copy; or, with `in_place`, the owner's own file, which had that status while it was hashed.
+    A private copy, which a store makes durable; or, with `in_place`, the owner's own file, which had that status while
+    it was hashed.
     """
 
     path: Path
@@ -102,25 +110,27 @@ class Staging:
         return size
 
 
-def stage_file(source: Path, target: Path) -> StagedFile:
-    """Copy `source` to `target`, hash what is copied, make it durable; one pass, or none where blocks can be shared.
+def stage_file(source: Path, target: Path, header: Header | None = None) -> StagedFile:
+    """Copy `source` to `target` and hash what is copied, in one pass; where blocks can be shared, nothing is written.
 
-    Raises Refused, or formats' FileChanged, when `source` changes meanwhile.
+    `header` is the one of `source` where it has been read already. Raises Refused, or formats' FileChanged, when
+    `source` changes meanwhile.
     """
     with _unchanged(source):
         target.parent.mkdir(parents=True, exist_ok=True)
         with source.open("rb") as read, target.open("wb") as write:
             if _reflink(read.fileno(), write.fileno()):
-                return stage_copy(target)
-            digests = digest(source, write.write)
-        sync_file(target)
+                digests = digest(target, header=header)
+            else:
+                with _flushed(write) as sink:
+                    digests = digest(source, sink, header)
     return StagedFile(target, digests)
 
 
 def stage_bytes(content: bytes, target: Path) -> StagedFile:
-    """Write `content` to `target`, hash it, make it durable."""
+    """Write `content` to `target` and hash it."""
     target.write_bytes(content)
-    return stage_copy(target)
+    return StagedFile(target, digest(target))
 
 
 def stage_copy(path: Path) -> StagedFile:
@@ -132,11 +142,31 @@ def stage_copy(path: Path) -> StagedFile:
     return StagedFile(path, digests)
 
 
-def stage_in_place(source: Path) -> StagedFile:
+def stage_in_place(source: Path, header: Header | None = None) -> StagedFile:
     """Hash a file that stays where it is. Raises Refused when it changes meanwhile."""
     with _unchanged(source) as status:
-        digests = digest(source)
+        digests = digest(source, header=header)
     return StagedFile(source, digests, status)
+
+
+@contextlib.contextmanager
+def _flushed(file: IO[bytes]) -> Iterator[Callable[[memoryview], None]]:
+    """A way to write to a file that sends it to the disk meanwhile, so that little is left to wait for at the end."""
+    waiting = 0
+    flushing: Future[None] | None = None
+
+    def write(chunk: memoryview) -> None:
+        nonlocal waiting, flushing
+        for start in range(0, len(chunk), WRITE_BYTES):
+            file.write(chunk[start : start + WRITE_BYTES])
+        waiting += len(chunk)
+        if waiting >= FLUSH_BYTES and (flushing is None or flushing.done()):
+            flushing, waiting = beside.submit(os.fsync, file.fileno()), 0
+
+    with ThreadPoolExecutor(1) as beside:
+        yield write
+    if flushing is not None:
+        flushing.result()
 
 
 @contextlib.contextmanager
@@ -168,8 +198,11 @@ def _lock(path: Path) -> Iterator[bool]:
         try:
             yield held
         finally:
-            if held:
+            if held and sys.platform != "win32":
                 path.unlink(missing_ok=True)
+    if held and sys.platform == "win32":  # which removes no open file; somebody else may have opened it since
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _try_lock(file: IO[bytes]) -> bool:

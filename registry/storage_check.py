@@ -35,6 +35,7 @@ class Wrong(StrEnum):
     WITHOUT_BYTES = "row without bytes"
     WRONG_SIZE = "wrong size"
     ROTTEN = "bit rot"
+    UNREADABLE = "cannot be read"
     MOVED = "in-place file is gone"
     CHANGED = "in-place file was changed"
     STRANGE = "stranger in the store"
@@ -45,6 +46,7 @@ REMEDIES = {
     Wrong.WITHOUT_BYTES: "import the original file again",
     Wrong.WRONG_SIZE: "import the original file again",
     Wrong.ROTTEN: "tau doctor --deep --set-aside, then import the original file again",
+    Wrong.UNREADABLE: "look at the disk and at the permissions, then import the original file again",
     Wrong.MOVED: "tau relink FOLDER, where FOLDER is where it was moved to",
     Wrong.CHANGED: "import it as a new version, or put the original back",
     Wrong.STRANGE: "look at it and remove it by hand: it is not ours",
@@ -153,6 +155,9 @@ class Check:
             if not self._is_still(row):
                 return
             raise
+        except OSError as error:
+            yield Problem(Wrong.UNREADABLE, row.sha256, str(error.strerror))
+            return
         if seen.hexdigest() == row.sha256:
             self._mark_checked(row)
             return
@@ -170,6 +175,8 @@ class Check:
                 verified(self._database, place, deep=self._deep)
             except CorruptBlob as error:
                 yield Problem(Wrong.CHANGED, place.uri, str(error))
+            except OSError as error:
+                yield Problem(Wrong.UNREADABLE, place.uri, str(error.strerror))
 
     def _nowhere(self) -> Iterator[Problem]:
         """Blobs that a living version needs and that lie nowhere, or are marked for deletion."""

@@ -19,6 +19,9 @@ from registry.states import LocationMode
 from registry.tables import LocationRow
 from registry.unit_of_work import UnitOfWork
 
+BATCH = 20
+"""Files that are found before it is written where they are: no more of them are lost when somebody interrupts."""
+
 Lost = dict[int, dict[str, list[Location]]]
 """size -> sha256 -> the locations whose file is gone; those that a version depends on come first"""
 
@@ -36,6 +39,8 @@ class Relinked:
     """files below the folder"""
     read: int
     """files of them that had to be hashed"""
+    unreadable: tuple[str, ...] = ()
+    """files and folders that could not be read"""
 
 
 @dataclass(frozen=True)
@@ -54,14 +59,15 @@ def relink(database: Database, folder: Path, *, dry_run: bool) -> Relinked:
         raise NotFound(f"{folder}: no such folder.")
     search = _Search(database, _lost(database))
     moved = []
-    for page in pages(search.below(folder.absolute())):
+    for page in pages(search.below(folder.absolute()), BATCH):
         if not dry_run:
             with database.writing() as uow:
                 for match in page:
                     _follow(uow, match)
                 uow.commit()
         moved += [(match.location.uri, uri_of(match.path)) for match in page]
-    return Relinked(dry_run, tuple(moved), tuple(search.still_missing()), search.seen, search.read)
+    left = tuple(search.unreadable)
+    return Relinked(dry_run, tuple(moved), tuple(search.still_missing()), search.seen, search.read, left)
 
 
 class _Search:
@@ -69,30 +75,38 @@ class _Search:
 
     def __init__(self, database: Database, lost: Lost) -> None:
         self.seen = self.read = 0
+        self.unreadable: list[str] = []
         self._database = database
         self._lost = lost
 
     def below(self, folder: Path) -> Iterator[_Match]:
         """The lost files below `folder`."""
-        for place, folders, names in os.walk(folder):
+        for place, folders, names in os.walk(folder, onerror=lambda error: self._leave(error.filename, error)):
             folders.sort()
             for path in (Path(place, name) for name in sorted(names)):
                 self.seen += 1
-                if (match := self._match(path)) is not None:
-                    yield match
+                try:
+                    match = self._match(path)
+                except OSError as error:
+                    self._leave(path, error)
+                else:
+                    if match is not None:
+                        yield match
 
     def still_missing(self) -> list[str]:
         """The in-place paths that were not found."""
         left = (place for same_size in self._lost.values() for same in same_size.values() for place in same)
         return sorted(place.uri for place in left if place.mode == LocationMode.IN_PLACE)
 
+    def _leave(self, path: Path, error: OSError) -> None:
+        self.unreadable.append(f"{path}: {error.strerror}")
+
     def _match(self, path: Path) -> _Match | None:
-        try:
-            status = FileStatus.of(path)
-        except OSError:
+        if not path.is_file():
             return None
+        status = FileStatus.of(path)
         wanted = self._lost.get(status.size)
-        if not wanted or is_unfinished(path) or not path.is_file():
+        if not wanted or is_unfinished(path):
             return None
         sha256 = self._known(path, status) or self._hash(path, status)
         same = wanted.get(sha256 or "")

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from formats.digests import Digests
 from registry.blobs import BlobStore, key_of
 from registry.database import Database
-from registry.dialect import now, upsert
+from registry.dialect import upsert_all
 from registry.errors import CorruptBlob, NotFound, RegistryError
+from registry.filesystem import in_parallel
 from registry.locations import Location, locations, verified
 from registry.orphans import discard
 from registry.staging import FileStatus, StagedFile, stage_bytes, stage_file
@@ -24,31 +26,33 @@ def record_blobs(uow: UnitOfWork, files: Iterable[StagedFile]) -> None:
     """Write the row of every content. One that is there already is marked as used now, and is ours until we commit:
     garbage collection cannot take it, and whoever else writes it waits. All go by digest, so nobody waits in a circle.
     """
-    for file in sorted(files, key=lambda file: file.digests.sha256):
-        digests = file.digests
-        row = {
-            "sha256": digests.sha256,
-            "size": digests.size,
-            "blake3": digests.blake3,
-            "data_sha256": digests.data_sha256,
-            "tensor_hash": digests.tensor_hash,
-            "state": BlobState.PRESENT,
-            "used_at": now(),
-        }
-        upsert(uow.session, BlobRow, row, key=("sha256",), update=("state", "used_at"))
-        for kind, value in digests.short.items():
-            short = {"blob_sha256": digests.sha256, "kind": kind, "value": value}
-            upsert(uow.session, BlobHashRow, short, key=("blob_sha256", "kind"))
+    contents = {file.digests.sha256: file.digests for file in files}
+    rows = [_blob(contents[sha256]) for sha256 in sorted(contents)]
+    upsert_all(uow.session, BlobRow, rows, key=("sha256",), update=("state",), stamp="used_at")
+    hashes = [
+        {"blob_sha256": sha256, "kind": kind, "value": value}
+        for sha256 in sorted(contents)
+        for kind, value in contents[sha256].short.items()
+    ]
+    upsert_all(uow.session, BlobHashRow, hashes, key=("blob_sha256", "kind"))
+
+
+def _blob(digests: Digests) -> dict[str, Any]:
+    named = ("sha256", "size", "blake3", "data_sha256", "tensor_hash")
+    return {name: getattr(digests, name) for name in named} | {"state": BlobState.PRESENT}
 
 
 @contextmanager
 def sent(database: Database, store: BlobStore, files: Sequence[StagedFile]) -> Iterator[None]:
     """Bring bytes near for a transaction inside; when it fails, take back what nobody else has recorded meanwhile."""
     fresh: list[str] = []
+
+    def send(file: StagedFile) -> None:
+        if store.send(file):
+            fresh.append(file.digests.sha256)
+
     try:
-        for file in files:
-            if file.in_place is None and store.send(file):
-                fresh.append(file.digests.sha256)
+        in_parallel(send, [file for file in files if file.in_place is None])
         yield
     except BaseException:
         if fresh:
@@ -58,21 +62,27 @@ def sent(database: Database, store: BlobStore, files: Sequence[StagedFile]) -> I
 
 def place_blobs(uow: UnitOfWork, store: BlobStore, files: Iterable[StagedFile]) -> None:
     """Move the bytes of recorded blobs to their addresses, as the last thing before the commit."""
-    for file in files:
-        sha256 = file.digests.sha256
+    placed = sorted({file.digests.sha256: file for file in files}.items())
+    for sha256, file in placed:
         if store.place(file):
             uow.undo_on_rollback(partial(store.remove, [sha256]))
-        record_stored(uow, store, sha256)
+    digests = [sha256 for sha256, _ in placed]
+    store.settle(digests)
+    record_stored(uow, store, digests)
 
 
-def record_stored(uow: UnitOfWork, store: BlobStore, sha256: str) -> None:
-    """Write that a blob's bytes are in the store. Raises CorruptBlob when they are not."""
+def record_stored(uow: UnitOfWork, store: BlobStore, digests: Iterable[str]) -> None:
+    """Write that the bytes of blobs are in the store. Raises CorruptBlob when they are not."""
+    rows = [_stored(store, sha256) for sha256 in digests]
+    upsert_all(uow.session, LocationRow, rows, key=("uri",), update=("size", "mtime_ns", "inode"))
+
+
+def _stored(store: BlobStore, sha256: str) -> dict[str, Any]:
     found = store.find(sha256)
     if found is None:
         raise CorruptBlob(f"{store.address}: {sha256} is not there although it was just stored. Check the store.")
     status = FileStatus(found.size, int(found.modified * 1e9), 0)
-    row = {"blob_sha256": sha256, "uri": key_of(sha256), "mode": LocationMode.STORED, **vars(status)}
-    upsert(uow.session, LocationRow, row, key=("uri",), update=tuple(vars(status)))
+    return {"blob_sha256": sha256, "uri": key_of(sha256), "mode": LocationMode.STORED, **vars(status)}
 
 
 def put_blob(database: Database, store: BlobStore, content: Path | bytes, then: Callable[[UnitOfWork, str], T]) -> T:

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 from sqlalchemy import DDL, MetaData, event
 
+from registry.query import ACCENTS, BETWEEN_WORDS
+
 PREFIXES = 8
 """SQLite: beginnings of words up to so many letters have an index of their own, and stream as whole words do."""
 
@@ -155,6 +157,7 @@ SQLITE_INDEXES = [
     f"CREATE VIRTUAL TABLE search_text USING fts5({', '.join(ENTRY)}, content='search_entry', "
     "content_rowid='version_id', columnsize=0, tokenize='unicode61 remove_diacritics 2', "
     f"prefix='{' '.join(map(str, range(1, PREFIXES + 1)))}')",
+    "CREATE VIRTUAL TABLE search_vocabulary USING fts5vocab(search_text, row)",
     "CREATE VIRTUAL TABLE search_trigram USING fts5(name, title, content='search_entry', "
     "content_rowid='version_id', columnsize=0, detail='none', tokenize='trigram')",
 ]
@@ -173,8 +176,8 @@ SQLITE = [
 WORDS_OF = (
     "CREATE FUNCTION search_words(said text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ "
     "SELECT lower(regexp_replace(regexp_replace("
-    f"normalize(left(said, {LONGEST_TEXT}), NFD), '[\\u0300-\\u036f]', '', 'g'), "
-    "'[[:punct:][:space:][:cntrl:]]+', ' ', 'g')) $$"
+    f"normalize(left(said, {LONGEST_TEXT}), NFD), '{ACCENTS}', '', 'g'), "
+    f"'{BETWEEN_WORDS}', ' ', 'g')) $$"
 )
 
 MARKED = (

@@ -8,28 +8,52 @@ metadata, the dtype, {key: shape} and what identification has to say. The output
 """
 
 import gzip
-import importlib.util
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import peft
 import torch
 from diffusers import UNet2DConditionModel
+from stripped_networks import (
+    Shape,
+    Shapes,
+    checkpoint,
+    dotted,
+    flat,
+    original_of,
+    parameters,
+    table_script,
+    text_weights,
+    unet,
+    weights,
+)
+from stripped_pieces import (
+    boft,
+    dora,
+    dora_by_input,
+    first_glora,
+    full,
+    glora,
+    ia3,
+    in_peft,
+    loha,
+    loha_tucker,
+    lokr,
+    lora,
+    oft,
+    oft_diag,
+    peft_boft,
+    spelled,
+    tucker,
+)
 from torch import nn
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(__file__).resolve().parent / "stripped"
-
-Shape = tuple[int, ...]
-Shapes = dict[str, Shape]
-Spell = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -47,205 +71,6 @@ class Case:
         tensors = {key: list(shape) for key, shape in self.tensors.items()}
         text = {"expected": self.expected, "dtype": self.dtype, "metadata": self.metadata, "tensors": tensors}
         return gzip.compress((json.dumps(text, separators=(",", ":")) + "\n").encode(), mtime=0)
-
-
-@cache
-def table_script() -> ModuleType:
-    """scripts/architecture_tables.py, for the configurations of the networks."""
-    spec = importlib.util.spec_from_file_location("architecture_tables", ROOT / "scripts" / "architecture_tables.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@cache
-def unet(family: str, **changes: Any) -> nn.Module:
-    """The U-Net of a family without storage."""
-    with torch.device("meta"):
-        return UNet2DConditionModel(**{**table_script().UNETS[family], **changes})
-
-
-@cache
-def weights(family: str) -> Shapes:
-    """Module -> shape of the weight, of the U-Net's linear layers and convolutions."""
-    kinds = nn.Linear | nn.Conv2d
-    return {n: tuple(m.weight.shape) for n, m in unet(family).named_modules() if isinstance(m, kinds)}
-
-
-@cache
-def text_weights(family: str, component: str) -> Shapes:
-    """Module -> shape of the weight, of a text encoder's linear layers, named from `text_model.` on."""
-    with torch.device("meta"):
-        network = table_script().text_encoders(family)[component]
-    found = {n: tuple(m.weight.shape) for n, m in network.named_modules() if isinstance(m, nn.Linear)}
-    return {n if n.startswith("text_") else f"text_model.{n}": shape for n, shape in found.items()}
-
-
-# How the original code names the parts of a U-Net (kohya's make_unet_conversion_map)
-
-
-def original(name: str, upsampler_column: int) -> str:
-    """The original code's name of a diffusers module; `upsampler_column` is that of the first up block."""
-    places = {"conv_in.": "input_blocks.0.0.", "conv_out.": "out.2.", "conv_norm_out.": "out.0."}
-    places |= {f"time_embedding.linear_{i}.": f"time_embed.{2 * i - 2}." for i in (1, 2)}
-    places |= {f"add_embedding.linear_{i}.": f"label_emb.0.{2 * i - 2}." for i in (1, 2)}
-    places |= {"mid_block.attentions.0.": "middle_block.1."}
-    places |= {f"mid_block.resnets.{j}.": f"middle_block.{2 * j}." for j in range(2)}
-    for i in range(4):
-        places[f"down_blocks.{i}.downsamplers.0.conv."] = f"input_blocks.{3 * (i + 1)}.0.op."
-        column = upsampler_column if i == 0 else 2
-        places[f"up_blocks.{i}.upsamplers.0."] = f"output_blocks.{3 * i + 2}.{column}."
-        for j in range(3):
-            places[f"down_blocks.{i}.resnets.{j}."] = f"input_blocks.{3 * i + j + 1}.0."
-            places[f"down_blocks.{i}.attentions.{j}."] = f"input_blocks.{3 * i + j + 1}.1."
-            places[f"up_blocks.{i}.resnets.{j}."] = f"output_blocks.{3 * i + j}.0."
-            places[f"up_blocks.{i}.attentions.{j}."] = f"output_blocks.{3 * i + j}.1."
-    inside = {"norm1.": "in_layers.0.", "conv1.": "in_layers.2.", "norm2.": "out_layers.0.", "conv2.": "out_layers.3."}
-    inside |= {"time_emb_proj.": "emb_layers.1.", "conv_shortcut.": "skip_connection."}
-    dotted = f"{name}."
-    place = next(place for place in places if dotted.startswith(place))
-    rest = dotted[len(place) :]
-    rest = inside.get(rest, rest) if ".resnets." in place else rest
-    return (places[place] + rest).rstrip(".")
-
-
-def original_of(family: str) -> Spell:
-    """`original` for one family."""
-    column = 1 if family in ("sd15", "sd21", "sdxl-refiner") else 2
-    return lambda name: original(name, column)
-
-
-def flat(prefix: str, rename: Spell = str) -> Spell:
-    """kohya's spelling: everything in one word after the prefix."""
-    return lambda name: f"{prefix}_{rename(name).replace('.', '_')}"
-
-
-def dotted(prefix: str, rename: Spell = str) -> Spell:
-    """A dotted spelling."""
-    return lambda name: f"{prefix}.{rename(name)}"
-
-
-# What each kind of adapter stores for a weight
-
-
-def lora(shape: Shape, rank: int = 16, alpha: bool = True) -> Shapes:
-    """down (r, in, k, k), up (out, r, 1, 1)."""
-    out, inside, *kernel = shape
-    ones = [1 for _ in kernel]
-    pieces = {"lora_down.weight": (rank, inside, *kernel), "lora_up.weight": (out, rank, *ones)}
-    return pieces | ({"alpha": ()} if alpha else {})
-
-
-def tucker(shape: Shape, rank: int = 8) -> Shapes:
-    """down (r, in, 1, 1), mid (r, r, k, k), up (out, r, 1, 1) for a convolution."""
-    out, inside, *kernel = shape
-    if len(kernel) < 2 or kernel[0] == 1:
-        return lora(shape, rank)
-    down, up = (rank, inside, 1, 1), (out, rank, 1, 1)
-    return {"lora_down.weight": down, "lora_mid.weight": (rank, rank, *kernel), "lora_up.weight": up, "alpha": ()}
-
-
-def loha(shape: Shape, rank: int = 8) -> Shapes:
-    """w1_a (out, r), w1_b (r, in k k), w2 alike."""
-    out, inside, *kernel = shape
-    for size in kernel:
-        inside *= size
-    return {f"hada_w{i}_{s}": (out, rank) if s == "a" else (rank, inside) for i in (1, 2) for s in "ab"} | {"alpha": ()}
-
-
-def loha_tucker(shape: Shape, rank: int = 8) -> Shapes:
-    """t (r, r, k, k), w_a (r, out), w_b (r, in) for a convolution."""
-    out, inside, *kernel = shape
-    if len(kernel) < 2 or kernel[0] == 1:
-        return loha(shape, rank)
-    pairs = {f"hada_w{i}_{s}": (rank, out if s == "a" else inside) for i in (1, 2) for s in "ab"}
-    return {"hada_t1": (rank, rank, *kernel), "hada_t2": (rank, rank, *kernel), **pairs, "alpha": ()}
-
-
-def lokr(first: str, second: str, factor: int = 8, rank: int = 4) -> Callable[[Shape], Shapes]:
-    """w1 (f, f) and w2 (out / f, in / f, k, k), each whole or factored; `second` may be a Tucker core."""
-
-    def pieces(shape: Shape) -> Shapes:
-        out, inside, *kernel = shape
-        rows, columns = out // factor, inside // factor
-        made: Shapes = {"lokr_w1": (factor, factor)}
-        if first == "factored":
-            made = {"lokr_w1_a": (factor, 2), "lokr_w1_b": (2, factor)}
-        if second == "whole":
-            return made | {"lokr_w2": (rows, columns, *kernel), "alpha": ()}
-        if second == "tucker" and len(kernel) == 2 and kernel[0] > 1:
-            pair = {"lokr_w2_a": (rank, rows), "lokr_w2_b": (rank, columns)}
-            return made | {"lokr_t2": (rank, rank, *kernel), **pair, "alpha": ()}
-        for size in kernel:
-            columns *= size
-        return made | {"lokr_w2_a": (rows, rank), "lokr_w2_b": (rank, columns), "alpha": ()}
-
-    return pieces
-
-
-def glora(shape: Shape, rank: int = 8) -> Shapes:
-    """A = a1 a2 of (in, in), B = b1 b2 of (out, in)."""
-    out, inside = shape[:2]
-    a, b = (
-        {"a1.weight": (inside, rank), "a2.weight": (rank, inside)},
-        {"b1.weight": (out, rank), "b2.weight": (rank, inside)},
-    )
-    return a | b | {"alpha": ()}
-
-
-def first_glora(shape: Shape, rank: int = 8) -> Shapes:
-    """The products the other way round, as the first version wrote them."""
-    out, inside = shape[:2]
-    a, b = (
-        {"a1.weight": (rank, inside), "a2.weight": (inside, rank)},
-        {"b1.weight": (rank, inside), "b2.weight": (out, rank)},
-    )
-    return a | b | {"alpha": ()}
-
-
-def oft(shape: Shape, blocks: int = 4) -> Shapes:
-    """Rotations of the outputs, in blocks; alpha is the constraint."""
-    return {"oft_blocks": (blocks, shape[0] // blocks, shape[0] // blocks), "alpha": ()}
-
-
-def boft(shape: Shape, blocks: int = 8) -> Shapes:
-    """Rotations in a butterfly of three steps."""
-    size = shape[0] // blocks
-    return {"oft_blocks": (3, blocks, size, size), "rescale": (shape[0], *(1 for _ in shape[1:])), "alpha": ()}
-
-
-def ia3(shape: Shape) -> Shapes:
-    """One factor for each output."""
-    return {"weight": (shape[0], *(1 for _ in shape[1:])), "on_input": ()}
-
-
-def full(shape: Shape) -> Shapes:
-    """The whole difference."""
-    return {"diff": shape, "diff_b": (shape[0],)}
-
-
-def dora(shape: Shape) -> Shapes:
-    """LoRA with a magnitude for each output."""
-    return lora(shape) | {"dora_scale": (shape[0], *(1 for _ in shape[1:]))}
-
-
-def dora_by_input(shape: Shape) -> Shapes:
-    """LoKr with a magnitude for each input, as LyCORIS has it."""
-    return lokr("whole", "factored")(shape) | {"dora_scale": (1, *shape[1:2], *(1 for _ in shape[2:]))}
-
-
-def spelled(modules: Mapping[str, Shape], spell: Spell, pieces: Callable[[Shape], Shapes]) -> Shapes:
-    """The keys of an adapter of `modules`."""
-    return {f"{spell(name)}.{end}": shape for name, full in modules.items() for end, shape in pieces(full).items()}
-
-
-def in_peft(keys: Shapes) -> Shapes:
-    """The same factors under diffusers' new ends, without alphas."""
-    ends = {".lora_down.weight": ".lora_A.weight", ".lora_up.weight": ".lora_B.weight"}
-    renamed = {key: shape for key, shape in keys.items() if not key.endswith(".alpha")}
-    for old, new in ends.items():
-        renamed = {key.replace(old, new): shape for key, shape in renamed.items()}
-    return renamed
 
 
 # Which modules people train
@@ -355,6 +180,7 @@ def by_kind() -> Iterator[Case]:
         "glora": ("glora", linear, glora),
         "glora-first": ("glora", linear, first_glora),
         "oft": ("oft", block("sd15"), oft),
+        "oft-diag": ("oft", block("sd15"), oft_diag),
         "boft": ("boft", block("sd15"), boft),
         "ia3": ("ia3", linear, ia3),
         "full": ("full", block("sd15"), full),
@@ -374,6 +200,8 @@ def by_kind() -> Iterator[Case]:
         keys = spelled(block("sdxl"), flat("lora_unet", original_of("sdxl")), lokr(a, b))
         keys |= spelled(te, flat("lora_te1"), lokr(a, b))
         yield Case(f"sdxl-lokr-{a}-{b}", keys, vector("sdxl", "lokr", "kohya-sgm"))
+    keys = spelled(block("sdxl"), flat("oft_unet", original_of("sdxl")), oft)
+    yield Case("sdxl-kohya-oft", keys, vector("sdxl", "oft", "kohya-sgm", alpha=None))
     norms = {
         n: tuple(m.weight.shape) for n, m in unet("sd15").named_modules() if isinstance(m, nn.GroupNorm | nn.LayerNorm)
     }
@@ -402,6 +230,8 @@ def by_peft() -> Iterator[Case]:
         if adapter == "ia3":
             expected |= {"family": "unknown", "architecture": None}
         yield Case(f"sd15-peft-{name}", keys, expected, dtype="F32")
+    keys = spelled(some(weights("sd15"), ".attn"), dotted("base_model.model"), peft_boft)
+    yield Case("sd15-peft-boft", keys, vector("sd15", "boft", "peft", rank=None), dtype="F32")
 
 
 def undecided() -> Iterator[Case]:
@@ -430,45 +260,6 @@ def undecided() -> Iterator[Case]:
     flux = {f"transformer.single_transformer_blocks.{i}.attn.to_q.lora_A.weight": (16, 3072) for i in range(4)}
     flux |= {key.replace("lora_A", "lora_B"): (3072, 16) for key in flux}
     yield Case("flux-lora", flux, {"kind": "unknown", "family": "unknown", "adapter": "lora"})
-
-
-def clip_l(prefix: str) -> Shapes:
-    """The first text encoder of a checkpoint, in transformers' names."""
-    inner = {f"{n}.weight": s for n, s in text_weights("sd15", "text_encoder").items()}
-    embeddings = {"token_embedding": (49408, 768), "position_embedding": (77, 768)}
-    inner |= {f"text_model.embeddings.{name}.weight": shape for name, shape in embeddings.items()}
-    return {f"{prefix}.transformer.{name}": shape for name, shape in inner.items()}
-
-
-def openclip(prefix: str, width: int, layers: int) -> Shapes:
-    """An OpenCLIP text encoder of a checkpoint."""
-    keys: Shapes = {"token_embedding.weight": (49408, width), "positional_embedding": (77, width)}
-    for i in range(layers):
-        at = f"transformer.resblocks.{i}"
-        keys |= {f"{at}.attn.in_proj_weight": (3 * width, width), f"{at}.attn.out_proj.weight": (width, width)}
-        keys |= {f"{at}.mlp.c_fc.weight": (4 * width, width), f"{at}.mlp.c_proj.weight": (width, 4 * width)}
-    return {f"{prefix}.model.{name}": shape for name, shape in keys.items()}
-
-
-VAE = {"first_stage_model.encoder.conv_in.weight": (128, 3, 3, 3), "first_stage_model.quant_conv.weight": (8, 8, 1, 1)}
-ENCODERS: dict[str, Shapes] = {
-    "sd15": clip_l("cond_stage_model"),
-    "sd21": openclip("cond_stage_model", 1024, 24),
-    "sdxl": clip_l("conditioner.embedders.0") | openclip("conditioner.embedders.1", 1280, 32),
-    "sdxl-refiner": openclip("conditioner.embedders.0", 1280, 32),
-}
-
-
-def parameters(network: nn.Module, rename: Spell) -> Shapes:
-    """Every parameter of `network`, biases and normalisations included."""
-    split = ((*name.rpartition(".")[::2], tuple(tensor.shape)) for name, tensor in network.state_dict().items())
-    return {f"{rename(module)}.{end}": shape for module, end, shape in split}
-
-
-def checkpoint(family: str, network: nn.Module) -> Shapes:
-    """A whole checkpoint in one file."""
-    encoders = ENCODERS.get(family, ENCODERS["sdxl"])
-    return parameters(network, dotted("model.diffusion_model", original_of(family))) | encoders | VAE
 
 
 def bases() -> Iterator[Case]:
@@ -506,6 +297,8 @@ def bases() -> Iterator[Case]:
     expected = base("sd15", variant="lcm", layout="diffusers", warned="a U-Net alone")
     yield Case("sd15-lcm-unet", lcm_unet, expected, dtype="F32")
     yield Case("sdxl-unet-alone", parameters(unet("sdxl"), original_of("sdxl")), base("sdxl", warned="no text encoder"))
+    lcm = checkpoint("sd15", unet("sd15", time_cond_proj_dim=256))
+    yield Case("sd15-lcm-checkpoint", lcm, base("sd15", variant="lcm", broken=None))
     control = {k: s for k, s in lcm_unet.items() if not k.startswith("up_blocks.")}
     yield Case("controlnet", control, {"kind": "unknown", "family": "unknown"})
 

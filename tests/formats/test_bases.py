@@ -92,6 +92,14 @@ def test_a_folders_prediction_type_is_its_schedulers(said: str, base: Path, tabl
     assert (found.value, found.confidence) == (said, 1.0)
 
 
+@pytest.mark.parametrize("said", ["flow" * 100, "", 3, ["epsilon"], None])
+def test_a_prediction_type_that_nothing_knows_is_unknown_and_quoted(said, base: Path, table: Architecture) -> None:
+    edit(base / "scheduler" / "scheduler_config.json", prediction_type=said)
+    found = identify(base, architectures=[table]).prediction_type
+    assert (found.value, found.confidence) == ("unknown", 0.0)
+    assert len(found.evidence[0]) < 200
+
+
 def test_without_a_scheduler_the_prediction_type_is_unknown(base: Path, table: Architecture) -> None:
     shutil.rmtree(base / "scheduler")
     assert identify(base, architectures=[table]).prediction_type.value == "unknown"

@@ -81,6 +81,10 @@ REFUSALS = {
         "not valid JSON",
     ),
     "a number with a leading zero": (encode(b'{"x":{"dtype":"U8","shape":[01],"data_offsets":[0,1]}}', b"\0"), "JSON"),
+    "padded with NUL": (
+        encode(b'{"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}' + bytes(7), b"\0"),
+        "not valid JSON",
+    ),
     "a comma too many": (encode(b'{"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},}', b"\0"), "not valid JSON"),
     "overlap": (encode({"x": entry([1], 0, 4), "y": entry([1], 2, 6)}, bytes(6)), "overlaps"),
     "hole": (encode({"x": entry([1], 0, 4), "y": entry([1], 8, 12)}, bytes(12)), "hole"),

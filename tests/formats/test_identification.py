@@ -77,38 +77,6 @@ def test_the_order_of_the_keys_does_not_matter(write_file: Callable, adapter_sha
     assert identify(write_file(shapes)).family == identify(write_file(backwards, name="b.safetensors")).family
 
 
-def test_two_text_encoders_make_it_sdxl_or_ssd1b_and_metadata_decide(write_file: Callable, adapter_shapes) -> None:
-    table = architecture("sdxl")
-    shapes = adapter_shapes(table, text(table, "text_encoder") + text(table, "text_encoder_2"), Layout.KOHYA)
-    bare = identify(write_file(shapes))
-    declared = identify(write_file(shapes, metadata={"ss_base_model_version": "sdxl_base_v1-0"}))
-    assert (bare.family.value, bare.architecture) == ("unknown", None)
-    assert bare.family.confidence < 0.5
-    assert "sdxl and ssd1b" in bare.family.evidence[0]
-    assert (declared.family.value, declared.family.confidence) == ("sdxl", 0.8)
-    assert "ss_base_model_version is 'sdxl_base_v1-0'" in declared.family.evidence
-
-
-def test_shapes_weigh_more_than_what_the_metadata_say(write_file: Callable, adapter_shapes) -> None:
-    table = architecture("sd15")
-    shapes = adapter_shapes(table, attention(table), Layout.KOHYA)
-    honest = identify(write_file(shapes, metadata={"modelspec.architecture": "stable-diffusion-v1/lora"}))
-    lying = identify(write_file(shapes, metadata={"modelspec.architecture": "stable-diffusion-xl-v1-base/lora"}))
-    assert honest.family.value == lying.family.value == "sd15"
-    assert honest.family.confidence > lying.family.confidence
-
-
-def test_a_complete_ssd1b_file_is_told_from_a_part_of_sdxl(write_file: Callable, adapter_shapes) -> None:
-    small, large = architecture("ssd1b"), architecture("sdxl")
-    complete = adapter_shapes(small, attention(small), Layout.KOHYA)
-    part = adapter_shapes(small, attention(small)[:5], Layout.KOHYA)
-    deep = adapter_shapes(large, [m for m in attention(large) if "transformer_blocks.9" in m], Layout.KOHYA)
-    assert identify(write_file(complete)).family.value == "ssd1b"
-    assert identify(write_file(part)).family.value == "unknown"
-    mid = adapter_shapes(large, [m for m in large.modules if "mid_block.attentions" in m], Layout.KOHYA)
-    assert identify(write_file(deep | mid)).family.value == "sdxl"
-
-
 def test_a_vector_of_an_imported_base_is_named_after_it(write_file: Callable, adapter_shapes, small) -> None:
     path = write_file(adapter_shapes(small, attention(small) + text(small), Layout.KOHYA, 4))
     tables = [*map(architecture, known_architectures()), small]
@@ -210,16 +178,6 @@ def test_every_kind_is_named_by_its_marks_and_its_family_found(kind: str, pieces
     found = identify(write_file(shapes), architectures=[architecture("sd15")])
     assert (found.adapter.value, found.adapter.confidence) == (kind, 1.0)
     assert (found.kind, found.family.value, found.modules) == ("vector", "sd15", 1)
-
-
-def test_dora_is_warned_of(write_file: Callable) -> None:
-    stem = "lora_unet_mid_block_resnets_0_time_emb_proj"
-    shapes = {
-        f"{stem}.lora_down.weight": (4, 1280),
-        f"{stem}.lora_up.weight": (1280, 4),
-        f"{stem}.dora_scale": (1280, 1),
-    }
-    assert any(warning.startswith("DoRA") for warning in identify(write_file(shapes)).warnings)
 
 
 def test_a_file_without_an_adapters_marks_is_unknown_with_the_reason(write_file: Callable, small_base: Path) -> None:

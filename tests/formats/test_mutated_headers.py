@@ -19,7 +19,7 @@ HEADERS = 20_000
 CHUNKS = 8
 TENSORS = 12
 MOST_GROWTH_KIB = 64 << 10
-MOST_DATA_BYTES = 1 << 44
+MOST_DATA_BYTES = 1 << 40
 FORMS = [(",", ":"), (", ", ": ")]
 BITS = {"F16": 16, "F32": 32}
 
@@ -38,7 +38,10 @@ SUFFIXES = [
         "a1.weight",
         "b2.weight",
         "oft_blocks",
+        "oft_diag",
         "oft_R.weight",
+        "boft_R",
+        "boft_s",
     ),
     *("on_input", "weight", "diff", "diff_b", "w_norm", "dora_scale", "scalar", "bias", "", "lora.down.weight"),
 ]

@@ -2,6 +2,7 @@ import io
 import json
 import os
 import pickle
+import pickletools
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,11 @@ def test_an_adapters_folder_with_pickled_weights_is_opaque(tmp_path: Path) -> No
     (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
     (tmp_path / "adapter_model.bin").write_bytes(by_torch(tmp_path / "mark"))
     assert identify(tmp_path).kind == "opaque"
+    (tmp_path / "adapter_model.bin").rename(tmp_path / "adapter_model.safetensors")
+    found = identify(tmp_path)
+    assert (found.kind, found.hashes) == ("opaque", digest(tmp_path / "adapter_model.safetensors"))
+    assert "whatever the name 'adapter_model.safetensors' says" in found.warnings[0]
+    assert not (tmp_path / "mark").exists()
     save_file({"unet.conv_in.lora_A.weight": torch.zeros(1, 4, 3, 3)}, tmp_path / "adapter_model.safetensors")
     assert identify(tmp_path).kind == "vector"
 
@@ -117,6 +123,24 @@ def test_what_is_neither_is_an_error_unless_it_is_named_like_a_pickle(tmp_path: 
     with pytest.raises(HeaderError, match="cannot be read"):
         identify(tmp_path / "absent.ckpt")
     assert pickled_content(tmp_path / "absent.ckpt") is None
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.ckpt", "model.dat"])
+def test_a_damaged_header_that_reads_as_opcodes_is_a_refusal_under_its_own_name_and_closed_under_others(
+    name: str, tmp_path: Path
+) -> None:
+    header = b'{"__metadata__":{},"model.diffusion_model.x":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}}'
+    text = header.ljust(0x1842)
+    path = tmp_path / name
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(1))
+    assert [code.name for code, *_ in pickletools.genops(path.read_bytes())][-1] == "STOP"
+    if name == "model.safetensors":
+        with pytest.raises(HeaderError, match="truncated: its tensors need 2 bytes"):
+            identify(path)
+    else:
+        assert identify(path).kind == "opaque"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(2))
+    assert identify(path).kind == "unknown"
 
 
 def test_opcodes_that_ask_for_much_memory_get_none(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -9,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from formats.broadcast import INLINE_BYTES
 from registry import CorruptBlob, NotFound, Refused, Registry, Unsupported
 from registry.blobs import PART_BYTES, BlobStore
 from registry.blobs_local import LocalBlobs
 from registry.errors import Unreachable
-from registry.staging import StagedFile, stage_bytes, stage_file
+from registry.staging import WRITE_BYTES, StagedFile, stage_bytes, stage_file
 
 BIG = PART_BYTES + 12_345
 """More than one piece."""
@@ -246,6 +248,15 @@ def test_a_sweep_takes_the_staging_of_dead_processes_alone(tmp_path: Path) -> No
         assert store.staging.sweep(grace=0, dry_run=False) == []
         assert staged.path.read_bytes() == b"alive"
     assert list(store.staging.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [0, 1, WRITE_BYTES, WRITE_BYTES + 1, INLINE_BYTES + 3, PART_BYTES + WRITE_BYTES + 5])
+def test_a_staged_copy_holds_what_was_hashed(tmp_path: Path, size: int) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(random.Random(size).randbytes(size))
+    staged = stage_file(source, tmp_path / "staging" / "copy")
+    assert staged.path.read_bytes() == source.read_bytes()
+    assert staged.digests.sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
 
 
 def test_a_file_that_grows_while_it_is_copied_is_refused(tmp_path: Path) -> None:

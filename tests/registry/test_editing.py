@@ -5,6 +5,8 @@ import pytest
 
 from registry import InvalidName, InvalidQuery, NotFound, Registry
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 def library(registry: Registry, tmp_path: Path) -> Registry:

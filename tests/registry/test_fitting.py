@@ -5,6 +5,8 @@ import pytest
 
 from registry import Refused, Registry
 
+pytestmark = pytest.mark.both_databases
+
 Write = Callable[..., Path]
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from registry import LicenseConflict, Parent, Registry
 
+pytestmark = pytest.mark.both_databases
+
 Note = Callable[..., str]
 
 
@@ -35,7 +37,10 @@ def test_a_licence_that_allows_more_than_an_ancestor_conflicts_however_far_up_it
         "top:1 is mit, which allows to offer a service, sell images, sell the weights; base:1 (cc-by-nc-4.0) does not",
     )
     assert report.terms.commercial == frozenset()
-    assert {one.ref: one.relation for one in report.inherited} == {"middle:1": "resized_from", "base:1": "converted_from"}
+    assert {one.ref: one.relation for one in report.inherited} == {
+        "middle:1": "resized_from",
+        "base:1": "converted_from",
+    }
     assert "middle:1 states no licence: what it allows is not known" in report.notices
 
 
@@ -98,7 +103,11 @@ def test_a_conflict_gates_publishing_until_it_is_solved_or_somebody_says_why(reg
     assert registry.publish("two", despite="the author agreed").state == "published"
     event = registry.history("two")[-1]
     assert event.after is not None
-    assert (event.action, event.after["despite"], len(event.after["conflicts"])) == ("published", "the author agreed", 1)
+    assert (event.action, event.after["despite"], len(event.after["conflicts"])) == (
+        "published",
+        "the author agreed",
+        1,
+    )
     registry.edit("one", changes={"license": "OpenRAIL++"})
     assert registry.publish("one").license == "openrail++"
 

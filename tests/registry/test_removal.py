@@ -111,6 +111,16 @@ def test_what_an_alias_means_or_others_came_from_is_not_removed(registry: Regist
         registry.get(parent)
 
 
+def test_versions_go_together_whichever_of_them_is_older(registry: Registry, tmp_path: Path) -> None:
+    child, parent = note(registry, tmp_path, "child", "child"), note(registry, tmp_path, "parent", "parent")
+    registry.link(child, parent, "resized_from")
+    with pytest.raises(Conflict, match="child:1 came from it"):
+        registry.remove(parent)
+    registry.remove_all([parent, child])
+    with pytest.raises(Removed):
+        registry.get(child)
+
+
 def test_a_successor_does_not_hold_its_predecessor(registry: Registry, tmp_path: Path) -> None:
     old = note(registry, tmp_path, "old")
     note(registry, tmp_path, "new", edges=[Parent(old, "supersedes")])

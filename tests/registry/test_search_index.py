@@ -126,6 +126,7 @@ def test_a_draft_that_is_deleted_leaves_no_entry(registry: Registry, note: Calla
         assert uow.session.execute(text("SELECT count(*) FROM search_entry")).scalar_one() == 1
 
 
+@pytest.mark.both_databases
 def test_odd_texts_are_indexed_as_they_are(registry: Registry, note: Callable[..., str]) -> None:
     odd = "quote ' \" back\\slash % _ \u00e9 \u732b (a OR b) NEAR/2 -x ^y"
     note("odd", title=odd, description="x" * 200_000, tags={"k ' \"": odd})
@@ -136,14 +137,42 @@ def test_odd_texts_are_indexed_as_they_are(registry: Registry, note: Callable[..
     assert [version.model for version in registry.search("\u732b")] == ["odd"]
 
 
+ODD_WORDS = (
+    *("c++", "foo@bar.com", "http://example.org/a?b=c", "a_b", "3.5e10", "-7", "+5", "1-2", "v1.0.2", "don't", "a&b|c"),
+    *("\u00bd", "x\u00b2", "\u65e5\u672c\u8a9e", "Stra\u00dfe", "na\u00efve", "\u0130stanbul", "\ufb01ne", "\u20acuro"),
+    *(
+        "\U0001f642face",
+        "\u03a9mega",
+        "\u0663\u0664",
+        "e\u0301t\u00e9",
+        "a\u00a0b",
+        "en\u2013dash",
+        "\u4f60\u597d\uff0c\u4e16\u754c",
+    ),
+)
+
+
+@pytest.mark.both_databases
+def test_a_version_is_found_by_every_text_that_its_title_says(registry: Registry, note: Callable[..., str]) -> None:
+    for number, word in enumerate(ODD_WORDS):
+        note(f"odd-{number}", title=f"before {word} after")
+    lost = {
+        said
+        for number, word in enumerate(ODD_WORDS)
+        for said in (f'"{word}"', f'"before {word}"', f'"{word} after"')
+        if f"odd-{number}" not in [version.model for version in registry.search(said)]
+    }
+    assert lost == set()
+
+
 def test_newest_pages_are_read_off_the_index_without_sorting(registry: Registry) -> None:
     from registry.query import parse_query
     from registry.search_matches import match_of
-    from registry.search_sqlite import source_of
+    from registry.search_sqlite import source_of, spelled
 
     with registry.database.reading() as uow:
-        for said in ("papercut", "kind:style -tag:nsfw", 'tag:a=b "two words" rank:8'):
-            source, values = source_of(match_of(uow, parse_query(said)), None)
+        for said in ("papercut", "papercutting", "kind:style -tag:nsfw", 'tag:a=b "two words" rank:8'):
+            source, values = source_of(spelled(uow, match_of(uow, parse_query(said))), None)
             plan = uow.session.execute(
                 text(f"EXPLAIN QUERY PLAN SELECT hit.rowid {source} ORDER BY hit.rowid DESC LIMIT 50"), values
             ).all()

@@ -132,6 +132,18 @@ def test_an_edit_that_keeps_size_and_time_is_found_by_a_deep_check_alone(registr
     assert wrong(registry.storage.check(deep=True)) == {(Wrong.CHANGED, str(path))}
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that can be opened and not be read")
+def test_what_cannot_be_read_is_named_and_the_check_goes_on(registry: Registry, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.txt", "b.txt")]
+    for path in paths:
+        path.write_text(f"the text of {path}")
+        registry.add(path, kind="other", in_place=True)
+        path.unlink()
+    paths[0].symlink_to("/proc/self/mem")
+    expected = {(Wrong.UNREADABLE, str(paths[0])), (Wrong.MOVED, str(paths[1]))}
+    assert wrong(registry.storage.check(deep=True)) == expected
+
+
 def test_a_stranger_in_the_store_is_named(registry: Registry) -> None:
     (registry.store.folder / "ab").mkdir(parents=True)
     (registry.store.folder / "ab" / "README").write_text("mine")

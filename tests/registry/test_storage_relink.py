@@ -70,6 +70,19 @@ def test_files_that_are_where_they_were_are_not_read(
     assert cataloged
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that can be opened and not be read")
+def test_a_file_that_cannot_be_read_is_named_and_the_others_are_found(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").touch()
+    registry.add(tmp_path / "empty.txt", kind="other", in_place=True)
+    folder = tmp_path / "moved"
+    folder.mkdir()
+    (tmp_path / "empty.txt").rename(folder / "b.txt")
+    (folder / "a.txt").symlink_to("/proc/self/mem")
+    found = registry.storage.relink(folder)
+    assert [Path(new).name for _, new in found.moved] == ["b.txt"]
+    assert [line.partition(":")[0] for line in found.unreadable] == [str(folder / "a.txt")]
+
+
 def test_an_unfinished_copy_is_not_taken_for_the_file(
     registry: Registry, library: Path, cataloged: dict[str, str], tmp_path: Path
 ) -> None:

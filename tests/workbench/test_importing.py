@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from formats import NotAnAdapter
+from formats import HeaderError, NotAnAdapter
 from registry import Registry
-from workbench.importing import DISTILLED_LAYERS, identify_file, kind_of, vector_kind
+from workbench.importing import DISTILLED_LAYERS, identify_file, import_file, kind_of, vector_kind
 
 DISTILLED = ("time_emb_proj", "conv1", "conv2", "proj_in", "ff_net_0_proj", "attn2_to_k")
 
@@ -47,3 +47,35 @@ def test_neither_base_nor_vector_is_refused_with_a_way_out(registry: Registry, t
     save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(NotAnAdapter, match="--kind other"):
         kind_of(identify_file(tmp_path / "x.safetensors", registry), tmp_path / "x.safetensors")
+
+
+def test_a_pickle_that_is_called_safetensors_is_refused_with_a_way_to_keep_it_closed(
+    registry: Registry, tmp_path: Path
+) -> None:
+    path = tmp_path / "style.safetensors"
+    torch.save({"a": torch.zeros(1)}, path)
+    with pytest.raises(NotAnAdapter, match=r"whatever the name 'style.safetensors' says.*--kind other"):
+        import_file(registry, path)
+    assert registry.search() == []
+    (artifact,) = import_file(registry, path, kind="other").artifacts
+    assert artifact.role == "quarantined"
+
+
+def test_a_vector_that_is_named_like_a_pickle_is_taken_for_what_it_holds(
+    registry: Registry, base_folder: Path, vector_file: Path
+) -> None:
+    registry.add(base_folder, kind="base", name="tiny")
+    version = import_file(registry, vector_file.rename(vector_file.with_suffix(".ckpt")))
+    assert (version.kind, version.artifacts[0].path, version.artifacts[0].role) == (
+        "style",
+        "weights.safetensors",
+        "weights",
+    )
+
+
+@pytest.mark.parametrize("kind", [None, "style", "other"])
+def test_broken_safetensors_are_a_clear_error(registry: Registry, vector_file: Path, kind: str | None) -> None:
+    vector_file.write_bytes(vector_file.read_bytes()[:-1])
+    with pytest.raises(HeaderError, match="truncated"):
+        import_file(registry, vector_file, kind=kind)
+    assert registry.search() == []

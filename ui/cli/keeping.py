@@ -11,7 +11,7 @@ from ui.cli.catalog import print_version, print_versions
 from ui.cli.documents import plain, versions_document
 from ui.cli.options import DryRun, Json, Quiet, References
 from ui.cli.progress import counting
-from ui.cli.selection import expanded
+from ui.cli.selection import SomeReferences, Where, Yes, expanded, selected
 from ui.cli.session import registry_of
 from workbench.outcomes import Outcome
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from workbench.keeping import Diagnosis
 
 SECONDS_AN_HOUR = 3600.0
-
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +30,8 @@ def register(app: typer.Typer) -> None:
 
 def rm(
     context: typer.Context,
-    references: References,
+    references: SomeReferences = None,
+    where: Where = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     json: Json = False,
@@ -42,7 +41,7 @@ def rm(
     from workbench.keeping import remove
 
     with registry_of(context) as registry:
-        named = expanded(references)
+        named = [version.ref for version in selected(registry, references, where)]
         versions = remove(registry, named, dry_run=True)
         if not dry_run and _confirmed(f"remove {', '.join(version.ref for version in versions)}?", yes):
             versions = remove(registry, named)
@@ -102,6 +101,8 @@ def relink(
     output.hint(f"{_count(len(found.moved), 'file')} {verb}, {found.read} of {found.seen} read")
     for path in found.missing:
         output.hint(f"still missing: {path}")
+    for path in found.unreadable:
+        output.hint(f"cannot be read: {path}")
 
 
 def gc(

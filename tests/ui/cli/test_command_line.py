@@ -23,8 +23,22 @@ PROMISED = {
     *("history", "rename", "alias", "tag", "publish", "identify", "check", "compose", "verify", "preview", "recall"),
     *("distill", "distill.lcd-lora", "train", "train.style", "worker", "ui"),
     *("jobs", "jobs.ls", "jobs.show", "jobs.logs", "jobs.cancel", "jobs.pause", "jobs.resume", "jobs.retry"),
-    *("export", "push", "sync"),
+    *("export", "push", "sync", "edit", "favourite", "deprecate", "archive", "fits", "diff", "license"),
+    *("rm", "restore", "gc", "relink", "doctor", "lookup", "unlink"),
 }
+
+CHANGING = {
+    *("import", "unlink", "edit", "favourite", "alias", "tag", "publish", "deprecate", "archive", "rename"),
+    *("rm", "restore", "relink", "gc", "push", "sync"),
+    *("jobs.cancel", "jobs.pause", "jobs.resume", "jobs.retry"),
+}
+"""What changes records or bytes that are there: it can be asked what it would do."""
+
+ASKING = {"edit", "favourite", "alias", "tag", "publish", "deprecate", "archive", "rm", "gc", "db.downgrade"}
+"""What changes many things at once, or cannot be undone: it asks a person, unless it is told not to."""
+
+WITHOUT_JSON = {"worker", "ui"}
+"""What ends only when it is stopped."""
 
 
 def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -56,6 +70,22 @@ def test_every_command_option_and_argument_is_documented() -> None:
         assert command.help, name
         undocumented = [p.name for p in command.params if not getattr(p, "help", None) and p.name != "help"]
         assert undocumented == [], name
+
+
+def options(command: Any) -> set[str]:
+    """Every spelling of every option of a command."""
+    return {spelling for parameter in command.params for spelling in parameter.opts}
+
+
+def test_what_changes_something_has_a_dry_run_and_what_changes_much_asks() -> None:
+    by_name = dict(commands(typer.main.get_command(app)))
+    assert {name for name, command in by_name.items() if "--dry-run" in options(command)} == CHANGING
+    assert {name for name, command in by_name.items() if "--yes" in options(command)} == ASKING
+
+
+def test_every_command_that_ends_prints_json() -> None:
+    ends = {name: c for name, c in commands(typer.main.get_command(app)) if not hasattr(c, "commands")}
+    assert {name for name, command in ends.items() if "--json" not in options(command)} == WITHOUT_JSON
 
 
 LIGHT = """

@@ -50,6 +50,16 @@ def test_what_something_came_from_is_not_removed_without_it(tau: Tau, stocked: P
     assert tau("restore", "papercut:1", "mix:1", "-q").stdout == "papercut:1\nmix:1\n"
 
 
+def test_a_query_names_what_is_removed(tau: Tau, loner: Path) -> None:
+    assert tau("rm").exit_code == 2
+    dry = tau("rm", "--where", "kind:other,style", "--dry-run", "-q")
+    assert set(dry.stdout.split()) == {"loner:1", "papercut:1"}
+    assert "2 versions would be removed" in dry.stderr
+    assert tau("rm", "--where", "kind:other", "--yes", "-q").stdout == "loner:1\n"
+    assert tau("rm", "--where", "kind:other", "-q").stdout == ""
+    assert tau("ls", "--kind", "style", "-q").stdout == "papercut:1\n"
+
+
 def test_a_dry_run_changes_nothing(tau: Tau, home: Path, loner: Path, left_behind: Callable[[], object]) -> None:
     before = left_behind()
     assert tau("rm", "loner", "--dry-run", "-q").stdout == "loner:1\n"
