@@ -131,24 +131,11 @@ def _found(uow: UnitOfWork, match: Match, order: Sort, past: Cursor | None, limi
         beyond = ("", 0) if past is None else (past.name, past.id)
         return [(key, Tier.ANYWHERE) for key in finds.find_by_name(uow, match, past=beyond, limit=limit)]
     if order == Sort.RELEVANCE and match.words and not match.shapes:
-        return _by_tier(uow, match, past, limit)
+        beyond_rank = None if past is None else (past.id, Tier(past.tier))
+        return list(finds.find_by_tier(uow, match, past=beyond_rank, limit=limit))
     last = None if past is None else past.id
     found = finds.find(uow, match, tier=None, newest=order != Sort.OLDEST, past=last, limit=limit)
     return [(key, Tier.ANYWHERE) for key in found]
-
-
-def _by_tier(uow: UnitOfWork, match: Match, past: Cursor | None, limit: int) -> list[tuple[int, Tier]]:
-    """Tier after tier, the newest of each first."""
-    found: list[tuple[int, Tier]] = []
-    first = Tier.NAMED if past is None else Tier(past.tier)
-    for tier in list(Tier)[first:]:
-        last = past.id if past is not None and tier == first else None
-        left = limit - len(found)
-        keys = engine(uow).find(uow, match, tier=tier, newest=True, past=last, limit=left)
-        found += [(key, tier) for key in keys]
-        if len(found) == limit:
-            break
-    return found
 
 
 def _digest(query: Query, order: Sort) -> str:

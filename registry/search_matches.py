@@ -1,10 +1,10 @@
 """What a query comes down to on this catalog: facets of the index, words, shapes of names, and bounds on ids."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import CompoundSelect, Select, func, select, text, union
 from sqlalchemy.orm import InstrumentedAttribute
@@ -13,7 +13,7 @@ from registry.errors import InvalidName, InvalidQuery
 from registry.licenses import canonical_license
 from registry.lineage import EXTERNAL
 from registry.names import SLUG_PATTERN, slug_of
-from registry.query import STAR, Condition, Query, Term
+from registry.query import STAR, Condition, Query, Term, words_of
 from registry.references import begins, find_model
 from registry.states import State
 from registry.tables import AdapterFactsRow, ArtifactRow, BlobHashRow, BlobRow, VersionRow
@@ -30,6 +30,9 @@ SAME_MOMENT = 1_000
 
 HASHED_ALIKE = 1_000
 """Newest versions that one hash stands for at most: files such as empty configs are in many."""
+
+MOST_ENDINGS = 32
+"""Longer words that a beginning is spelled out as."""
 
 HEXADECIMAL = frozenset("0123456789abcdef")
 BOUNDS = ("hash", "since", "until")
@@ -55,6 +58,10 @@ class Tier(IntEnum):
     NAME = 1  # all are in the name
     HEADING = 2  # all are in the name, the title or the trigger words
     ANYWHERE = 3  # all are in these or in the description and note
+
+
+Ranked = tuple[int, Tier]
+"""A version's id and its tier."""
 
 
 @dataclass(frozen=True)
@@ -252,6 +259,36 @@ def require_known(value: str, values: list[str], what: str) -> str:
     if value not in values:
         raise InvalidName(f"{what} {value!r}: expected one of {', '.join(values)}.")
     return value
+
+
+def with_endings(match: Match, shortest: int, longer: Callable[[dict[str, Any]], Sequence[str]]) -> Match:
+    """`match` with all that its beginnings of so many letters go on with, nothing included, where that is not too much.
+
+    `longer` finds the words between the bounds `first` and `last` in the vocabulary, at most `limit` of them.
+    """
+    found = {}
+    for term in match.terms:
+        *before, last = term.words or ("",)
+        if term.exact or len(last) < shortest or not last.isascii():
+            continue
+        if words_of(f"{term.text.rstrip(STAR)}x") != (*before, f"{last}x"):
+            continue
+        words = longer({"first": f"{last}0", "last": f"{last}\U0010ffff", "limit": MOST_ENDINGS + 1})
+        if len(words) <= MOST_ENDINGS:
+            found[term] = ("", *(word.removeprefix(last) for word in words))
+    return replace(match, endings=found)
+
+
+def by_tier(find: Callable[[Tier, int | None, int], list[int]], past: Ranked | None, limit: int) -> list[Ranked]:
+    """Tier after tier, the newest of each first; `find` takes a tier, the id beyond which to look, and a limit."""
+    found: list[Ranked] = []
+    last, first = (None, Tier.NAMED) if past is None else past
+    for tier in list(Tier)[first:]:
+        keys = find(tier, last if tier == first else None, limit - len(found))
+        found += [(key, tier) for key in keys]
+        if len(found) == limit:
+            break
+    return found
 
 
 def like(shape: Term) -> str:

@@ -5,16 +5,15 @@ beginnings of words, for which it would merge lists first, are spelled out as th
 Patterns go through the trigrams of names and titles, and are then compared with the entries themselves.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.sql.elements import TextClause
 
 from registry.dialect import Instant
-from registry.query import STAR, Term, words_of
-from registry.search_matches import SHORTEST_SHAPE, Facet, Match, Tier, like
+from registry.query import STAR, Term
+from registry.search_matches import SHORTEST_SHAPE, Facet, Match, Ranked, Tier, by_tier, like, with_endings
 from registry.tables.search import FACET, PREFIXES
 from registry.unit_of_work import UnitOfWork
 
@@ -27,9 +26,6 @@ COLUMNS = {
 FEW = 10_000
 """Hits that are sorted by name after they are found; more of them are met while walking the names in order."""
 
-MOST_ENDINGS = 32
-"""Longer words that a beginning is spelled out as."""
-
 LONGER = text("SELECT term FROM search_vocabulary WHERE term >= :first AND term <= :last LIMIT :limit")
 Sql = tuple[str, dict[str, Any]]
 
@@ -41,6 +37,13 @@ def find(uow: UnitOfWork, match: Match, *, tier: Tier | None, newest: bool, past
     beyond = "" if past is None else f" AND hit.rowid {side} :past"
     statement = f"SELECT hit.rowid {source}{beyond} ORDER BY hit.rowid {order} LIMIT :limit"
     return list(uow.session.scalars(_typed(statement, values), {**values, "past": past, "limit": limit}))
+
+
+def find_by_tier(uow: UnitOfWork, match: Match, *, past: Ranked | None, limit: int) -> list[Ranked]:
+    """The ids of matching versions with their tiers, the best tier first and in it the newest, beyond `past`."""
+    return by_tier(
+        lambda tier, last, left: find(uow, match, tier=tier, newest=True, past=last, limit=left), past, limit
+    )
 
 
 def find_by_name(uow: UnitOfWork, match: Match, *, past: tuple[str, int], limit: int) -> list[int]:
@@ -65,21 +68,7 @@ def count(uow: UnitOfWork, match: Match, cap: int) -> int:
 
 def spelled(uow: UnitOfWork, match: Match) -> Match:
     """With the endings of its long words."""
-    return replace(match, endings=dict(_endings(uow, match.terms)))
-
-
-def _endings(uow: UnitOfWork, terms: Iterable[Term]) -> Iterator[tuple[Term, tuple[str, ...]]]:
-    """What the longest beginnings go on with: nothing, and what the vocabulary says, where that is not too much."""
-    for term in terms:
-        *before, last = term.words or ("",)
-        if term.exact or len(last) <= PREFIXES or not last.isascii():
-            continue
-        if words_of(f"{term.text.rstrip(STAR)}x") != (*before, f"{last}x"):
-            continue
-        bounds = {"first": f"{last}0", "last": f"{last}\U0010ffff", "limit": MOST_ENDINGS + 1}
-        longer = uow.session.scalars(LONGER, bounds).all()
-        if len(longer) <= MOST_ENDINGS:
-            yield term, ("", *(word.removeprefix(last) for word in longer))
+    return with_endings(match, PREFIXES + 1, lambda bounds: uow.session.scalars(LONGER, bounds).all())
 
 
 def token(facet: Facet) -> str:

@@ -62,19 +62,28 @@ def sent(database: Database, store: BlobStore, files: Sequence[StagedFile]) -> I
 
 def place_blobs(uow: UnitOfWork, store: BlobStore, files: Iterable[StagedFile]) -> None:
     """Move the bytes of recorded blobs to their addresses, as the last thing before the commit."""
-    placed = sorted({file.digests.sha256: file for file in files}.items())
-    for sha256, file in placed:
-        if store.place(file):
+    contents = {file.digests.sha256: file for file in files}
+
+    def place(sha256: str) -> None:
+        if store.place(contents[sha256]):
             uow.undo_on_rollback(partial(store.remove, [sha256]))
-    digests = [sha256 for sha256, _ in placed]
+
+    digests = sorted(contents)
+    in_parallel(place, digests)
     store.settle(digests)
     record_stored(uow, store, digests)
 
 
-def record_stored(uow: UnitOfWork, store: BlobStore, digests: Iterable[str]) -> None:
+def record_stored(uow: UnitOfWork, store: BlobStore, digests: Sequence[str]) -> None:
     """Write that the bytes of blobs are in the store. Raises CorruptBlob when they are not."""
-    rows = [_stored(store, sha256) for sha256 in digests]
-    upsert_all(uow.session, LocationRow, rows, key=("uri",), update=("size", "mtime_ns", "inode"))
+    rows: dict[str, dict[str, Any]] = {}
+
+    def find(sha256: str) -> None:
+        rows[sha256] = _stored(store, sha256)
+
+    in_parallel(find, digests)
+    listed = [rows[sha256] for sha256 in sorted(rows)]
+    upsert_all(uow.session, LocationRow, listed, key=("uri",), update=("size", "mtime_ns", "inode"))
 
 
 def _stored(store: BlobStore, sha256: str) -> dict[str, Any]:

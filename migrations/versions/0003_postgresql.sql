@@ -6,6 +6,10 @@ CREATE TABLE search_entry (version_id bigint NOT NULL PRIMARY KEY REFERENCES ver
 CREATE INDEX search_entry_by_name ON search_entry (name, version_id);
 CREATE INDEX search_entry_document ON search_entry USING gin (document) WITH (gin_pending_list_limit = 256);
 CREATE INDEX search_entry_trigrams ON search_entry USING gin (name gin_trgm_ops, title gin_trgm_ops) WITH (gin_pending_list_limit = 256);
+CREATE TABLE search_word (word text COLLATE "C" NOT NULL PRIMARY KEY);
+CREATE FUNCTION search_learns_words() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO search_word SELECT DISTINCT word FROM  unnest(tsvector_to_array(NEW.document)) AS word WHERE left(word, 1) NOT IN ('=', '@') ON CONFLICT DO NOTHING; RETURN NULL; END $$;
+CREATE TRIGGER search_learns_words AFTER INSERT OR UPDATE OF document ON search_entry FOR EACH ROW EXECUTE FUNCTION search_learns_words();
+ALTER TABLE search_entry ALTER COLUMN document SET STATISTICS 1000;
 CREATE FUNCTION search_refresh(changed bigint) RETURNS void LANGUAGE sql AS $$ INSERT INTO search_entry (version_id, name, title, document) SELECT version_id, name, title, document FROM search_document WHERE version_id = changed ON CONFLICT (version_id) DO UPDATE SET name = excluded.name, title = excluded.title, document = excluded.document WHERE (search_entry.name, search_entry.title, search_entry.document) IS DISTINCT FROM (excluded.name, excluded.title, excluded.document) $$;
 CREATE FUNCTION search_follows_version() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF TG_OP = 'DELETE' THEN PERFORM search_refresh(OLD.id); DELETE FROM search_entry WHERE version_id = OLD.id AND NEW.removed_at IS NOT NULL; ELSE PERFORM search_refresh(NEW.id); DELETE FROM search_entry WHERE version_id = NEW.id AND NEW.removed_at IS NOT NULL; END IF; IF TG_OP = 'UPDATE' THEN IF OLD.id <> NEW.id THEN PERFORM search_refresh(OLD.id); DELETE FROM search_entry WHERE version_id = OLD.id AND NEW.removed_at IS NOT NULL; END IF; END IF; RETURN NULL; END $$;
 CREATE TRIGGER search_follows_version AFTER INSERT OR UPDATE OF model_id, state, author, note, trigger_words, removed_at ON version FOR EACH ROW EXECUTE FUNCTION search_follows_version();

@@ -15,6 +15,10 @@ depends_on = None
 
 MADE = re.compile(r"CREATE (?:VIRTUAL )?(TABLE|VIEW|TRIGGER|INDEX|FUNCTION) (\w+)")
 FILL = "INSERT INTO search_entry SELECT * FROM search_document"
+WORDS = (
+    "INSERT INTO search_word SELECT DISTINCT word FROM search_entry, unnest(tsvector_to_array(document)) AS word "
+    "WHERE left(word, 1) NOT IN ('=', '@')"
+)
 REBUILD = ("search_text", "search_trigram")
 INDEXES = (("version", "created_at"), ("adapter_facts", "rank"))
 
@@ -31,6 +35,8 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
         for table in REBUILD:
             _run(f"INSERT INTO {table} ({table}) VALUES ('rebuild')")
+    else:
+        _run(WORDS)
     for statement in followers:
         _run(statement)
 
