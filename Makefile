@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 DEMO_FLAGS ?=
+TEST_PROCESSES ?= 2
 
 .PHONY: demo test check bench reproduce ui docs clean help
 
@@ -16,7 +17,7 @@ demo: $(STAMP)  ## the main job on the shipped shapes world; ends by itself
 	$(BIN)/tau demo $(DEMO_FLAGS)
 
 test: $(DEV_STAMP)  ## every test that this machine can run
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 check: $(DEV_STAMP)  ## lint, format, types, import contracts
 	$(BIN)/ruff check .

@@ -21,6 +21,8 @@ from typing import Any
 import pytest
 from sqlalchemy import URL, create_engine, make_url, text
 
+LONGEST = "tests/workbench/test_demo.py"
+
 DATABASES = ("sqlite", "postgresql")
 UNPRIVILEGED = ("postgres", "nobody")
 """Accounts that a server may run as where the tests run as root, which PostgreSQL refuses to be."""
@@ -44,6 +46,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marked = metafunc.definition.get_closest_marker("both_databases") is not None
     if "backend" in metafunc.fixturenames and (asks or marked):
         metafunc.parametrize("backend", DATABASES, indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file first: processes that share the tests take them in order, and it would end last."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 @pytest.fixture

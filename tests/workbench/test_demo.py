@@ -61,7 +61,7 @@ def rows(result: DemoResult, role: str, style: str) -> dict[int, list[Score]]:
     return found
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("evaluations", [1, 2, 4])
 def test_the_composition_beats_the_tuned_classical_solvers(result: DemoResult, style: str, evaluations: int) -> None:
