@@ -1,12 +1,15 @@
 # The vocabulary of this repository. `make demo` and `make test` need nothing but Python 3.11 or newer.
-# VENV=path uses an environment of your own.
+# VENV=path uses an environment of your own; BENCH_POSTGRES=postgresql+psycopg://... an empty database for `make bench`.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
+MLFLOW_VENV ?= .venv-mlflow
+MLFLOW_STAMP := $(MLFLOW_VENV)/.installed
 DEMO_FLAGS ?=
 TEST_PROCESSES ?= 2
+BENCH_POSTGRES ?=
 
 .PHONY: demo test check bench reproduce ui docs clean help
 
@@ -28,8 +31,16 @@ check: $(DEV_STAMP)  ## lint, format, types, import contracts
 reproduce: $(STAMP)  ## seeds 0, 1, 2 of the main claim; writes docs/reproduction.md (about an hour)
 	$(BIN)/python -m benchmarks.reproduction --out docs/reproduction.md
 
-bench: $(DEV_STAMP)  ## the figures that the shapes base ships on; writes docs/shapes-base.md (ten minutes)
+bench: $(DEV_STAMP) $(MLFLOW_STAMP)  ## every figure: docs/shapes-base.md, docs/benchmarks.md (an hour, 15 GB of disk)
 	$(BIN)/python -m benchmarks.shapes_base --out docs/shapes-base.md
+	mkdir -p build/bench
+	$(BIN)/python -m benchmarks.identification --out docs/benchmarks/identification.json
+	$(BIN)/python -m benchmarks.intake --folder build/bench --out docs/benchmarks/intake.json
+	$(BIN)/python -m benchmarks.mlflow_registry --mlflow-python $(MLFLOW_VENV)/bin/python --out docs/benchmarks/mlflow.json
+	$(BIN)/python -m benchmarks.catalog --database sqlite:///build/bench/catalog.db --out docs/benchmarks/catalog-sqlite.json
+	test -z "$(BENCH_POSTGRES)" || \
+		$(BIN)/python -m benchmarks.catalog --database "$(BENCH_POSTGRES)" --out docs/benchmarks/catalog-postgresql.json
+	$(BIN)/python -m benchmarks.page
 
 ui: $(STAMP)  ## the workbench in the browser, on the demo's registry
 	$(BIN)/tau ui --demo
@@ -47,6 +58,11 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(DEV_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(MLFLOW_STAMP):
+	$(PYTHON) -m venv $(MLFLOW_VENV)
+	$(MLFLOW_VENV)/bin/python -m pip install --quiet mlflow-skinny sqlalchemy alembic
 	@touch $@
 
 clean:  ## remove the environment and caches

@@ -15,18 +15,18 @@ import argparse
 import hashlib
 import json
 import os
-import platform
 import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from benchmarks.catalog import machine
 from formats import Layout, architecture, factor_keys
 from registry import Registry
 from workbench.library import import_folder
@@ -40,7 +40,7 @@ A_FOLDER = 100
 """Of the small files: adapted modules, their rank, files in one folder."""
 
 CHUNK = 16 << 20
-SPEED_LIMIT = 0.7
+TIME_LIMIT = 0.7
 RESCAN_LIMIT_S = 3.0
 START_LIMIT_S = 0.7
 
@@ -76,8 +76,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     options = parser.parse_args()
     document: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
-        "python": platform.python_version(),
+        "machine": machine(),
         "start": measure_start(options.runs),
     }
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
@@ -85,7 +84,7 @@ def main() -> None:
             document["big_file"] = measure_big_file(Path(folder), options.bytes, options.runs, options.seed)
         if options.files:
             document["library"] = measure_library(Path(folder), options.files, options.runs, options.seed)
-    print_figures(document)
+    print_table(document)
     if options.out:
         options.out.write_text(json.dumps(document, indent=1) + "\n")
 
@@ -214,28 +213,41 @@ def warm(path: Path) -> None:
             pass
 
 
-def print_figures(document: Mapping[str, Any]) -> None:
-    """The figures beside what they should be."""
-    start = document["start"]
-    print(f"import registry: median {start['median_s']:.2f} s, the aim is {START_LIMIT_S} s; torch is not loaded")
+def print_table(document: Mapping[str, Any]) -> None:
+    """The figures as Markdown tables, beside what they should be; bold misses it."""
+    print(f"{document['machine']}\n\n| measure | measured | aim |\n|---|---|---|")
+    for name, measured, aim, is_met in [*_big_file(document), *_library(document), *_start(document)]:
+        print(f"| {name} | {measured if is_met else f'**{measured}**'} | {aim} |")
+
+
+def _big_file(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str, bool]]:
     if big := document.get("big_file"):
-        print(
-            f"{big['bytes']:,} bytes: cp {big['cp_s']:.2f} s + hashlib {big['hashlib_s']:.2f} s "
-            f"(fsync {big['fsync_s']:.2f} s more), import {big['import_s']:.2f} s "
-            f"({big['import_cpu_s']:.2f} s of processor): "
-            f"{big['speed_beside_cp_and_hashlib']:.2f} x the speed, the aim is {SPEED_LIMIT}; "
-            f"{big['speed_beside_durable_cp_and_hashlib']:.2f} x where cp waits for the disk too"
+        plain = f"{big['cp_s']:.2f} + {big['hashlib_s']:.2f} s"
+        yield f"{big['bytes']:,} bytes: cp + one hashlib pass", plain, "", True
+        yield "fsync of the copy", f"{big['fsync_s']:.2f} s", "", True
+        yield "import, durable", f"{big['import_s']:.2f} s ({big['import_cpu_s']:.2f} s of processor)", "", True
+        share = 1 / big["speed_beside_cp_and_hashlib"]
+        yield "import / (cp + hashlib)", f"{share:.2f} x the time", f"{TIME_LIMIT} x", share <= TIME_LIMIT
+        share = 1 / big["speed_beside_durable_cp_and_hashlib"]
+        yield "import / (cp + fsync + hashlib)", f"{share:.2f} x the time", "", True
+        memory = (
+            f"{big['peak_mib']:.0f} MiB, {big['before_mib']:.0f} before; {big['peak_of_an_eighth_mib']:.0f} for 1/8"
         )
-        print(
-            f"memory: {big['before_mib']:.0f} MiB before, peak {big['peak_mib']:.0f} MiB; "
-            f"{big['peak_of_an_eighth_mib']:.0f} MiB for a file an eighth as large"
-        )
+        yield "peak memory", memory, "constant", big["peak_mib"] < 1.1 * big["peak_of_an_eighth_mib"]
+
+
+def _library(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str, bool]]:
     if library := document.get("library"):
-        print(
-            f"{library['files']:,} LoRAs of {library['bytes']:,} bytes: {library['files_a_second']:.0f} a second, "
-            f"{library['cpu_ms_a_file']:.1f} ms of processor each; "
-            f"again in {library['rescan_s']:.2f} s, the aim for 50,000 is {RESCAN_LIMIT_S:g} s"
-        )
+        files = f"{library['files']:,} LoRAs of {library['bytes']:,} bytes"
+        rate = f"{library['files_a_second']:.0f} files/s ({library['cpu_ms_a_file']:.1f} ms of processor each)"
+        yield f"{files}: first scan", rate, "", True
+        again = library["rescan_s"]
+        yield f"{files}: re-scan", f"{again:.2f} s", f"{RESCAN_LIMIT_S:g} s", again <= RESCAN_LIMIT_S
+
+
+def _start(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str, bool]]:
+    median = document["start"]["median_s"]
+    yield "import registry, without torch", f"{median:.2f} s", f"{START_LIMIT_S} s", median <= START_LIMIT_S
 
 
 def _rescan(registry: Registry, library: Path, files: int) -> float:

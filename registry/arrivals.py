@@ -18,16 +18,16 @@ from sqlalchemy import select
 from formats.architecture import Architecture
 from formats.errors import FormatError
 from formats.findings import Identification
-from registry.blobs import BlobStore
+from registry.blobs.locations import record_in_place
+from registry.blobs.staging import FileStatus
+from registry.blobs.store import BlobStore
+from registry.blobs.stored import place_blobs, record_blobs, sent
 from registry.catalog import Content, register
 from registry.database import Database
 from registry.errors import Refused, RegistryError
 from registry.intake import read_content, registered_architectures
-from registry.locations import record_in_place
 from registry.names import slug_of
 from registry.references import find_model
-from registry.staging import FileStatus
-from registry.stored import place_blobs, record_blobs, sent
 from registry.submission import Submission
 from registry.tables import ArtifactRow, OriginRow, VersionRow
 from registry.unit_of_work import UnitOfWork

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from formats.findings import UNKNOWN
+from registry.blobs.staging import StagedFile
 from registry.errors import Conflict, NotFound, Refused
 from registry.facts import Facts, architecture_json, described
 from registry.history import record, record_model
@@ -17,7 +18,6 @@ from registry.names import title_of
 from registry.provenance import add_certificate
 from registry.references import find_model, resolve
 from registry.sources import SourceFile
-from registry.staging import StagedFile
 from registry.states import State
 from registry.submission import Submission
 from registry.tables import (

@@ -7,8 +7,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from registry import dialect
+from registry.blobs.filesystem import refuse_network_file_system
 from registry.errors import Unsupported
-from registry.filesystem import refuse_network_file_system
 from registry.unit_of_work import UnitOfWork
 
 POSTGRESQL = "postgresql+psycopg"

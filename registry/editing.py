@@ -10,9 +10,9 @@ from registry.errors import InvalidName, InvalidQuery
 from registry.history import record, record_model
 from registry.labels import drop_tag, set_tag
 from registry.licenses import canonical_license
-from registry.query import parse_query
 from registry.references import resolve
-from registry.search import ids
+from registry.search.query import parse_query
+from registry.search.search import ids
 from registry.tables import ModelRow, VersionRow
 from registry.unit_of_work import UnitOfWork
 from registry.values import COUNTED

@@ -9,8 +9,8 @@ from formats.architecture import Architecture
 from formats.findings import UNKNOWN
 from formats.fitting import Fitting, Verdict
 from registry.errors import Refused
-from registry.query import Condition, Query
-from registry.search import bases, ids
+from registry.search.query import Condition, Query
+from registry.search.search import bases, ids
 from registry.snapshots import snapshots
 from registry.tables import EdgeRow, ModelRow, VersionRow
 from registry.unit_of_work import UnitOfWork

@@ -10,7 +10,10 @@ from formats.adapter_files import open_adapter
 from formats.architecture import Architecture
 from formats.findings import Identification
 from formats.header import Header
-from registry.blobs import BlobStore
+from registry.blobs.locations import record_in_place
+from registry.blobs.staging import FileStatus, StagedFile, stage_file, stage_in_place
+from registry.blobs.store import BlobStore
+from registry.blobs.stored import place_blobs, record_blobs, sent
 from registry.catalog import Content, StagedFiles, register
 from registry.database import Database
 from registry.errors import Refused
@@ -19,12 +22,9 @@ from registry.jobs.fencing import hold
 from registry.jobs.finishing import finish_held
 from registry.jobs.lease import Lease
 from registry.lineage import JOB, link
-from registry.locations import record_in_place
-from registry.search import architecture_rows
+from registry.search.search import architecture_rows
 from registry.snapshots import snapshot
 from registry.sources import Source, SourceFile, open_source, quarantined
-from registry.staging import FileStatus, StagedFile, stage_file, stage_in_place
-from registry.stored import place_blobs, record_blobs, sent
 from registry.submission import Submission
 from registry.tables import JobRow, VersionRow
 from registry.unit_of_work import UnitOfWork

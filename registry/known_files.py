@@ -7,9 +7,9 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from registry.blobs.locations import record_paths
+from registry.blobs.staging import FileStatus
 from registry.database import Database
-from registry.locations import record_paths
-from registry.staging import FileStatus
 from registry.states import LocationMode
 from registry.tables import LocationRow
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry import schema
-from registry.blobs import BlobStore
-from registry.blobs_local import LocalBlobs
+from registry.blobs.local import LocalBlobs
+from registry.blobs.store import BlobStore
 from registry.database import Database
 from registry.errors import Unsupported
 
@@ -60,7 +60,7 @@ def _open_store(settings: "Settings", home: Path) -> BlobStore:
     """The bucket or folder of blobs; copies of what is used from a bucket are kept in `home`."""
     if settings.blob_url is not None and settings.blob_url.startswith(BUCKET_SCHEME):
         try:
-            from registry.blobs_s3 import S3Blobs
+            from registry.blobs.s3 import S3Blobs
         except ImportError as error:
             raise Unsupported(
                 f"TAU_BLOB_URL {settings.blob_url!r}: needs obstore. Install it: pip install 'tauworks[s3]'."

@@ -14,31 +14,30 @@ from registry import (
     intake,
     labels,
     lineage,
-    materialised,
     opening,
     provenance,
     pushes,
     references,
     removal,
-    search,
-    stored,
 )
-from registry.blobs import BlobStore
+from registry.blobs import materialised, stored
+from registry.blobs.store import BlobStore
+from registry.blobs.uploads import Uploads
 from registry.database import Database
 from registry.history import history
 from registry.jobs.lease import Lease
 from registry.license_report import LicenseReport, license_report
 from registry.names import slug_of
-from registry.query import Conditions
-from registry.search import Sort
-from registry.search_matches import require_known
+from registry.search import search
+from registry.search.matches import require_known
+from registry.search.query import Conditions
+from registry.search.search import Sort
 from registry.snapshots import find, snapshot, snapshots
 from registry.states import State
-from registry.storage import Storage
+from registry.storage.storage import Storage
 from registry.submission import Submission, parents_of
 from registry.tables import VersionRow
 from registry.unit_of_work import UnitOfWork
-from registry.uploads import Uploads
 from registry.values import Dataset, Event, Json, Kind, Lineage, Origin, Page, Parent, Preview, RecipeText, Version
 
 T = TypeVar("T")
@@ -216,7 +215,7 @@ class Registry:
     ) -> Page:
         """The versions that meet every condition, with the cursor of the next page and, where asked, their number.
 
-        `text` is a query as registry.query describes; `tags` are KEY -> VALUE, or a list of KEY and KEY=VALUE. `sort`
+        `text` is a query as registry.search.query describes; `tags` are KEY -> VALUE, or a list of KEY and KEY=VALUE. `sort`
         is newest, oldest, name or relevance. `after` is a page's cursor; in the orders by age an id will do. Archived
         versions come only where `state` says so, removed ones never. Raises InvalidQuery and InvalidName.
         """

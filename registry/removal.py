@@ -5,17 +5,17 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from registry.blobs import BlobStore
+from registry.blobs.locations import locations
+from registry.blobs.store import BlobStore
+from registry.blobs.stored import place_blobs, record_blobs, record_stored, sent
 from registry.database import Database
 from registry.dialect import now
 from registry.errors import Conflict, CorruptBlob, Refused
 from registry.history import record
 from registry.intake import digest_of, stage
-from registry.locations import locations
 from registry.references import find_removed, resolve
 from registry.sources import open_source
 from registry.states import BlobState, LocationMode
-from registry.stored import place_blobs, record_blobs, record_stored, sent
 from registry.tables import EdgeRow, ModelRow, VersionRow
 from registry.unit_of_work import UnitOfWork
 from registry.values import Relation

@@ -7,9 +7,9 @@ from pathlib import Path, PurePosixPath
 
 from formats.errors import HeaderError
 from formats.header import Header, read_header
+from registry.blobs.filesystem import safe_relative_path
 from registry.errors import NotFound, Refused
 from registry.exported import own_names
-from registry.filesystem import safe_relative_path
 
 WEIGHTS = "weights"
 QUARANTINED = "quarantined"

@@ -73,7 +73,7 @@ def _database(home: Path | None, url: str | None) -> Iterator["Database"]:
 def soundness(database: "Database") -> Soundness:
     """What an open database says of itself."""
     from registry import schema
-    from registry.soundness import complaints
+    from registry.storage.soundness import complaints
 
     revision = schema.revision(database.engine)
     found = complaints(database.engine) if revision == schema.HEAD else ()

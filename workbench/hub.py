@@ -243,7 +243,7 @@ def default_name(address: HubAddress) -> str:
 
 
 def _files(address: HubAddress, info: "ModelInfo") -> tuple[HubFile, ...]:
-    from registry.filesystem import safe_relative_path
+    from registry.blobs.filesystem import safe_relative_path
 
     listed = {sibling.rfilename: sibling for sibling in info.siblings or ()}
     if address.path in listed:

@@ -10,9 +10,9 @@ from workbench.errors import UnknownPath
 
 if TYPE_CHECKING:
     from registry import Registry, Version
-    from registry.storage_check import Consistency
-    from registry.storage_garbage import Swept
-    from registry.storage_relink import Relinked
+    from registry.storage.check import Consistency
+    from registry.storage.garbage import Swept
+    from registry.storage.relink import Relinked
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Diagnosis:
 
 def collect_garbage(registry: "Registry", *, grace: float | None = None, dry_run: bool = False) -> "Swept":
     """Delete bytes that nothing has needed or touched for `grace` seconds (default: a day), or say which."""
-    from registry.storage import GRACE_SECONDS
+    from registry.storage.storage import GRACE_SECONDS
 
     return registry.storage.gc(dry_run=dry_run, grace=GRACE_SECONDS if grace is None else grace)
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from formats import Architecture
     from registry import Origin, Registry, Version
     from registry.arrivals import Arrival
+    from registry.blobs.staging import FileStatus
     from registry.known_files import KnownFile
-    from registry.staging import FileStatus
 
 BATCH_ITEMS = 64
 BATCH_BYTES = 256 << 20
@@ -249,8 +249,8 @@ def _arrival(wish: Wish, tables: "Sequence[Architecture]", *, draft: bool, in_pl
     """What the registry is asked to record; the kind follows from what it is unless it is told."""
     from formats import identify
     from registry.arrivals import Arrival
+    from registry.blobs.staging import FileStatus
     from registry.names import slug_of
-    from registry.staging import FileStatus
     from registry.submission import Submission
     from registry.values import Kind
     from workbench.importing import kind_of
@@ -266,7 +266,7 @@ def _arrival(wish: Wish, tables: "Sequence[Architecture]", *, draft: bool, in_pl
 
 def _statuses(candidate: Candidate, digests: Sequence[tuple[str, str]]) -> "Iterator[tuple[str, str, FileStatus]]":
     """What a later walk compares with: the files of a candidate, the bytes that each had, and its stat."""
-    from registry.staging import FileStatus
+    from registry.blobs.staging import FileStatus
 
     by_name = dict(digests)
     for file in candidate.files:

@@ -37,7 +37,7 @@ def copy_of(registry: "Registry", artifact: "Artifact", path: str) -> Item:
     """A stored file at `path`: its blocks shared where the file system can, else copied; never a link."""
 
     def write(target: Path) -> str:
-        from registry.staging import stage_file
+        from registry.blobs.staging import stage_file
 
         staged = stage_file(registry.blob_path(artifact.sha256), target)
         target.chmod(0o644)

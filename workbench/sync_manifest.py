@@ -159,7 +159,7 @@ def _parsed(text: str) -> dict[str, Any] | None:
 
 def _is_inside(path: str) -> bool:
     from registry import InvalidName
-    from registry.filesystem import safe_relative_path
+    from registry.blobs.filesystem import safe_relative_path
 
     try:
         safe_relative_path(path)

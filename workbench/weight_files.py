@@ -140,7 +140,7 @@ def _has_layout(version: "Version", wanted: "Layout") -> bool:
 
 
 def _write_as_stored(registry: "Registry", version: "Version", folder: Path, *, clean: bool, stem: str) -> GivenFiles:
-    from registry.filesystem import safe_relative_path
+    from registry.blobs.filesystem import safe_relative_path
 
     files = []
     for artifact in version.artifacts:
@@ -169,7 +169,7 @@ def _write_artifact(
     registry: "Registry", version: "Version", artifact: "Artifact", target: Path, name: str, *, clean: bool
 ) -> GivenFile:
     from registry import CorruptBlob
-    from registry.staging import stage_file
+    from registry.blobs.staging import stage_file
 
     source = registry.blob_path(artifact.sha256)
     cleaned = _write_cleaned(source, target, artifact.path) if clean else ()

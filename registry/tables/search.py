@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import DDL, MetaData, event
 
-from registry.query import ACCENTS, BETWEEN_WORDS
+from registry.search.query import ACCENTS, BETWEEN_WORDS
 
 PREFIXES = 8
 """SQLite: beginnings of words up to so many letters have an index of their own, and stream as whole words do."""

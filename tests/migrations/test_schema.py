@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, select, text
 
 from registry import Origin, Registry, schema
-from registry.soundness import complaints
+from registry.storage.soundness import complaints
 from registry.tables import AdapterFactsRow, BlobRow, ModelRow, metadata
 
 pytestmark = pytest.mark.both_databases

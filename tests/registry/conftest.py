@@ -173,7 +173,7 @@ def bucket() -> Iterator[str]:
 def keeper(registry: Registry, request: pytest.FixtureRequest) -> Registry:
     """A new registry whose blobs are in a real folder, then one whose blobs are in a real bucket."""
     if request.param == "bucket":
-        from registry.blobs_s3 import S3Blobs
+        from registry.blobs.s3 import S3Blobs
 
         address = f"{request.getfixturevalue('bucket')}/{secrets.token_hex(6)}"
         registry.store = S3Blobs(address, registry.home / "cache")

@@ -8,7 +8,7 @@ import pytest
 from formats import identify
 from registry import Kind, Registry
 from registry.arrivals import Arrival, Arrived, add_arrivals, version_holding
-from registry.staging import FileStatus
+from registry.blobs.staging import FileStatus
 from registry.submission import Submission
 
 Write = Callable[..., Path]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from registry import Registry
+from registry.blobs.staging import FileStatus
 from registry.known_files import PATHS_A_QUERY, known_files, remember
-from registry.staging import FileStatus
 
 Write = Callable[..., Path]
 pytestmark = pytest.mark.both_databases

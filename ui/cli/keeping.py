@@ -16,7 +16,7 @@ from ui.cli.session import registry_of
 from workbench.outcomes import Outcome
 
 if TYPE_CHECKING:
-    from registry.storage_garbage import Swept
+    from registry.storage.garbage import Swept
     from workbench.keeping import Diagnosis
 
 SECONDS_AN_HOUR = 3600.0

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import delete, select
 
 from registry import CorruptBlob, Registry
-from registry.blobs_local import LocalBlobs
-from registry.staging import stage_bytes
-from registry.storage_check import Consistency, Wrong
+from registry.blobs.local import LocalBlobs
+from registry.blobs.staging import stage_bytes
+from registry.storage.check import Consistency, Wrong
 from registry.tables import LocationRow
 
 pytestmark = pytest.mark.both_databases

@@ -11,11 +11,11 @@ from typing import Unpack
 
 from sqlalchemy import select
 
-from registry import search_postgresql, search_sqlite
 from registry.errors import InvalidName, InvalidQuery
-from registry.query import Conditions, Query, conditions_of, parse_query, tag_conditions
 from registry.references import offered_first
-from registry.search_matches import Match, Tier, match_of, require_known
+from registry.search import postgresql, sqlite
+from registry.search.matches import Match, Tier, match_of, require_known
+from registry.search.query import Conditions, Query, conditions_of, parse_query, tag_conditions
 from registry.snapshots import snapshots
 from registry.states import State
 from registry.tables import AdapterFactsRow, ArchitectureRow, ModelRow, VersionRow
@@ -106,7 +106,7 @@ def count(uow: UnitOfWork, query: Query, cap: int = COUNTED + 1) -> int:
 
 def engine(uow: UnitOfWork) -> ModuleType:
     """What finds on this database."""
-    return search_postgresql if uow.session.get_bind().dialect.name == "postgresql" else search_sqlite
+    return postgresql if uow.session.get_bind().dialect.name == "postgresql" else sqlite
 
 
 def bases(uow: UnitOfWork, family: str, limit: int | None = None) -> list[Version]:

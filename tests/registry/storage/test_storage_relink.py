@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from registry import CorruptBlob, NotFound, Registry
+from registry.blobs.staging import FileStatus
 from registry.known_files import known_files, remember
-from registry.staging import FileStatus
 
 pytestmark = pytest.mark.both_databases
 

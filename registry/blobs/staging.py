@@ -18,8 +18,8 @@ from typing import IO
 
 from formats.digests import Digests, digest
 from formats.header import Header
+from registry.blobs.filesystem import sync_file
 from registry.errors import Refused
-from registry.filesystem import sync_file
 
 FICLONE = 0x40049409
 """Linux's request to share a file's blocks (reflink); answered with an error where the file system has none."""

@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from registry.blobs.filesystem import safe_relative_path
 from registry.errors import Refused
-from registry.filesystem import safe_relative_path
 from registry.sources import QUARANTINED
 from registry.values import Version
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from registry import InvalidName, Unsupported
-from registry.filesystem import AT_ONCE, in_parallel, refuse_network_file_system, safe_relative_path
+from registry.blobs.filesystem import AT_ONCE, in_parallel, refuse_network_file_system, safe_relative_path
 
 MANY = 10 * AT_ONCE
 UNSAFE = ["", "/etc/passwd", "../x", "a/../b", "./a", "a//b", "a/", "C:/x", "a\\b", "file:x", "a\0b", "a;\n", "x. "]

@@ -11,14 +11,14 @@ from itertools import groupby
 
 from sqlalchemy import exists, select, update
 
-from registry.blobs import PREFIXES, BlobStore, Found, key_of
+from registry.blobs.locations import Location, location_of, verified
+from registry.blobs.store import PREFIXES, BlobStore, Found, key_of
 from registry.database import Database
 from registry.dialect import now
 from registry.errors import CorruptBlob
-from registry.locations import Location, location_of, verified
-from registry.orphans import PAGE
 from registry.states import BlobState, LocationMode
-from registry.storage_relink import outside_locations
+from registry.storage.orphans import PAGE
+from registry.storage.relink import outside_locations
 from registry.tables import ArtifactRow, BlobRow, LocationRow, VersionRow
 
 LISTED = 1_000

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from benchmarks.catalog_rows import START, Catalog, load
 from registry import InvalidQuery, Registry, Version
 from registry.names import slug_of
-from registry.query import Condition, Query, Term, parse_query, words_of
+from registry.search.query import Condition, Query, Term, parse_query, words_of
 from registry.tables import EdgeRow, VersionRow
 
 VERSIONS = {"sqlite": 1_500, "postgresql": 8_800}  # there, more than the entries that are walked one by one

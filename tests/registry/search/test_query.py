@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry import InvalidQuery
-from registry.query import KEYS, Condition, Query, Term, conditions_of, parse_query, tag_conditions, words_of
+from registry.search.query import KEYS, Condition, Query, Term, conditions_of, parse_query, tag_conditions, words_of
 
 PARTS = st.one_of(
     st.text(alphabet="abcé*%_-1 ", min_size=1, max_size=8).map(lambda text: text.replace(" ", "x")),

@@ -13,8 +13,8 @@ from registry.errors import InvalidName, InvalidQuery
 from registry.licenses import canonical_license
 from registry.lineage import EXTERNAL
 from registry.names import SLUG_PATTERN, slug_of
-from registry.query import STAR, Condition, Query, Term, words_of
 from registry.references import begins, find_model
+from registry.search.query import STAR, Condition, Query, Term, words_of
 from registry.states import State
 from registry.tables import AdapterFactsRow, ArtifactRow, BlobHashRow, BlobRow, VersionRow
 from registry.tables.search import LONGEST_VALUE

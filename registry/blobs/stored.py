@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from formats.digests import Digests
-from registry.blobs import BlobStore, key_of
+from registry.blobs.filesystem import in_parallel
+from registry.blobs.locations import Location, locations, verified
+from registry.blobs.staging import FileStatus, StagedFile, stage_bytes, stage_file
+from registry.blobs.store import BlobStore, key_of
 from registry.database import Database
 from registry.dialect import upsert_all
 from registry.errors import CorruptBlob, NotFound, RegistryError
-from registry.filesystem import in_parallel
-from registry.locations import Location, locations, verified
-from registry.orphans import discard
-from registry.staging import FileStatus, StagedFile, stage_bytes, stage_file
 from registry.states import BlobState, LocationMode
+from registry.storage.orphans import discard
 from registry.tables import BlobHashRow, BlobRow, LocationRow
 from registry.unit_of_work import UnitOfWork
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from sqlalchemy import case, select, update
 
 from formats.digests import digest
+from registry.blobs.staging import FileStatus, StagedFile
 from registry.database import Database
 from registry.dialect import now, upsert_all
 from registry.errors import CorruptBlob
-from registry.staging import FileStatus, StagedFile
 from registry.states import LocationMode
 from registry.tables import LocationRow
 from registry.unit_of_work import UnitOfWork

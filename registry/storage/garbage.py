@@ -16,11 +16,11 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select, update
 
-from registry.blobs import BlobStore
+from registry.blobs.store import BlobStore
 from registry.database import Database
 from registry.dialect import now
-from registry.orphans import discard, find_orphans, pages
 from registry.states import BlobState, LocationMode
+from registry.storage.orphans import discard, find_orphans, pages
 from registry.tables import (
     ArtifactRow,
     BlobHashRow,

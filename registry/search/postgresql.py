@@ -14,8 +14,8 @@ from sqlalchemy import String, bindparam, text
 from sqlalchemy.sql.elements import TextClause
 
 from registry.dialect import Instant
-from registry.query import Term
-from registry.search_matches import Facet, Match, Ranked, Tier, by_tier, like, with_endings
+from registry.search.matches import Facet, Match, Ranked, Tier, by_tier, like, with_endings
+from registry.search.query import Term
 from registry.tables.search import HEADING_WORD, LEXEME, NAME_WORD, WINDOW_BITS
 from registry.unit_of_work import UnitOfWork
 

@@ -166,9 +166,9 @@ def test_a_version_is_found_by_every_text_that_its_title_says(registry: Registry
 
 
 def test_newest_pages_are_read_off_the_index_without_sorting(registry: Registry) -> None:
-    from registry.query import parse_query
-    from registry.search_matches import match_of
-    from registry.search_sqlite import source_of, spelled
+    from registry.search.matches import match_of
+    from registry.search.query import parse_query
+    from registry.search.sqlite import source_of, spelled
 
     with registry.database.reading() as uow:
         for said in ("papercut", "papercutting", "kind:style -tag:nsfw", 'tag:a=b "two words" rank:8'):

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from sqlalchemy import select
 
-from registry.blobs import BlobStore, Found, key_of
+from registry.blobs.store import BlobStore, Found, key_of
 from registry.database import Database
 from registry.tables import LocationRow
 from registry.unit_of_work import UnitOfWork

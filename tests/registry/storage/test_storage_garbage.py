@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from registry import CorruptBlob, Registry
-from registry.blobs_local import LocalBlobs
+from registry.blobs.local import LocalBlobs
+from registry.blobs.staging import stage_bytes
+from registry.blobs.stored import place_blobs, record_blobs, sent
 from registry.dialect import now
-from registry.staging import stage_bytes
-from registry.storage_garbage import Swept, Tally
-from registry.stored import place_blobs, record_blobs, sent
+from registry.storage.garbage import Swept, Tally
 from registry.tables import BlobHashRow, BlobRow, LocationRow
 
 HOUR = 3600.0

@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from registry.blobs import PREFIXES, READ_BYTES, Found, key_of, missing, require_size
-from registry.filesystem import in_parallel, sync_file, sync_folder
-from registry.staging import StagedFile, Staging
+from registry.blobs.filesystem import in_parallel, sync_file, sync_folder
+from registry.blobs.staging import StagedFile, Staging
+from registry.blobs.store import PREFIXES, READ_BYTES, Found, key_of, missing, require_size
 
 
 class LocalBlobs:

@@ -12,10 +12,10 @@ import pytest
 
 from formats.broadcast import INLINE_BYTES
 from registry import CorruptBlob, NotFound, Refused, Registry, Unsupported
-from registry.blobs import PART_BYTES, BlobStore
-from registry.blobs_local import LocalBlobs
+from registry.blobs.local import LocalBlobs
+from registry.blobs.staging import WRITE_BYTES, StagedFile, stage_bytes, stage_file
+from registry.blobs.store import PART_BYTES, BlobStore
 from registry.errors import Unreachable
-from registry.staging import WRITE_BYTES, StagedFile, stage_bytes, stage_file
 
 BIG = PART_BYTES + 12_345
 """More than one piece."""
@@ -23,7 +23,7 @@ BIG = PART_BYTES + 12_345
 DIE_STAGING = """
 import os, signal, sys
 from pathlib import Path
-from registry.blobs_local import LocalBlobs
+from registry.blobs.local import LocalBlobs
 with LocalBlobs(Path(sys.argv[1])).staging.open() as folder:
     (folder / "content").write_bytes(b"dead")
     os.kill(os.getpid(), signal.SIGKILL)

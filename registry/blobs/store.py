@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from registry.blobs.staging import StagedFile, Staging
 from registry.errors import CorruptBlob
-from registry.staging import StagedFile, Staging
 
 PREFIXES = tuple(f"{number:02x}" for number in range(256))
 """The first two digits of a digest: the folders that blobs are divided into, in order."""

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from sqlalchemy import delete, select, update
 
+from registry.blobs.locations import Location, location_of, move, uri_of
+from registry.blobs.staging import FileStatus
 from registry.database import Database
 from registry.errors import NotFound
-from registry.locations import Location, location_of, move, uri_of
-from registry.orphans import PAGE, pages
 from registry.sources import is_unfinished
-from registry.staging import FileStatus
 from registry.states import LocationMode
+from registry.storage.orphans import PAGE, pages
 from registry.tables import LocationRow
 from registry.unit_of_work import UnitOfWork
 

@@ -12,8 +12,8 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.sql.elements import TextClause
 
 from registry.dialect import Instant
-from registry.query import STAR, Term
-from registry.search_matches import SHORTEST_SHAPE, Facet, Match, Ranked, Tier, by_tier, like, with_endings
+from registry.search.matches import SHORTEST_SHAPE, Facet, Match, Ranked, Tier, by_tier, like, with_endings
+from registry.search.query import STAR, Term
 from registry.tables.search import FACET, PREFIXES
 from registry.unit_of_work import UnitOfWork
 

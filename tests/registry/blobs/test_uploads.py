@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from registry import Conflict, NotFound, Refused, Registry
-from registry.blobs import PART_BYTES
-from registry.uploads import Upload
+from registry.blobs.store import PART_BYTES
+from registry.blobs.uploads import Upload
 
 CONTENT = bytes(range(256)) * (PART_BYTES // 256) + b"the end"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -10,13 +10,13 @@ from datetime import datetime
 
 from sqlalchemy import delete, select, update
 
-from registry.blobs import DIGEST_LENGTH, PART_BYTES, BlobStore
+from registry.blobs.staging import stage_copy
+from registry.blobs.store import DIGEST_LENGTH, PART_BYTES, BlobStore
+from registry.blobs.stored import place_blobs, record_blobs, sent
 from registry.database import Database
 from registry.dialect import now
 from registry.errors import Conflict, NotFound, Refused
-from registry.staging import stage_copy
 from registry.states import BlobState, LocationMode
-from registry.stored import place_blobs, record_blobs, sent
 from registry.tables import BlobRow, LocationRow, UploadRow
 from registry.unit_of_work import UnitOfWork
 

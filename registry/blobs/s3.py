@@ -17,9 +17,9 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import S3Store
 
-from registry.blobs import PART_BYTES, PREFIXES, READ_BYTES, UNOPENED_SECONDS, Found, key_of, missing
+from registry.blobs.staging import StagedFile, Staging
+from registry.blobs.store import PART_BYTES, PREFIXES, READ_BYTES, UNOPENED_SECONDS, Found, key_of, missing
 from registry.errors import Unreachable, Unsupported
-from registry.staging import StagedFile, Staging
 
 SCHEME = "s3://"
 FOLDERS = frozenset(PREFIXES)

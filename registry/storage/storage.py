@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from registry import storage_garbage, storage_relink
-from registry.blobs import BlobStore
+from registry.blobs.locations import Location, locations
+from registry.blobs.store import BlobStore
 from registry.database import Database
-from registry.locations import Location, locations
-from registry.storage_check import Check, Consistency, Progress
-from registry.storage_garbage import Swept
-from registry.storage_relink import Relinked
+from registry.storage import garbage, relink
+from registry.storage.check import Check, Consistency, Progress
+from registry.storage.garbage import Swept
+from registry.storage.relink import Relinked
 
 GRACE_SECONDS = 24 * 3600.0
 """How long garbage is kept, so that a removal can be undone and no slow import is disturbed."""
@@ -27,7 +27,7 @@ class Storage:
 
     def gc(self, *, dry_run: bool = False, grace: float = GRACE_SECONDS) -> Swept:
         """Delete bytes that nothing has needed or touched for `grace` seconds; with `dry_run` only say which."""
-        return storage_garbage.collect(self._database, self._store, self._opened, grace=grace, dry_run=dry_run)
+        return garbage.collect(self._database, self._store, self._opened, grace=grace, dry_run=dry_run)
 
     def check(
         self,
@@ -50,7 +50,7 @@ class Storage:
 
     def relink(self, folder: Path | str, *, dry_run: bool = False) -> Relinked:
         """Find files that were cataloged in place, or imported, and then moved to `folder`."""
-        return storage_relink.relink(self._database, Path(folder), dry_run=dry_run)
+        return relink.relink(self._database, Path(folder), dry_run=dry_run)
 
     def locations(self, sha256: str) -> list[Location]:
         """Where a blob's bytes can be read."""

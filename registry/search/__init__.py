@@ -1,0 +1,1 @@
+"""Searches: the language, what it means, and how each database answers it."""

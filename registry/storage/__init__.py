@@ -1,0 +1,1 @@
+"""Keeping rows and bytes in agreement: garbage collection, the consistency check, relinking."""
