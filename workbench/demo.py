@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BASE = "shapes"
 ACCELERATION = "lcm-shapes"
-STYLES = ("outline", "glow")
+STYLES = ("stripes", "glow")
 """The two styles that the demo composes; the third is imported for the reader to try."""
 NO_ERROR = 1e-6
 """Relative error of a merge below which it is called right."""
