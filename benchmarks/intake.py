@@ -233,7 +233,7 @@ def _big_file(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str, bool
         memory = (
             f"{big['peak_mib']:.0f} MiB, {big['before_mib']:.0f} before; {big['peak_of_an_eighth_mib']:.0f} for 1/8"
         )
-        yield "peak memory", memory, "constant", big["peak_mib"] < 1.1 * big["peak_of_an_eighth_mib"]
+        yield "peak memory", memory, "constant", big["peak_mib"] < 1.1 * eighth
 
 
 def _library(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str, bool]]:

@@ -15,7 +15,8 @@ FIGURES = Path("docs/benchmarks")
 PAGE = Path("docs/benchmarks.md")
 INTRODUCTION = """# Benchmarks
 
-`make bench` runs what stands here and writes this page from the figures in [benchmarks](benchmarks). Bold misses its aim.
+`make bench` runs what stands here and writes this page from the figures in [benchmarks](benchmarks). Bold misses its
+aim.
 The machine is shared with others: times are medians or percentiles of many runs, and where the time on a processor
 stands beside the time on the clock, the first is what can be compared with another machine's.
 How well the pictures are is in [shapes-base.md](shapes-base.md) and [reproduction.md](reproduction.md).
