@@ -215,7 +215,8 @@ class Registry:
     ) -> Page:
         """The versions that meet every condition, with the cursor of the next page and, where asked, their number.
 
-        `text` is a query (registry.search.query); `tags` are KEY -> VALUE, or a list of KEY and KEY=VALUE. `sort` is newest, oldest, name or relevance. `after` is a page's cursor; in the orders by age an id will do. Archived
+        `text` is a query (registry.search.query); `tags` are KEY -> VALUE, or a list of KEY and KEY=VALUE. `sort` is
+        newest, oldest, name or relevance. `after` is a page's cursor; in the orders by age an id will do. Archived
         versions come only where `state` says so, removed ones never. Raises InvalidQuery and InvalidName.
         """
         query = search.query_of(text, tags=tags, without_tags=without_tags, **conditions)
