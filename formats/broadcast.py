@@ -24,10 +24,10 @@ def broadcast(file: BinaryIO, size: int, consumers: Sequence[Consumer]) -> int:
     """
     if size <= INLINE_BYTES:
         return _inline(file, size, consumers)
+    stage = _Stage([_Lane(consumer) for consumer in consumers])
     with ThreadPoolExecutor(len(consumers), thread_name_prefix="broadcast") as pool:
-        stage = _Stage([_Lane(consumer) for consumer in consumers])
-        running = [pool.submit(lane.run, stage.done, stage.failed) for lane in stage.lanes]
-        try:
+        try:  # whatever comes from here on, an interruption too: every lane that runs is ended, or leaving would wait
+            running = [pool.submit(lane.run, stage.done, stage.failed) for lane in stage.lanes]
             total = stage.read(file)
         finally:
             stage.close()

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from registry import Registry
@@ -31,9 +32,12 @@ def test_a_page_sees_what_another_process_has_just_registered(
     assert "1.0*newcomer:1" in [code.value for code in app.code]
 
 
-def test_a_database_of_another_version_is_explained_on_the_page(registry: Registry, home: Path) -> None:
+@pytest.mark.parametrize(("revision", "remedy"), [("0001", "tau db upgrade"), ("of-the-future", "newer tauworks")])
+def test_a_database_of_another_version_is_explained_on_the_page(
+    registry: Registry, home: Path, revision: str, remedy: str
+) -> None:
     registry.close()
     with closing(sqlite3.connect(home / "registry.db")) as database, database:
-        database.execute("UPDATE alembic_version SET version_num = 'of-the-future'")
+        database.execute("UPDATE alembic_version SET version_num = ?", [revision])
     app = AppTest.from_file(APP, default_timeout=60).run()
-    assert "tau db upgrade" in app.error[0].value.replace("\\", "")
+    assert remedy in app.error[0].value.replace("\\", "")
