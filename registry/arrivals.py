@@ -22,16 +22,18 @@ from registry.blobs.locations import record_in_place
 from registry.blobs.staging import FileStatus
 from registry.blobs.store import BlobStore
 from registry.blobs.stored import place_blobs, record_blobs, sent
-from registry.catalog import Content, register
+from registry.catalog import Content, keep_statements, register
 from registry.database import Database
 from registry.errors import Refused, RegistryError
-from registry.intake import read_content, registered_architectures
+from registry.intake import read_content
 from registry.names import slug_of
+from registry.recorded_facts import correct_facts
 from registry.references import find_model
+from registry.reidentification import catch_up, registered_architectures
 from registry.submission import Submission
 from registry.tables import ArtifactRow, OriginRow, VersionRow
 from registry.unit_of_work import UnitOfWork
-from registry.values import Origin
+from registry.values import LeftOut, Origin
 
 LONGEST_NAME = 128
 
@@ -60,12 +62,15 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Arrived:
-    """The version of an arrival, whether it is new, and the sha256 of each of its files; or why there is none."""
+    """The version of an arrival, whether it is new, the sha256 of each of its files and what of them was left out; or
+    why there is no version.
+    """
 
     arrival: Arrival
     ref: str | None = None
     is_new: bool = False
     digests: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     error: str = ""
 
 
@@ -78,7 +83,10 @@ class _Unfit(Exception):
 
 
 def add_arrivals(database: Database, store: BlobStore, arrivals: Sequence[Arrival]) -> list[Arrived]:
-    """Register what can be registered, in one transaction; what cannot is answered with the reason."""
+    """Register what can be registered, in one transaction; what cannot is answered with the reason.
+
+    What a base among them explains is identified again after that.
+    """
     known = registered_architectures(database)
     with store.staging.open() as folder:
         with ThreadPoolExecutor(READERS) as pool:
@@ -100,6 +108,7 @@ def add_arrivals(database: Database, store: BlobStore, arrivals: Sequence[Arriva
                 except _Unfit as unfit:
                     del contents[unfit.arrival.path]
                     failed[unfit.arrival.path] = Arrived(unfit.arrival, error=str(unfit))
+    catch_up(database, store, known, (content.facts for content in contents.values() if content.facts is not None))
     answers = {one.arrival.path: one for one in done} | failed
     return [answers[arrival.path] for arrival in arrivals]
 
@@ -164,7 +173,9 @@ def _register(uow: UnitOfWork, arrival: Arrival, holding: Holding, content: Cont
     digests = tuple((file.path, staged.digests.sha256) for file, staged in content.files)
     same = _offered(holding, content)
     if same is not None:
-        return Arrived(arrival, ref_of(same), is_new=False, digests=digests)
+        correct_facts(uow, same, content.facts)
+        keep_statements(uow, same, arrival.said, content)
+        return Arrived(arrival, ref_of(same), is_new=False, digests=digests, left_out=content.named_left_out)
     before = _from_origin(uow, content.origin)
     if before is not None:
         said = replace(arrival.said, name=before.model.slug)
@@ -172,7 +183,7 @@ def _register(uow: UnitOfWork, arrival: Arrival, holding: Holding, content: Cont
         said = replace(arrival.said, name=free_name(uow, arrival.said.name, arrival.qualifier))
     version = register(uow, said, content)
     holding[content.digest].append(version)
-    return Arrived(arrival, ref_of(version), is_new=True, digests=digests)
+    return Arrived(arrival, ref_of(version), is_new=True, digests=digests, left_out=content.named_left_out)
 
 
 def _versions_holding(uow: UnitOfWork, contents: Sequence[Content]) -> Holding:

@@ -1,28 +1,28 @@
 """Writing models and versions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import select, update
 
-from formats.findings import UNKNOWN
 from registry.blobs.staging import StagedFile
-from registry.errors import Conflict, NotFound, Refused
-from registry.facts import Facts, architecture_json, described
+from registry.errors import Conflict, NotFound
+from registry.facts import Facts, described
 from registry.history import record, record_model
 from registry.labels import publish_or_hold, set_tag
 from registry.licenses import canonical_license
-from registry.lineage import EXTERNAL, link
+from registry.lineage import link
+from registry.links import require_same_family
+from registry.lookups import keep_statement
 from registry.names import title_of
 from registry.provenance import add_certificate
-from registry.references import find_model, resolve
-from registry.sources import SourceFile
+from registry.recorded_facts import add_facts, correct_facts
+from registry.references import find_model
+from registry.sources import SourceFile, why_left_out
 from registry.states import State
 from registry.submission import Submission
 from registry.tables import (
-    AdapterFactsRow,
-    ArchitectureRow,
     ArtifactRow,
     ModelRow,
     OriginRow,
@@ -30,7 +30,7 @@ from registry.tables import (
     VersionRow,
 )
 from registry.unit_of_work import UnitOfWork
-from registry.values import Kind, Origin
+from registry.values import CORRECTABLE, Kind, LeftOut, Origin
 
 StagedFiles = Sequence[tuple[SourceFile, StagedFile]]
 
@@ -46,9 +46,19 @@ class Content:
     left_out: tuple[str, ...]
 
     @property
+    def named_left_out(self) -> tuple[LeftOut, ...]:
+        """What is left where it is, with the reasons."""
+        return tuple(LeftOut(path, why_left_out(path)) for path in self.left_out)
+
+    @property
     def staged(self) -> list[StagedFile]:
         """The files without their names."""
         return [file for _, file in self.files]
+
+    @property
+    def only_file(self) -> str | None:
+        """The sha256 of the file, None where there are several."""
+        return self.files[0][1].digests.sha256 if len(self.files) == 1 else None
 
     @property
     def embedded(self) -> Mapping[str, Any]:
@@ -58,15 +68,21 @@ class Content:
 
 def register(uow: UnitOfWork, said: Submission, content: Content) -> VersionRow:
     """The version of this content in this model: the one that is there, completed, or a new one with all its rows."""
-    _require_same_family(uow, said, content.facts)
+    if said.base is not None and content.facts is not None and said.kind != Kind.BASE:
+        require_same_family(uow, said.name, content.facts.family, said.base)
     model = find_model(uow, said.name)
+    if model is not None:
+        said = _as_known(said, Kind(model.kind))
     if model is None:
         version = _add_version(uow, _add_model(uow, said, content.embedded), said, content)
     else:
         _edit_model(uow, model, said)
         same = (VersionRow.model_id == model.id, VersionRow.digest == content.digest)
-        version = uow.session.scalar(select(VersionRow).where(*same)) or _add_version(uow, model, said, content)
-        _refuse_removed(version)
+        there = uow.session.scalar(select(VersionRow).where(*same))
+        version = there or _add_version(uow, model, said, content)
+        if there is not None:
+            _refuse_removed(there)
+            correct_facts(uow, there, content.facts)
     ref = f"{version.model.slug}:{version.number}"
     for parent in said.parents:
         link(uow, version, parent)
@@ -74,9 +90,22 @@ def register(uow: UnitOfWork, said: Submission, content: Content) -> VersionRow:
         set_tag(uow, ref, key, value)
     if said.certificate is not None:
         add_certificate(uow, ref, said.certificate)
+    keep_statements(uow, version, said, content)
     if not said.draft and version.state == State.DRAFT:
         publish_or_hold(uow, version)
     return version
+
+
+def keep_statements(uow: UnitOfWork, version: VersionRow, said: Submission, content: Content) -> None:
+    """Let what is known beside the bytes fill in what nobody said and the files do not say."""
+    uow.session.expire(version, ["tags"])
+    for statement in said.statements:
+        keep_statement(uow, version, statement, content.only_file)
+
+
+def _as_known(said: Submission, kind: Kind) -> Submission:
+    """The submission as what its model is, where its own kind is a guess."""
+    return replace(said, kind=kind) if said.kind_is_guess and {said.kind, kind} <= CORRECTABLE else said
 
 
 def _add_model(uow: UnitOfWork, said: Submission, embedded: Mapping[str, Any]) -> ModelRow:
@@ -102,7 +131,11 @@ def _canonical(license: str | None) -> str | None:
 def _edit_model(uow: UnitOfWork, model: ModelRow, said: Submission) -> None:
     """Let a model that is there have what the caller says of it. Raises Conflict for another kind."""
     if model.kind != said.kind:
-        raise Conflict(f"{model.slug!r} is of kind {model.kind}, got kind {said.kind}. Choose another name.")
+        remedy = f", or correct its kind: tau edit {model.slug} --kind {said.kind}"
+        raise Conflict(
+            f"{model.slug!r} is of kind {model.kind}, got kind {said.kind}. Choose another name"
+            f"{remedy if {model.kind, said.kind} <= CORRECTABLE else ''}."
+        )
     words = {"title": said.title, "description": said.description, "license": _canonical(said.license)}
     changed = {key: value for key, value in words.items() if value is not None and value != getattr(model, key)}
     if not changed:
@@ -130,7 +163,7 @@ def _add_version(uow: UnitOfWork, model: ModelRow, said: Submission, content: Co
     uow.session.add(version)
     uow.session.flush()
     _add_artifacts(uow, version, content.files)
-    _add_facts(uow, version, content.facts)
+    add_facts(uow, version, content.facts)
     _add_origin(uow, version, content.origin)
     left_out = {"left_out": list(content.left_out)} if content.left_out else {}
     came = {"digest": content.digest, "files": len(content.files), "origin": content.origin.uri, **left_out}
@@ -157,15 +190,6 @@ def _add_artifacts(uow: UnitOfWork, version: VersionRow, files: StagedFiles) -> 
         for file, staged in files
     )
     uow.session.flush()
-
-
-def _add_facts(uow: UnitOfWork, version: VersionRow, facts: Facts | None) -> None:
-    if facts is None:
-        return
-    uow.session.add(facts.row(version.id))
-    if facts.table is not None:
-        table = architecture_json(facts.table)
-        uow.session.add(ArchitectureRow(name=facts.table.name, version_id=version.id, modules=table))
 
 
 def _add_origin(uow: UnitOfWork, version: VersionRow, origin: Origin) -> None:
@@ -196,18 +220,4 @@ def _refuse_removed(version: VersionRow) -> None:
         raise Conflict(
             f"{name} has this content and was removed by {version.removed_by}. "
             f"To have it back: tau restore {name} --from FILE"
-        )
-
-
-def _require_same_family(uow: UnitOfWork, said: Submission, facts: Facts | None) -> None:
-    """A vector must have been made for the family of the base that it is said to belong to."""
-    if said.base is None or said.base.startswith(EXTERNAL) or facts is None or said.kind == Kind.BASE:
-        return
-    base = resolve(uow, said.base)
-    own = uow.session.get(AdapterFactsRow, base.id)
-    family = own.family if own else UNKNOWN
-    if UNKNOWN not in (family, facts.family) and family != facts.family:
-        raise Refused(
-            f"{said.name}: identified as a vector for {facts.family}, but its base {said.base} is {family}. "
-            f"Name a base of family {facts.family}, or leave the base out."
         )

@@ -1,6 +1,7 @@
 """Everything that differs from one database to another: time, transactions, upserts, connection set-up."""
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -68,15 +69,65 @@ class PlainText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        if value is None:
-            return None
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise _NotPlain(f"text {value[:80]!r}: is no Unicode at character {error.start}. Take it out.") from error
-        if "\0" in value:
-            raise _NotPlain(f"text {value[:80]!r}: holds a NUL character. Take it out.")
+        if value is not None:
+            _require_text(value, "text")
         return value
+
+
+class PlainJson(TypeDecorator[Any]):
+    """JSON that both databases can hold: objects and lists of texts, finite numbers, true, false and null.
+
+    With `verbatim` its texts may be any that JSON can write, a NUL or half a character too: a file's own words. With
+    `searched` PostgreSQL keeps it as JSONB, into which queries look.
+    """
+
+    impl = JSON
+    cache_ok = True
+
+    def __init__(self, *, verbatim: bool = False, searched: bool = False) -> None:
+        super().__init__(none_as_null=True)
+        self.verbatim = verbatim
+        self.searched = searched
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        on_postgresql = self.searched and dialect.name == "postgresql"
+        kept = postgresql.JSONB(none_as_null=True) if on_postgresql else JSON(none_as_null=True)
+        return dialect.type_descriptor(kept)
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        require_json(value, "JSON", verbatim=self.verbatim)
+        return value
+
+
+def require_json(value: Any, where: str, *, verbatim: bool = False) -> None:
+    """Raise InvalidName, naming the place below `where`, unless `value` is what a JSON column takes."""
+    if isinstance(value, str):
+        if not verbatim:
+            _require_text(value, where)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise _NotPlain(f"{where}: key {key!r} is of type {type(key).__name__}, expected a text. Quote it.")
+            require_json(key, where, verbatim=verbatim)
+            require_json(inner, f"{where}.{key}", verbatim=verbatim)
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value):
+            require_json(inner, f"{where}[{number}]", verbatim=verbatim)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise _NotPlain(f"{where}: got {value!r}, expected a finite number. Leave it out, or say null.")
+    elif value is not None and not isinstance(value, int):
+        expected = "an object, a list, a text, a number, true, false or null"
+        raise _NotPlain(f"{where}: got {value!r} of type {type(value).__name__}, expected {expected}. Convert it.")
+
+
+def _require_text(value: str, where: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise _NotPlain(f"{where} {value[:80]!r}: is no Unicode at character {error.start}. Take it out.") from error
+    if "\0" in value:
+        raise _NotPlain(f"{where} {value[:80]!r}: holds a NUL character. Take it out.")
 
 
 class _NotPlain(InvalidName, DontWrapMixin):

@@ -6,16 +6,18 @@ from typing import Any
 
 from sqlalchemy import select
 
-from registry.errors import InvalidName, InvalidQuery
+from registry.dialect import require_json
+from registry.errors import InvalidName, InvalidQuery, Refused
+from registry.facts import VECTOR
 from registry.history import record, record_model
 from registry.labels import drop_tag, set_tag
 from registry.licenses import canonical_license
 from registry.references import resolve
 from registry.search.query import parse_query
 from registry.search.search import ids
-from registry.tables import ModelRow, VersionRow
+from registry.tables import AdapterFactsRow, ModelRow, VersionRow
 from registry.unit_of_work import UnitOfWork
-from registry.values import COUNTED
+from registry.values import CORRECTABLE, COUNTED, Kind
 
 Check = Callable[[Any], Any]
 
@@ -55,6 +57,12 @@ def _words(said: Any) -> list[str]:
     return list(dict.fromkeys(word.strip() for word in said))
 
 
+def _kind(said: Any) -> Kind:
+    if not isinstance(said, str) or said not in CORRECTABLE:
+        raise TypeError(" or ".join(sorted(CORRECTABLE)))
+    return Kind(said)
+
+
 def _object(said: Any) -> dict[str, Any]:
     if not isinstance(said, Mapping):
         raise TypeError("an object")
@@ -73,6 +81,7 @@ OF_MODEL: Mapping[str, Check] = {
     "license": _license,
     "license_flags": _object,
     "nsfw": _flag,
+    "kind": _kind,
 }
 OF_VERSION: Mapping[str, Check] = {
     "author": _maybe_text,
@@ -105,7 +114,8 @@ def chosen(uow: UnitOfWork, refs: Iterable[str], where: str | None) -> list[int]
 def edit(uow: UnitOfWork, refs: Sequence[str], where: str | None, changes: Mapping[str, Any]) -> list[int]:
     """Write `changes` to the chosen versions and to their models; what is so already leaves no event. Their ids.
 
-    Raises InvalidName for a field that there is not or a value that it cannot have.
+    Raises InvalidName for a field that there is not or a value that it cannot have, and Refused for a kind that the
+    content of a model cannot be of.
     """
     keys, checked = chosen(uow, refs, where), _checked(changes)
     models: dict[int, ModelRow] = {}
@@ -117,6 +127,8 @@ def edit(uow: UnitOfWork, refs: Sequence[str], where: str | None, changes: Mappi
             ref = f"{version.model.slug}:{version.number}"
             drop_tag(uow, ref, key) if value is None else set_tag(uow, ref, key, value)
     for model in models.values():
+        if "kind" in checked:
+            _require_correctable(uow, model, checked["kind"])
         _write(model, {key: checked[key] for key in OF_MODEL if key in checked}, _record_model(uow, model))
     uow.session.flush()
     return keys
@@ -133,6 +145,7 @@ def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
             checked[key] = checks[key](value)
         except TypeError as error:
             raise InvalidName(f"edit {key}: got {value!r}, expected {error}.") from None
+        require_json(checked[key], f"edit {key}")
     return checked
 
 
@@ -159,6 +172,23 @@ def _record_version(uow: UnitOfWork, version: VersionRow) -> Callable[..., None]
 
 def _record_model(uow: UnitOfWork, model: ModelRow) -> Callable[..., None]:
     return lambda **told: record_model(uow, "edited", model, **told)
+
+
+def _require_correctable(uow: UnitOfWork, model: ModelRow, kind: Kind) -> None:
+    """A base stays a base, and a vector of any kind must have been recognised as one."""
+    if model.kind == Kind.BASE:
+        raise Refused(
+            f"{model.slug}: is a base, which no edit makes a {kind}. Import what is meant under its own name."
+        )
+    if kind == Kind.OTHER or kind == model.kind:
+        return
+    known = select(AdapterFactsRow.version_id).where(AdapterFactsRow.kind == VECTOR)
+    strange = select(VersionRow.number).where(VersionRow.model_id == model.id, VersionRow.id.not_in(known))
+    if (number := uow.session.scalar(strange.order_by(VersionRow.number).limit(1))) is not None:
+        raise Refused(
+            f"{model.slug}:{number}: was not recognised as a vector, so {model.slug} cannot be a {kind}. "
+            f"Leave it of kind {model.kind}."
+        )
 
 
 def _require_range(version: VersionRow) -> None:

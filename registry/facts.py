@@ -25,12 +25,15 @@ IDENTIFIER = "2"
 """Version of what is recorded; it changes when identification learns to say something else about the same bytes.
 
 "1" knew no variant, prediction type, broken file, pickle or base in one file, and kept neither short hashes nor the
-layout hash. Its rows stay as they are, since they say what was known when the version was published: they are read,
-searched and compared like any other, and what they do not say is absent.
+layout hash. Its rows are read, searched and compared like any other, and what they do not say is absent, until the same
+content is imported again: then they say what is known now, and history what they said before.
 """
 
 OPAQUE = "opaque"
 """The kind of what identification never opens: a pickle, whatever it is called."""
+
+BASE = "base"
+"""The kind of what identification calls a whole model."""
 
 VECTOR = "vector"
 """The kind of what identification calls an adapter."""

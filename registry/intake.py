@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from formats.adapter_files import open_adapter
 from formats.architecture import Architecture
 from formats.findings import Identification
@@ -22,11 +24,11 @@ from registry.jobs.fencing import hold
 from registry.jobs.finishing import finish_held
 from registry.jobs.lease import Lease
 from registry.lineage import JOB, link
-from registry.search.search import architecture_rows
+from registry.reidentification import catch_up, registered_architectures
 from registry.snapshots import snapshot
 from registry.sources import Source, SourceFile, open_source, quarantined
 from registry.submission import Submission
-from registry.tables import JobRow, VersionRow
+from registry.tables import JobRow, OriginRow, VersionRow
 from registry.unit_of_work import UnitOfWork
 from registry.values import Origin, Parent, Relation, Version
 
@@ -45,7 +47,7 @@ def add(
 
     With `in_place` nothing is copied: the files are hashed, and where they lie is recorded. With `lease` the rows are
     written only while that lease is held, with an edge to its job; with `result` as well, the job is finished in the
-    same transaction, its result being `result` and the version.
+    same transaction, its result being `result` and the version. What a new base explains is identified again after it.
     """
     with store.staging.open() as folder:
         known = registered_architectures(database)
@@ -54,13 +56,15 @@ def add(
         with sent(database, store, staged), database.writing() as uow:
             job = hold(uow, lease) if lease else None
             record_blobs(uow, staged)
-            row = register(uow, said, content)
-            version = snapshot(uow, row)
+            row = register(uow, said if said.is_named else _known_name(uow, said, content), content)
+            version = replace(snapshot(uow, row), left_out=content.named_left_out)
             if job is not None:
                 _conclude(uow, row, job, version, result)
             record_in_place(uow, staged)
             place_blobs(uow, store, [file for file in staged if file.in_place is None])
             uow.commit()
+        if content.facts is not None:
+            catch_up(database, store, known, [content.facts])
     return version
 
 
@@ -94,10 +98,12 @@ def read_content(
     return Content(digest_of(files), files, facts, _origin(source, said, lease, headers), source.left_out)
 
 
-def registered_architectures(database: Database) -> list[Architecture]:
-    """The module tables of imported bases that no shipped table covers."""
-    with database.reading() as uow:
-        return [Architecture.from_json(row.modules) for row in architecture_rows(uow)]
+def _known_name(uow: UnitOfWork, said: Submission, content: Content) -> Submission:
+    """The submission under the name that its content from there has now: a model that was renamed stays one model."""
+    came = (OriginRow.uri == content.origin.uri, OriginRow.kind == content.origin.kind)
+    same = select(VersionRow).join(OriginRow).where(VersionRow.digest == content.digest, *came)
+    row = uow.session.scalar(same.order_by(VersionRow.removed_at.is_not(None), VersionRow.id).limit(1))
+    return said if row is None else replace(said, name=row.model.slug)
 
 
 def digest_of(files: StagedFiles) -> str:

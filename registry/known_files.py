@@ -49,11 +49,20 @@ def known_files(database: Database, paths: Sequence[str]) -> dict[str, KnownFile
 
 
 def remember(database: Database, files: Iterable[tuple[str, str, FileStatus]]) -> None:
-    """Write that bytes were imported from paths: (path, sha256, status). A file cataloged in place stays that."""
+    """Write that these bytes were found at paths: (path, sha256, status).
+
+    A file that is cataloged in place stays that while it holds the bytes that it was cataloged with. Once it holds
+    others, the version that relied on it has lost them, and the path is that of an import like any other.
+    """
     wanted = {path: (sha256, status) for path, sha256, status in files}
     with database.writing() as uow:
-        places = select(LocationRow.uri).where(LocationRow.mode == LocationMode.IN_PLACE)
-        in_place = set(uow.session.scalars(places.where(LocationRow.uri.in_(wanted))))
-        seen = [(Path(path), *bytes_there) for path, bytes_there in wanted.items() if path not in in_place]
-        record_paths(uow, seen, LocationMode.SOURCE)
+        query = select(LocationRow.uri, LocationRow.blob_sha256).where(LocationRow.mode == LocationMode.IN_PLACE)
+        in_place = dict(uow.session.execute(query.where(LocationRow.uri.in_(wanted))).all())
+        for mode in OUTSIDE:
+            seen = [
+                (Path(path), sha256, status)
+                for path, (sha256, status) in wanted.items()
+                if (in_place.get(path) == sha256) is (mode == LocationMode.IN_PLACE)
+            ]
+            record_paths(uow, seen, mode)
         uow.commit()

@@ -51,6 +51,25 @@ def link(uow: UnitOfWork, child: VersionRow, parent: Parent) -> None:
     record(uow, "linked", child, after={"parent": parent.parent, **edge})
 
 
+def edge_of(uow: UnitOfWork, child: VersionRow, parent: str, relation: str) -> EdgeRow | None:
+    """The edge of that relation between the two, the first of several positions."""
+    column, value = _parent(uow, parent)
+    own = (EdgeRow.child_id == child.id, EdgeRow.relation == relation, getattr(EdgeRow, column) == value)
+    return uow.session.scalar(select(EdgeRow).where(*own).order_by(EdgeRow.position).limit(1))
+
+
+def cut(uow: UnitOfWork, child: VersionRow, parent: str, relation: str) -> None:
+    """Take one edge away; history keeps it. Raises NotFound where there is none."""
+    edge = edge_of(uow, child, parent, relation)
+    if edge is None:
+        name = f"{child.model.slug}:{child.number}"
+        raise NotFound(f"{name} has no edge {relation} to {parent}. What it has: tau lineage {name}")
+    before = {"parent": parent, "relation": relation, "weight": edge.weight, "position": edge.position}
+    uow.session.delete(edge)
+    uow.session.flush()
+    record(uow, "unlinked", child, before=before)
+
+
 def lineage(uow: UnitOfWork, ref: str, depth: int | None = None, limit: int = LARGEST) -> Lineage:
     """A version's ancestors and descendants, every edge that ends at one of them, and the parents those edges name.
 

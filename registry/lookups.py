@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, update
 
 from registry.database import Database
 from registry.dialect import now
@@ -44,6 +44,24 @@ class Offer:
     recommended_low: float | None = None
     recommended_high: float | None = None
     tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What one document says: who says it, where it stands, the document itself, and the facts in it.
+
+    `hashes` are those of the files that it is about, sha256 and AutoV3; empty where it names none.
+    """
+
+    service: str
+    uri: str
+    document: Json
+    offer: Offer
+    hashes: frozenset[str] = frozenset()
+
+    def is_about(self, digits: str | None) -> bool:
+        """Whether the document can be about a file of that hash, or where it is None, about several files."""
+        return digits is None or not self.hashes or digits in self.hashes
 
 
 @dataclass(frozen=True)
@@ -100,7 +118,7 @@ class Lookups:
         """Every answer about a version, oldest first."""
         with self.database.reading() as uow:
             version = resolve(uow, ref)
-            rows = uow.session.scalars(_about(version).order_by(LookupRow.id))
+            rows = uow.session.scalars(_about(version).order_by(LookupRow.asked_at, LookupRow.id))
             return [_lookup(version, row) for row in rows]
 
     def unlink(self, ref: str, service: str | None = None) -> list[Lookup]:
@@ -124,6 +142,13 @@ class Lookups:
         return lookups
 
 
+def keep_statement(uow: UnitOfWork, version: VersionRow, statement: Statement, sha256: str | None) -> LookupRow:
+    """Keep a statement about a version, whose only file has that sha256; about other bytes, it fills in nothing."""
+    said = (statement.uri, statement.document, statement.offer)
+    linked = statement.is_about(sha256)
+    return record_statement(uow, version, statement.service, LookupStatus.FOUND, *said, linked=linked)
+
+
 def record_statement(
     uow: UnitOfWork,
     version: VersionRow,
@@ -135,15 +160,17 @@ def record_statement(
     *,
     linked: bool = True,
 ) -> LookupRow:
-    """Keep an answer. The same words again are one row, and a match that was unlinked stays unlinked."""
+    """Keep an answer. The same words again are one row, as is the same failure, which then was asked about now.
+
+    A match that was unlinked stays unlinked.
+    """
     if not service or len(service) > LONGEST_SERVICE:
         raise InvalidName(f"service {service!r}: expected 1 to {LONGEST_SERVICE} characters.")
     said = None if document is None else _storable(document)
     earlier = uow.session.scalars(_about(version, service).order_by(LookupRow.id.desc())).all()
-    if status == LookupStatus.FOUND:
-        for row in earlier:
-            if row.status == status and row.uri == uri and _document(row) == said:
-                return row
+    for row in earlier:
+        if row.status == status and row.uri == uri and _document(row) == said:
+            return row if status == LookupStatus.FOUND else _asked_again(uow, row)
     rejected = any(
         row.unlinked_at is not None and row.uri == uri for row in earlier if row.status == LookupStatus.FOUND
     )
@@ -159,6 +186,12 @@ def record_statement(
     )
     uow.session.add(row)
     uow.session.flush()
+    uow.session.refresh(row)
+    return row
+
+
+def _asked_again(uow: UnitOfWork, row: LookupRow) -> LookupRow:
+    uow.session.execute(update(LookupRow).where(LookupRow.id == row.id).values(asked_at=now()))
     uow.session.refresh(row)
     return row
 

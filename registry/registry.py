@@ -7,19 +7,7 @@ from typing import Any, Self, TypeVar, Unpack
 
 from formats.architecture import Architecture, architecture, known_architectures
 from formats.fitting import fittings
-from registry import (
-    editing,
-    favourites,
-    fitting,
-    intake,
-    labels,
-    lineage,
-    opening,
-    provenance,
-    pushes,
-    references,
-    removal,
-)
+from registry import editing, favourites, fitting, intake, labels, lineage, provenance, pushes, references, removal
 from registry.blobs import materialised, stored
 from registry.blobs.store import BlobStore
 from registry.blobs.uploads import Uploads
@@ -27,7 +15,10 @@ from registry.database import Database
 from registry.history import history
 from registry.jobs.lease import Lease
 from registry.license_report import LicenseReport, license_report
+from registry.lookups import Statement
 from registry.names import slug_of
+from registry.opening import open_place
+from registry.reidentification import registered_architectures
 from registry.search import search
 from registry.search.matches import require_known
 from registry.search.query import Conditions
@@ -62,7 +53,7 @@ class Registry:
         """
         if isinstance(home, str) and "://" in home:
             home, url = None, home
-        place = opening.open_place(None if home is None else Path(home), url, actor)
+        place = open_place(None if home is None else Path(home), url, actor)
         return cls(place.database, place.store, place.home, place.url)
 
     def close(self) -> None:
@@ -98,6 +89,8 @@ class Registry:
         description: str | None = None,
         recipe: str | None = None,
         certificate: Mapping[str, Any] | None = None,
+        statements: Iterable[Statement] = (),
+        kind_is_guess: bool = False,
         in_place: bool = False,
         lease: Lease | None = None,
         result: Mapping[str, Any] | None = None,
@@ -106,9 +99,9 @@ class Registry:
 
         The same content in the same model is the same version. `base` is a reference, or `external:TEXT` for a base
         that is not registered; `edges` are Parent values; `recipe` is the sha256 of a recorded recipe, `certificate`
-        the proof about the file. With `in_place` the bytes stay where they are, their owner keeps them, and they are
-        verified before use. With `lease` the version is the work of a job, refused once the lease is lost; with
-        `result` the same commit finishes the job.
+        the proof about the file, `statements` what others say of it. With `in_place` the bytes stay where they are,
+        their owner keeps them, and they are verified before use. With `lease` the version is the work of a job,
+        refused once the lease is lost; with `result` the same commit finishes the job.
         """
         source = Path(path)
         said = Submission(
@@ -128,6 +121,9 @@ class Registry:
             recommended_strength=recommended_strength,
             recipe=recipe,
             certificate=None if certificate is None else dict(certificate),
+            statements=tuple(statements),
+            kind_is_guess=kind_is_guess,
+            is_named=name is not None,
         )
         done = None if result is None else dict(result)
         return intake.add(self.database, self.store, source, said, in_place=in_place, lease=lease, result=done)
@@ -250,7 +246,7 @@ class Registry:
 
     def architectures(self) -> list[Architecture]:
         """The module tables of imported bases that no shipped table covers."""
-        return intake.registered_architectures(self.database)
+        return registered_architectures(self.database)
 
     def lineage(self, ref: str, *, depth: int | None = None, limit: int = lineage.LARGEST) -> Lineage:
         """What a version was made from and what was made from it, `depth` steps far; at most `limit` each way."""

@@ -43,8 +43,11 @@ def remove_all(uow: UnitOfWork, refs: Iterable[str]) -> list[int]:
 def _remove(uow: UnitOfWork, version: VersionRow) -> bool:
     """Hide a version; False where another one that came from it must go first."""
     if aliases := [f"{version.model.slug}@{period.name}" for period in version.alias_periods]:
-        name = f"{version.model.slug}:{version.number}"
-        raise Conflict(f"{name} is what {' and '.join(aliases)} means. Point the alias at another version first.")
+        name, alias = f"{version.model.slug}:{version.number}", version.alias_periods[0].name
+        raise Conflict(
+            f"{name} is what {' and '.join(aliases)} means. Point the alias at another version first, "
+            f"or take it away: tau alias {name} --as {alias} --remove"
+        )
     if _made_from(uow, version):
         return False
     version.removed_at, version.removed_by = now(), uow.actor

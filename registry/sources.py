@@ -60,6 +60,15 @@ class Source:
         return {file.path: read_header(file.source) for file in readable}
 
 
+def why_left_out(path: str) -> str:
+    """Why `open_source` leaves a file of a folder where it is, by its name."""
+    if any(part.startswith(".") for part in path.split("/")):
+        return "a hidden file"
+    if PurePosixPath(path).suffix.lower() in PICKLES:
+        return "a pickle, which can run code when it is opened; the safetensors files beside it are taken"
+    return "made by the export that wrote this folder, no file of the version"
+
+
 def quarantined(source: Source) -> Source:
     """The same files, none of which may be opened."""
     return replace(source, files=tuple(replace(file, role=QUARANTINED) for file in source.files))

@@ -4,13 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from registry.lookups import Statement
 from registry.names import require_slug
 from registry.values import Json, Kind, Origin, Parent, Relation
 
 
 @dataclass(frozen=True)
 class Submission:
-    """The caller's words; None means "not said", and then the file's own metadata may answer."""
+    """The caller's words; None means "not said", and then the file's own metadata may answer, then `statements`.
+
+    A kind that is a guess gives way to the kind of a model that is there, unless one of them is a base. A name that
+    nobody chose gives way to the one that the same content from the same place has.
+    """
 
     kind: Kind
     name: str
@@ -28,6 +33,9 @@ class Submission:
     recommended_strength: float | None = None
     recipe: str | None = None
     certificate: Json | None = None
+    statements: tuple[Statement, ...] = ()
+    kind_is_guess: bool = False
+    is_named: bool = True
 
     def __post_init__(self) -> None:
         require_slug(self.name)

@@ -22,6 +22,10 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
+CORRECTABLE = frozenset(Kind) - {Kind.BASE}
+"""Kinds that are a matter of opinion; whether something is a base is a matter of fact."""
+
+
 class Relation(StrEnum):
     """How a version came from its parent."""
 
@@ -58,6 +62,14 @@ class Origin:
     uri: str
     revision: str | None = None
     embedded: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file of a source that is not registered, by its path there, and why."""
+
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,8 @@ class Version:
     recommended_high: float | None = None
     nsfw: bool = False
     license_flags: Json = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
+    """What of its source was not registered; only who registers it is told, everybody else by its history."""
 
     @property
     def ref(self) -> str:

@@ -21,8 +21,12 @@ PORTS = {"http": 80, "https": 443}
 NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("168.63.129.16/32", "192.0.0.0/24", "fec0::/10", "64:ff9b:1::/48")))
 """What `is_global` lets pass on some versions of Python: metadata services of clouds, and ranges that stay local."""
 
-CARRIES_IPV4 = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "::/96")))
-"""IPv6 addresses whose last 32 bits are the IPv4 address that they lead to (NAT64, and the old compatible form)."""
+CARRIES_IPV4 = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")))
+"""IPv6 addresses whose last 32 bits are the IPv4 address that they lead to: NAT64, the old compatible form, and SIIT's
+translated one."""
+
+GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
+"""The only IPv6 addresses that are given to anybody on the public network."""
 
 SECRET = re.compile(
     r"token|secret|passw|credential|(^|[_-])auth(orization)?($|[_-])|key$|(^|[_-])sig(nature)?$|^x-(amz|goog|ms)-",
@@ -99,6 +103,8 @@ def is_public(address: str) -> bool:
 
 
 def _is_public(address: IPAddress) -> bool:
+    if address.version == 6 and address not in GLOBAL_IPV6:
+        return False
     return address.is_global and not address.is_multicast and not any(address in block for block in NOT_PUBLIC)
 
 

@@ -8,7 +8,7 @@ import html
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from workbench.showcase import Picture
@@ -37,6 +37,9 @@ RELATIONS: Mapping[str, str] = {"baked_into": "merge", "composed_from": "merge",
 """Edge of a base -> how the Hub calls the relation."""
 
 LINK_SCHEME = re.compile(r"(?i)(\]\s*\(\s*<?|^\s*\[[^\]]*\]:\s*<?)(?!https?:|#|/|\.)[a-z][a-z0-9+.-]*:", re.MULTILINE)
+SAID = ("title", "description", "license", "trigger_words", "tags", "sampling")
+"""What people write about a version, as far as it stands in a card."""
+
 MADE_FROM = frozenset({"composed_from", "baked_into", "distilled_from", "extracted_from", "resized_from", "trained_on"})
 
 
@@ -69,8 +72,11 @@ def card_of(
 
     `base_model` is the base's repository, where the registry does not know it; `repo` the one that the card is for.
     """
+    from formats import scrub
+
     edges = [edge for edge in registry.lineage(version.ref).edges if edge.child == version.ref]
-    front = front_matter(version, given, pictures, relations_of(registry, version, edges, base_model))
+    version = _without_secrets(version)
+    front = scrub(front_matter(version, given, pictures, relations_of(registry, version, edges, base_model)))
     parts = [
         f"# {_line(version.title)}",
         "<Gallery />" if pictures else "",
@@ -84,6 +90,14 @@ def card_of(
     ]
     page = "\n\n".join(part for part in parts if part)
     return Card(front, f"---\n{_yaml(front)}---\n\n{page}\n")
+
+
+def _without_secrets(version: "Version") -> "Version":
+    """The version with everything that people wrote about it as it may be told to anybody."""
+    from formats import scrub
+
+    told = scrub({name: getattr(version, name) for name in SAID})
+    return replace(version, **{**told, "trigger_words": tuple(told["trigger_words"])})
 
 
 def front_matter(
@@ -218,8 +232,10 @@ def _use(version: "Version", given: GivenFiles, front: Mapping[str, Any], repo: 
 
 def _limits(version: "Version") -> str:
     """What identification warns of, such as runtimes that drop DoRA."""
+    from formats.scrubbing import scrub_text
+
     warnings = (version.facts or {}).get("warnings", ())
-    return "## Limits\n\n" + "\n".join(f"- {_line(warning)}" for warning in warnings) if warnings else ""
+    return "## Limits\n\n" + "\n".join(f"- {_line(scrub_text(warning))}" for warning in warnings) if warnings else ""
 
 
 def _files(given: GivenFiles) -> str:
@@ -252,10 +268,8 @@ def _yaml(front: Mapping[str, Any]) -> str:
 
 
 def _text(text: str) -> str:
-    """Markdown that somebody wrote, without HTML and without links other than to the web, secrets and paths gone."""
-    from formats.scrubbing import scrub_text
-
-    plain = html.escape(scrub_text(text), quote=False).strip()
+    """Markdown that somebody wrote, without HTML and without links other than to the web."""
+    plain = html.escape(text, quote=False).strip()
     return LINK_SCHEME.sub(r"\1unsafe-", plain)
 
 

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urljoin
 
 from workbench.addresses import Guard, port_of, shown, split_url
 from workbench.documents import parse_document
-from workbench.errors import DownloadCancelled, DownloadFailed, NotThere, TooLarge
+from workbench.errors import DownloadCancelled, DownloadFailed, InvalidAddress, NotThere, TooLarge
 
 MAX_REDIRECTS = 5
 STALL_SECONDS = 30.0
@@ -128,7 +128,13 @@ def answering(url: str, guard: Guard, limits: Limits) -> Iterator[Answer]:
 
 
 def _redirected(url: str, location: str) -> str:
-    target = urljoin(url, location)
+    try:
+        target = urljoin(url, location)
+        split_url(target)
+    except (ValueError, InvalidAddress) as error:
+        raise DownloadFailed(
+            f"{shown(url)}: redirects to no address that can be followed ({error}); give the final address"
+        ) from error
     if split_url(url).scheme == "https" and split_url(target).scheme != "https":
         raise DownloadFailed(
             f"{shown(url)}: redirects from https to {shown(target)}; give an address that stays on https"

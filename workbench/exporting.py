@@ -1,15 +1,13 @@
 """Gives a version out: its files in a layout of choice, a model card, its provenance and its pictures."""
 
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.card import HUB_ID, card_of
 from workbench.errors import FolderTaken, InvalidAddress
+from workbench.placing import files_of, put, staged
 from workbench.provenance import provenance_of, provenance_text
 from workbench.showcase import write_pictures
 from workbench.weight_files import CARD, PROVENANCE, GivenFiles, stored_layout, write_files
@@ -55,9 +53,9 @@ def export(
     if base_model is not None and not HUB_ID.fullmatch(base_model):
         raise InvalidAddress(f"base model {base_model!r}: expected OWNER/NAME of a repository")
     version = registry.get(ref)
-    folder = folder.absolute()
+    folder = folder.resolve() if ".." in folder.parts else folder.absolute()
     _require_free(folder)
-    with _staged(folder) as place:
+    with staged(folder) as place:
         content = place / "content"
         content.mkdir()
         given = write_files(registry, version, content, layout=layout, clean=True)
@@ -67,7 +65,8 @@ def export(
         card = card_of(registry, version, given, pictures, base_model=base_model, repo=repo)
         (content / CARD).write_text(card.text, "utf-8")
         paths = tuple(sorted(path.relative_to(content).as_posix() for path in content.rglob("*") if path.is_file()))
-        _put(content, folder, place / "before")
+        _require_free(folder)
+        put(content, folder, place / "before")
     warnings = (*_warnings(version, given, card.front), *left_out)
     weights = folder / given.weights
     return Exported(version, folder, paths, weights, given.layout, given.layout_hash, given.is_bit_equal, warnings)
@@ -81,7 +80,7 @@ def _require_free(folder: Path) -> None:
         return
     if not folder.is_dir() or folder.is_symlink():
         raise FolderTaken(f"{folder}: is no folder; name one that is missing or empty")
-    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    present = {path.relative_to(folder).as_posix() for path in files_of(folder)}
     if not present:
         return
     document = provenance_in(folder)
@@ -97,30 +96,6 @@ def _require_free(folder: Path) -> None:
         )
 
 
-@contextmanager
-def _staged(folder: Path) -> Iterator[Path]:
-    """A hidden folder beside `folder`, gone at the end."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    place = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}.part")
-    place.mkdir()
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def _put(content: Path, folder: Path, before: Path) -> None:
-    """Rename into place; what was there comes back when that fails."""
-    if folder.exists():
-        folder.replace(before)
-    try:
-        content.replace(folder)
-    except BaseException:
-        if before.exists():
-            before.replace(folder)
-        raise
-
-
 def _warnings(version: "Version", given: GivenFiles, front: Mapping[str, Any]) -> Iterator[str]:
     facts = version.facts or {}
     if version.license is None:
@@ -130,6 +105,8 @@ def _warnings(version: "Version", given: GivenFiles, front: Mapping[str, Any]) -
     for file in given.files:
         if file.cleaned:
             yield f"{file.path}: secrets or machine paths were taken out of {', '.join(file.cleaned)}"
+        if file.unclean:
+            yield f"{file.path}: was not looked through for secrets and machine paths: {file.unclean}"
     if given.converted:
         yield f"written as {given.layout}, stored as {stored_layout(version)}; factors and scales are the same"
     if given.converted and given.layout == "kohya" and facts.get("alpha") is None:

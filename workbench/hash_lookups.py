@@ -4,17 +4,19 @@ What it says is kept beside what is known here and fills in blanks alone. A fail
 a wrong match can be unlinked, for good.
 """
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from workbench.addresses import Guard
 from workbench.download import Limits, fetch_document
 from workbench.errors import DownloadFailed, ForbiddenAddress, LookupsAreOff, NotImportable, NotThere
-from workbench.sidecars import Statement, civitai_statement
+from workbench.sidecars import civitai_statement
 
 if TYPE_CHECKING:
     from registry import Registry, Version
-    from registry.lookups import Lookup
+    from registry.lookups import Lookup, Statement
 
 CIVITAI = "civitai"
 AUTOV3_DIGITS = 12
@@ -54,6 +56,26 @@ def look_up(registry: "Registry", ref: str, *, endpoint: str | None = None, guar
     )
 
 
+@dataclass(frozen=True)
+class Unasked:
+    """A reference about which nobody could be asked, and why."""
+
+    reference: str
+    reason: str
+
+
+def look_up_all(registry: "Registry", references: Iterable[str]) -> "Iterator[Lookup | Unasked]":
+    """Ask about one version after the other: each answer, or why there is none. Raises LookupsAreOff."""
+    from registry import RegistryError
+
+    endpoint = configured_endpoint(registry)
+    for reference in references:
+        try:
+            yield look_up(registry, reference, endpoint=endpoint)
+        except (RegistryError, NotImportable) as error:
+            yield Unasked(reference, str(error))
+
+
 def unlink(registry: "Registry", ref: str, service: str | None = None) -> "list[Lookup]":
     """Declare what a service (every service, for None) said of a version wrong; what it filled in is taken back."""
     from registry.lookups import Lookups
@@ -68,7 +90,7 @@ def lookups_of(registry: "Registry", ref: str) -> "list[Lookup]":
     return Lookups(registry.database).of(ref)
 
 
-def ask_civitai(endpoint: str, digits: str, guard: Guard) -> Statement:
+def ask_civitai(endpoint: str, digits: str, guard: Guard) -> "Statement":
     """What a service of Civitai's kind says about a hash. Raises NotThere, DownloadFailed and ForbiddenAddress."""
     url = f"{endpoint.rstrip('/')}/model-versions/by-hash/{digits.upper()}"
     document = fetch_document(url, guard, Limits(MAX_ANSWER_BYTES, STALL_SECONDS))
@@ -78,7 +100,7 @@ def ask_civitai(endpoint: str, digits: str, guard: Guard) -> Statement:
         raise DownloadFailed(f"{url}: {error}; check TAU_LOOKUP_URL") from error
 
 
-def _ask(endpoint: str, known: tuple[str, ...], guard: Guard) -> Statement:
+def _ask(endpoint: str, known: tuple[str, ...], guard: Guard) -> "Statement":
     """The answer to the first hash that the service knows; a short one must be in the answer to count."""
     for digits in known:
         try:

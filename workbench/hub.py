@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
 
     from registry import Artifact, Registry, Version
+    from registry.lookups import Statement
 
 SCHEME = "hf://"
 ADDRESS = re.compile(
@@ -124,9 +125,7 @@ def import_hub(
         words = {**said, "name": said.get("name") or default_name(address)}
         words["base"] = said.get("base") or (None if snapshot.is_base else external_base(snapshot.card))
         origin = Origin("hub", address.uri, snapshot.commit)
-        version = import_file(registry, source, origin=origin, **words)
-    keep_card(registry, version, snapshot)
-    return registry.get(version.ref)
+        return import_file(registry, source, origin=origin, statements=[card_statement(snapshot)], **words)
 
 
 def find_snapshot(address: HubAddress, endpoint: str | None = None) -> HubSnapshot:
@@ -212,9 +211,9 @@ def hash_of(path: Path, kind: str) -> str:
     return hashed.hexdigest()
 
 
-def keep_card(registry: "Registry", version: "Version", snapshot: HubSnapshot) -> None:
-    """Keep what the repository's card says; it fills in the licence, the words and the tags where they are blank."""
-    from registry.lookups import Lookups, Offer
+def card_statement(snapshot: HubSnapshot) -> "Statement":
+    """What the repository's card says; it fills in the licence, the words and the tags where they are blank."""
+    from registry.lookups import Offer, Statement
 
     card, address = snapshot.card, snapshot.address
     prompt, tags = card.get("instance_prompt"), card.get("tags")
@@ -225,7 +224,7 @@ def keep_card(registry: "Registry", version: "Version", snapshot: HubSnapshot) -
     )
     page = f"https://huggingface.co/{address.repo}/tree/{snapshot.commit}"
     document = {"repo": address.repo, "commit": snapshot.commit, "revision": address.revision, "card": dict(card)}
-    Lookups(registry.database).record(version.ref, "hub", "found", uri=page, document=document, offer=offer)
+    return Statement("hub", page, document, offer)
 
 
 def external_base(card: Mapping[str, Any]) -> str | None:

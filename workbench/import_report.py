@@ -18,7 +18,8 @@ class Imported:
 class ImportReport:
     """What was imported, how many things were known already and not read, and what was left, each with its reason.
 
-    `is_of_one`: what was asked for was one model, and it is the one that was imported.
+    `is_of_one`: what was asked for was one model, and it is the one that was imported. `identified` are the versions
+    that were there before and could be identified now, because what they belong to has come.
     """
 
     imported: tuple[Imported, ...] = ()
@@ -26,3 +27,4 @@ class ImportReport:
     left: tuple[LeftOut, ...] = ()
     is_cancelled: bool = False
     is_of_one: bool = False
+    identified: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """Takes in whatever a text names: a file, a model's folder, a library, an InvokeAI installation, hf:// or https://."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,9 @@ from workbench.importing import import_file
 from workbench.invokeai import find_invokeai, import_invokeai
 from workbench.library import import_folder, remember_import
 from workbench.pace import Tell
-from workbench.scanning import Candidate, candidate_of, is_one_model
-from workbench.sidecars import read_sidecars
-from workbench.statements import attach
+from workbench.scanning import Candidate, LeftOut, candidate_of, is_one_model
+from workbench.sidecars import Sidecars, read_sidecars
+from workbench.statements import complete
 from workbench.weblink import import_url
 
 if TYPE_CHECKING:
@@ -38,22 +39,40 @@ def take_in(
 
     Raises InvalidSettings for a word that cannot be said about this source, and what the import of its kind raises.
     """
+    from registry.reidentification import identified_since, last_event
+
+    before = last_event(registry.database)
+    going = {"tell": tell, "cancelled": cancelled}
+    report = _dispatch(registry, source, said, going, update=update, sha256=sha256, dry_run=dry_run)
+    return replace(report, identified=identified_since(registry.database, before))
+
+
+def _dispatch(
+    registry: "Registry",
+    source: str,
+    said: dict[str, Any],
+    going: dict[str, Any],
+    *,
+    update: bool,
+    sha256: str | None,
+    dry_run: bool,
+) -> ImportReport:
+    """The import of what `source` turns out to be; `going` is how it is watched and stopped."""
     from registry.exported import own_names
 
     if source.startswith(SCHEME):
         _refuse(source, "a repository", dry_run=dry_run, sha256=sha256, in_place=said.pop("in_place", False))
-        return _fetched(registry, source, import_hub, update=update, tell=tell, cancelled=cancelled, **said)
+        return _fetched(registry, source, import_hub, update=update, **going, **said)
     if "://" in source:
         _refuse(source, "a web address", dry_run=dry_run, in_place=said.pop("in_place", False))
-        upstream = {"update": update, "sha256": sha256, "tell": tell, "cancelled": cancelled}
-        return _fetched(registry, source, import_url, **upstream, **said)
+        return _fetched(registry, source, import_url, update=update, sha256=sha256, **going, **said)
     _refuse(source, "a path", update=update, sha256=sha256)
     if not source.strip():
         raise InvalidAddress(f"source {source!r}: expected a path, hf://OWNER/REPO or https://HOST/PATH")
     path = Path(source).expanduser()
     if not path.exists():
         raise UnknownPath(path)
-    many = {"dry_run": dry_run, "tell": tell, "cancelled": cancelled}
+    many = {"dry_run": dry_run, **going}
     if find_invokeai(path) is not None:
         _refuse(source, "an InvokeAI installation", kind=said.pop("kind", None))
         return import_invokeai(registry, path, **many, **_of_many(source, said))
@@ -70,10 +89,12 @@ def _import_path(registry: "Registry", path: Path, said: dict[str, Any]) -> Impo
 
     path = sole_file(path) or path
     newest, candidate = newest_version(registry.database), candidate_of(path.absolute())
-    version = import_file(registry, path, **said)
-    left = attach(registry, version.ref, read_sidecars(path), version.artifacts[0].sha256) if path.is_file() else ()
+    found = read_sidecars(path) if path.is_file() else Sidecars()
+    version = import_file(registry, path, statements=found.statements, **said)
+    left = complete(registry, version.ref, found, version.artifacts[0].sha256)
     if isinstance(candidate, Candidate):
         remember_import(registry, candidate, version)
+    left = (*(LeftOut(path / one.path, one.reason) for one in version.left_out), *left)
     return ImportReport((Imported(str(path), version.ref, version.id > newest),), left=left, is_of_one=True)
 
 

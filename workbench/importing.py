@@ -1,6 +1,6 @@
 """Takes files into the registry, and says what a file is."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from workbench.scanning import is_archive
 if TYPE_CHECKING:
     from formats import Architecture, Header, Identification
     from registry import Origin, Registry, Version
+    from registry.lookups import Statement
 
 RECIPE_KEY = "tauworks.recipe"
 """The header entry of a composition."""
@@ -34,11 +35,13 @@ def import_file(
     recommended_strength: float | None = None,
     in_place: bool = False,
     origin: "Origin | None" = None,
+    statements: "Iterable[Statement]" = (),
 ) -> "Version":
     """Register a weight file, PEFT folder or base folder; the kind follows from what it is unless it is told.
 
     Importing the same content again returns the version that is there. `origin` is where it came from, the path itself
-    where None. Raises UnknownPath, NotImportable, FormatError, Refused.
+    where None; `statements` fill in what nobody says, before it is decided whether the version is published.
+    Raises UnknownPath, NotImportable, FormatError, Refused.
     """
     from formats import identify
     from registry.exported import sole_file
@@ -62,6 +65,8 @@ def import_file(
         recommended_strength=recommended_strength,
         in_place=in_place,
         origin=origin,
+        statements=statements,
+        kind_is_guess=kind is None,
     )
 
 

@@ -20,11 +20,12 @@ from workbench.import_report import ImportReport
 from workbench.library import Tally, Wish, extent_of, is_unchanged, take
 from workbench.pace import Tell
 from workbench.scanning import LeftOut, candidate_of
-from workbench.sidecars import Sidecars, Statement, number_of, own_words, words_of
+from workbench.sidecars import Sidecars, number_of, own_words, words_of
 from workbench.statements import attach
 
 if TYPE_CHECKING:
     from registry import Registry
+    from registry.lookups import Statement
 
 TABLES = ("models", "model_config")
 DATABASE = ("databases", "invokeai.db")
@@ -122,9 +123,9 @@ def read_models(database: Path) -> list[InvokeModel]:
     return [InvokeModel(str(key), _config(database, str(key), config)) for key, config in rows]
 
 
-def statement_of(model: InvokeModel) -> Statement:
+def statement_of(model: InvokeModel) -> "Statement":
     """What InvokeAI says about a model. Its trigger phrases and strengths are its users' own."""
-    from registry.lookups import Offer
+    from registry.lookups import Offer, Statement
 
     config = model.config
     settings = config.get("default_settings")
@@ -173,23 +174,29 @@ def _wishes(
         if not is_unchanged(candidate, known):
             hash_ = own_words(model.config.get("hash"))
             origin = Origin("invokeai", model.uri, hash_)
-            yield Wish(candidate, partial(describe, model, root), model.name, KINDS[model.kind], origin)
+            about = (partial(beside, model, root), model.name, KINDS[model.kind], origin, partial(doubts, model, root))
+            yield Wish(candidate, *about)
             continue
         tally.unchanged += 1
         sha256 = known[candidate.files[0].path].sha256
         ref = version_holding(registry.database, sha256, model.uri)
         if ref is not None and not dry_run:
-            tally.left.extend(describe(model, root, registry, ref, sha256 if len(candidate.files) == 1 else None))
+            only = sha256 if len(candidate.files) == 1 else None
+            tally.left.extend(attach(registry, ref, beside(model, root), only) + doubts(model, root, registry, only))
 
 
-def describe(model: InvokeModel, root: Path, registry: "Registry", ref: str, sha256: str | None) -> tuple[LeftOut, ...]:
-    """Keep InvokeAI's words and picture; say so where the bytes are no longer those that InvokeAI installed."""
+def beside(model: InvokeModel, root: Path) -> Sidecars:
+    """InvokeAI's words and picture."""
+    return Sidecars((statement_of(model),), model.picture(root))
+
+
+def doubts(model: InvokeModel, root: Path, registry: "Registry", sha256: str | None) -> tuple[LeftOut, ...]:
+    """Say so where the bytes are no longer those that InvokeAI installed."""
     from registry.origins import other_digests
 
-    left = attach(registry, ref, Sidecars((statement_of(model),), model.picture(root)), sha256)
     algorithm, _, digest = str(model.config.get("hash", "")).partition(":")
     found = other_digests(registry.database, sha256) if algorithm == "blake3" and sha256 else None
     if found is None or found.blake3 == digest:
-        return left
+        return ()
     reason = f"changed since InvokeAI installed it: blake3 {found.blake3}, InvokeAI's is {digest}; imported as it is"
-    return (*left, LeftOut(model.path(root), reason))
+    return (LeftOut(model.path(root), reason),)

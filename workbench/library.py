@@ -15,13 +15,13 @@ from workbench.import_report import Imported, ImportReport
 from workbench.importing import known_tables
 from workbench.pace import Pace, Tell
 from workbench.scanning import Candidate, LeftOut, scan
-from workbench.sidecars import read_sidecars
-from workbench.statements import attach
+from workbench.sidecars import Sidecars, read_sidecars
+from workbench.statements import attach, complete
 
 if TYPE_CHECKING:
     from formats import Architecture
     from registry import Origin, Registry, Version
-    from registry.arrivals import Arrival
+    from registry.arrivals import Arrival, Arrived
     from registry.blobs.staging import FileStatus
     from registry.known_files import KnownFile
 
@@ -31,19 +31,20 @@ SCAN_BATCH = 2_000
 SIDECAR_SLACK_NS = 2_000_000_000
 """How much a file system's clock may lag behind the database's."""
 
-Describe = Callable[["Registry", str, str | None], tuple[LeftOut, ...]]
-"""describe(registry, ref, sha256 of the only file): adds what is known beside the bytes; what of it was left."""
+Doubts = Callable[["Registry", str | None], tuple[LeftOut, ...]]
+"""doubts(registry, sha256 of the only file): why what is known beside the bytes may not be about them."""
 
 
 @dataclass(frozen=True)
 class Wish:
-    """A candidate and what is known of it beside its bytes; `describe` adds that to its version."""
+    """A candidate; `beside` reads what is known of it beside its bytes."""
 
     candidate: Candidate
-    describe: Describe
+    beside: Callable[[], Sidecars]
     name: str | None = None
     kind: str | None = None
     origin: "Origin | None" = None
+    doubts: Doubts | None = None
 
 
 @dataclass
@@ -138,7 +139,7 @@ def batches(wishes: Iterable[Wish], most: int) -> Iterator[list[Wish]]:
 
 def as_wish(candidate: Candidate, kind: str | None = None) -> Wish:
     """A candidate that is described by what lies beside it."""
-    return Wish(candidate, partial(_describe_beside, candidate), kind=kind)
+    return Wish(candidate, partial(_beside, candidate), kind=kind)
 
 
 def _changed(
@@ -204,13 +205,13 @@ def _look_beside_again(
     sha256 = known[file.path].sha256
     ref = version_holding(registry.database, sha256, file.path)
     if ref is not None:
-        tally.left.extend(_describe_beside(candidate, registry, ref, sha256))
+        tally.left.extend(attach(registry, ref, _beside(candidate), sha256))
     remember(registry.database, [(file.path, sha256, known[file.path].status)])
     tally.unchanged += 1
 
 
-def _describe_beside(candidate: Candidate, registry: "Registry", ref: str, sha256: str | None) -> tuple[LeftOut, ...]:
-    return attach(registry, ref, read_sidecars(candidate.path), sha256) if candidate.beside_ns else ()
+def _beside(candidate: Candidate) -> Sidecars:
+    return read_sidecars(candidate.path) if candidate.beside_ns else Sidecars()
 
 
 def remember_import(registry: "Registry", candidate: Candidate, version: "Version") -> None:
@@ -229,23 +230,36 @@ def _take_batch(registry: "Registry", batch: Sequence[Wish], tally: Tally, *, dr
     arrivals, wishes = [], []
     for wish in batch:
         try:
-            arrivals.append(_arrival(wish, tables, draft=draft, in_place=in_place))
-            wishes.append(wish)
+            found = wish.beside()
+            arrivals.append(_arrival(wish, found, tables, draft=draft, in_place=in_place))
+            wishes.append((wish, found))
         except foreseen() as error:
             tally.left.append(LeftOut(wish.candidate.path, reason_of(error, wish.candidate.path)))
     remembered = []
-    for wish, arrived in zip(wishes, add_arrivals(registry.database, registry.store, arrivals), strict=True):
+    for (wish, found), arrived in zip(wishes, add_arrivals(registry.database, registry.store, arrivals), strict=True):
         if arrived.ref is None:
             tally.left.append(LeftOut(wish.candidate.path, without_path(arrived.error, wish.candidate.path)))
             continue
         tally.imported.append(Imported(str(wish.candidate.path), arrived.ref, arrived.is_new))
+        tally.left.extend(_left_out(wish.candidate, arrived, tally))
         sha256 = arrived.digests[0][1] if len(arrived.digests) == 1 else None
-        tally.left.extend(wish.describe(registry, arrived.ref, sha256))
+        tally.left.extend(complete(registry, arrived.ref, found, sha256))
+        tally.left.extend(wish.doubts(registry, sha256) if wish.doubts else ())
         remembered.extend(_statuses(wish.candidate, arrived.digests))
     remember(registry.database, remembered)
 
 
-def _arrival(wish: Wish, tables: "Sequence[Architecture]", *, draft: bool, in_place: bool) -> "Arrival":
+def _left_out(candidate: Candidate, arrived: "Arrived", tally: Tally) -> Iterator[LeftOut]:
+    """What of a folder was not registered, apart from what the walk has named already."""
+    named = {one.path for one in tally.left} if arrived.left_out else set()
+    for one in arrived.left_out:
+        if (path := candidate.path / one.path) not in named:
+            yield LeftOut(path, one.reason)
+
+
+def _arrival(
+    wish: Wish, beside: Sidecars, tables: "Sequence[Architecture]", *, draft: bool, in_place: bool
+) -> "Arrival":
     """What the registry is asked to record; the kind follows from what it is unless it is told."""
     from formats import identify
     from registry.arrivals import Arrival
@@ -259,7 +273,8 @@ def _arrival(wish: Wish, tables: "Sequence[Architecture]", *, draft: bool, in_pl
     found = identify(path, architectures=tables, hashes=False)
     kind = Kind(wish.kind or kind_of(found, path))
     name = slug_of(wish.name or (path.name if path.is_dir() else path.stem))
-    said = Submission(kind=kind, name=name, draft=draft, origin=wish.origin)
+    known = {"statements": beside.statements, "kind_is_guess": wish.kind is None}
+    said = Submission(kind=kind, name=name, draft=draft, origin=wish.origin, **known)
     seen = {file.path: FileStatus(file.size, file.mtime_ns, file.inode) for file in wish.candidate.files}
     return Arrival(path, said, found, seen, path.parent.name, in_place)
 

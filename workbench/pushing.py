@@ -211,6 +211,8 @@ def _differs(path: Path, remote: "RepoFile | None") -> bool:
 def _commit(api: "HfApi", plan: _Plan, message: str | None) -> str:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
+    from formats.scrubbing import scrub_text
+
     version = plan.exported.version
     made = api.create_commit(
         plan.repo,
@@ -218,7 +220,7 @@ def _commit(api: "HfApi", plan: _Plan, message: str | None) -> str:
             *(CommitOperationAdd(path, plan.exported.folder / path) for path in plan.sent),
             *(CommitOperationDelete(path) for path in plan.removed),
         ],
-        commit_message=message or f"{version.ref}: {version.title}"[:LONGEST_MESSAGE],
+        commit_message=message or scrub_text(f"{version.ref}: {version.title}")[:LONGEST_MESSAGE],
         revision=MAIN,
         parent_commit=plan.remote.commit,
     )

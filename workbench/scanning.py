@@ -123,7 +123,7 @@ def is_one_model(folder: Path) -> bool:
 def candidate_of(path: Path) -> Candidate | LeftOut:
     """The file or the folder of a model at `path`, as a walk would have found it."""
     if path.is_dir():
-        return next(_whole_folder(path))
+        return list(_whole_folder(path))[-1]
     try:
         names = {entry.name for entry in os.scandir(path.parent)}
         return Candidate(path, (_seen(str(path), path.stat()),), _beside_ns(str(path), names))
@@ -141,8 +141,12 @@ def _is_one_model(place: Path, names: set[str]) -> bool:
 
 
 def _whole_folder(place: Path) -> Iterator[Candidate | LeftOut]:
-    """The folder of a model as one candidate, unless something in it is still arriving or cannot be read."""
+    """The folder of a model as one candidate, unless something in it is still arriving or cannot be read.
+
+    Pickles beside safetensors, which nobody imports, come before it.
+    """
     files: list[SeenFile] = []
+    pickles: list[str] = []
     try:
         for where, folders, names in os.walk(place, onerror=_raise):
             folders[:] = sorted(name for name in folders if name not in NEVER_ENTERED and not name.startswith("."))
@@ -151,13 +155,24 @@ def _whole_folder(place: Path) -> Iterator[Candidate | LeftOut]:
                 if suffix in UNFINISHED:
                     yield LeftOut(place, f"still arriving: {name} is an unfinished download")
                     return
-                if suffix not in PICKLES and not name.startswith("."):
-                    path = os.path.join(where, name)
+                path = os.path.join(where, name)
+                if suffix in PICKLES:
+                    pickles.append(path)
+                elif not name.startswith("."):
                     files.append(_seen(path, os.stat(path)))
     except OSError as error:
         yield LeftOut(place, f"cannot be read: {error.filename}: {error.strerror}")
         return
+    if any(file.path.endswith(WEIGHTS) for file in files):
+        yield from _passed_over(place, pickles)
     yield Candidate(place, tuple(files))
+
+
+def _passed_over(place: Path, pickles: list[str]) -> Iterator[LeftOut]:
+    from registry.sources import why_left_out
+
+    for path in pickles:
+        yield LeftOut(Path(path), why_left_out(Path(path).relative_to(place).as_posix()))
 
 
 def _raise(error: OSError) -> None:

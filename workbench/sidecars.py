@@ -22,7 +22,7 @@ from workbench.documents import parse_document
 from workbench.scanning import PICTURES, SIDECARS, LeftOut
 
 if TYPE_CHECKING:
-    from registry.lookups import Offer
+    from registry.lookups import Statement
 
 MAX_DOCUMENT_BYTES = 4 << 20
 MAX_PICTURE_BYTES = 32 << 20
@@ -41,28 +41,10 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Statement:
-    """What one document says: who says it, where it stands, the document itself, and the facts in it.
-
-    `hashes` are those of the files that it is about, sha256 and AutoV3; empty where it names none.
-    """
-
-    service: str
-    uri: str
-    document: Json
-    offer: "Offer"
-    hashes: frozenset[str] = frozenset()
-
-    def is_about(self, digits: str) -> bool:
-        """Whether the document can be about a file of that hash."""
-        return not self.hashes or digits in self.hashes
-
-
-@dataclass(frozen=True)
 class Sidecars:
     """Everything that was found beside one weight file."""
 
-    statements: tuple[Statement, ...] = ()
+    statements: "tuple[Statement, ...]" = ()
     picture: Path | None = None
     left: tuple[LeftOut, ...] = ()
 
@@ -87,9 +69,9 @@ def read_sidecars(weights: Path) -> Sidecars:
     return Sidecars(tuple(statements), picture, tuple(left))
 
 
-def civitai_statement(document: Json, uri: str) -> Statement:
+def civitai_statement(document: Json, uri: str) -> "Statement":
     """A model version as Civitai's API describes it. Raises ValueError where it is none."""
-    from registry.lookups import Offer
+    from registry.lookups import Offer, Statement
 
     model = _mapping(document.get("model"))
     if not isinstance(document.get("id"), int) or not model:
@@ -110,9 +92,9 @@ def civitai_statement(document: Json, uri: str) -> Statement:
     return Statement("civitai", _civitai_page(document) or uri, document, offer, _hashes(document))
 
 
-def lora_manager_statement(document: Json, uri: str) -> Statement:
+def lora_manager_statement(document: Json, uri: str) -> "Statement":
     """A record of LoRA Manager's, with what Civitai said inside it. Raises ValueError where it is none."""
-    from registry.lookups import Offer
+    from registry.lookups import Offer, Statement
 
     if not isinstance(document.get("file_name"), str) or "sha256" not in document:
         raise ValueError("no record of LoRA Manager's: file_name and sha256 are missing")
@@ -139,9 +121,9 @@ def lora_manager_statement(document: Json, uri: str) -> Statement:
     return Statement("lora-manager", uri, document, offer, known)
 
 
-def a1111_statement(document: Json, uri: str) -> Statement:
+def a1111_statement(document: Json, uri: str) -> "Statement":
     """What a person typed into A1111's card. Raises ValueError where it is something else."""
-    from registry.lookups import Offer
+    from registry.lookups import Offer, Statement
 
     if not A1111_KEYS & document.keys():
         raise ValueError(f"no card of A1111's: none of {', '.join(sorted(A1111_KEYS))} is in it")
@@ -170,7 +152,7 @@ def why_no_picture(path: Path) -> str | None:
     return None
 
 
-READERS: tuple[Callable[[Json, str], Statement], ...] = (a1111_statement, lora_manager_statement, civitai_statement)
+READERS: "tuple[Callable[[Json, str], Statement], ...]" = (a1111_statement, lora_manager_statement, civitai_statement)
 """For each suffix of SIDECARS: a person's own words, a tool's record, a service's answer."""
 
 

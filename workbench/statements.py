@@ -5,24 +5,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.scanning import LeftOut
-from workbench.sidecars import Sidecars, Statement
+from workbench.sidecars import Sidecars
 
 if TYPE_CHECKING:
     from registry import Registry
 
 
 def attach(registry: "Registry", ref: str, found: Sidecars, sha256: str | None) -> tuple[LeftOut, ...]:
-    """Keep statements and a picture; what was left, and why.
+    """Keep statements and a picture of a version that is there already; what was left, and why.
 
     `sha256` is that of the version's only file. A statement about other bytes is kept, but fills in nothing.
     """
-    left = list(found.left)
-    for statement in found.statements:
-        if not _keep(registry, ref, statement, sha256):
-            left.append(LeftOut(Path(statement.uri), f"is about other bytes than {ref}: kept, not believed"))
+    from registry.lookups import Lookups
+
+    lookups = Lookups(registry.database)
+    for said in found.statements:
+        words = {"uri": said.uri, "document": said.document, "offer": said.offer}
+        lookups.record(ref, said.service, "found", **words, linked=said.is_about(sha256))
+    return complete(registry, ref, found, sha256)
+
+
+def complete(registry: "Registry", ref: str, found: Sidecars, sha256: str | None) -> tuple[LeftOut, ...]:
+    """Keep the picture of a version that was registered with the statements; what of all was left, and why."""
     if found.picture is not None:
         add_picture(registry, ref, found.picture)
-    return tuple(left)
+    others = [said for said in found.statements if not said.is_about(sha256)]
+    reason = f"is about other bytes than {ref}: kept, not believed"
+    return (*found.left, *(LeftOut(Path(said.uri), reason) for said in others))
 
 
 def add_picture(registry: "Registry", ref: str, picture: Path) -> None:
@@ -31,19 +40,3 @@ def add_picture(registry: "Registry", ref: str, picture: Path) -> None:
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 not in {preview.picture for preview in registry.previews(ref)}:
         registry.add_preview(ref, {"source": picture.name}, content, {})
-
-
-def _keep(registry: "Registry", ref: str, statement: Statement, sha256: str | None) -> bool:
-    from registry.lookups import Lookups
-
-    is_about = sha256 is None or statement.is_about(sha256)
-    Lookups(registry.database).record(
-        ref,
-        statement.service,
-        "found",
-        uri=statement.uri,
-        document=statement.document,
-        offer=statement.offer,
-        linked=is_about,
-    )
-    return is_about

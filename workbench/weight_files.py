@@ -4,13 +4,13 @@ Where the layout stays, the bytes stay. A header is written again only where sec
 every tensor keeps its bytes; a change of layout keeps every factor and scale. Both are checked on what was written.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from workbench.checking import output_layout
+from workbench.cleaning import SAFETENSORS, Cleaned, write_cleaned
 from workbench.errors import IdentityLost, NotAVector, Quarantined, UnsupportedLayout
 from workbench.recipes import Architectures
 from workbench.references import resolve
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from formats import Architecture, Digests, Layout
     from registry import Artifact, Registry, Version
 
-SAFETENSORS = ".safetensors"
 DIFFUSERS_WEIGHTS = "pytorch_lora_weights.safetensors"
 PEFT_WEIGHTS = "adapter_model.safetensors"
 PEFT_CONFIG = "adapter_config.json"
@@ -37,9 +36,6 @@ HASH_CLAIMS = ("sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256")
 
 ADAPTER_METADATA = "lora_adapter_metadata"
 
-PLACE_KEY = "name_or_path"
-"""Ends the keys under which configurations keep where they were loaded from."""
-
 
 @dataclass(frozen=True)
 class GivenFile:
@@ -49,7 +45,9 @@ class GivenFile:
     digests: "Digests"
     artifact: str | None
     cleaned: tuple[str, ...] = ()
-    """What lost a secret or a machine path: keys of its header or configuration."""
+    """What lost a secret or a machine path: keys of its header or document, or the file itself where it is text."""
+    unclean: str = ""
+    """Why it could not be looked through although it should hold text; empty where it was, or need not be."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def write_files(
 
     Args:
         layout: kohya, diffusers or peft; None for the layout that it has.
-        clean: take secrets and machine paths out of headers and configurations.
+        clean: take secrets and machine paths out of headers, documents and texts.
         stem: what a single file is called, the model's name by default.
 
     Raises:
@@ -168,73 +166,29 @@ def _name(version: "Version", artifact: "Artifact", stem: str) -> str:
 def _write_artifact(
     registry: "Registry", version: "Version", artifact: "Artifact", target: Path, name: str, *, clean: bool
 ) -> GivenFile:
-    from registry import CorruptBlob
+    from formats import digest
     from registry.blobs.staging import stage_file
 
     source = registry.blob_path(artifact.sha256)
-    cleaned = _write_cleaned(source, target, artifact.path) if clean else ()
-    if cleaned:
-        from formats import digest
-
-        return GivenFile(name, digest(target), artifact.path, cleaned)
+    cleaned = write_cleaned(source, target, artifact.path) if clean else Cleaned()
+    if cleaned.keys:
+        _require_sound(version, artifact, digest(source).sha256)
+        return GivenFile(name, digest(target), artifact.path, cleaned.keys)
     staged = stage_file(source, target)
     target.chmod(0o644)
-    if staged.digests.sha256 != artifact.sha256:
+    _require_sound(version, artifact, staged.digests.sha256)
+    return GivenFile(name, staged.digests, artifact.path, unclean=cleaned.unclean)
+
+
+def _require_sound(version: "Version", artifact: "Artifact", sha256: str) -> None:
+    """Refuse bytes that are not those which were imported."""
+    from registry import CorruptBlob
+
+    if sha256 != artifact.sha256:
         raise CorruptBlob(
-            f"{version.ref}: {artifact.path}: got sha256 {staged.digests.sha256}, expected {artifact.sha256}. "
+            f"{version.ref}: {artifact.path}: got sha256 {sha256}, expected {artifact.sha256}. "
             "Import the original file again."
         )
-    return GivenFile(name, staged.digests, artifact.path)
-
-
-def _write_cleaned(source: Path, target: Path, path: str) -> tuple[str, ...]:
-    """Write what must be scrubbed, scrubbed; the keys that changed. Writes nothing where there are none."""
-    from formats import read_header, scrub
-    from formats.rewriting import rewrite_metadata
-    from formats.scrubbing import scrub_text
-
-    if path.endswith(SAFETENSORS):
-        metadata = read_header(source).metadata
-        scrubbed = scrub(metadata)
-        if changed := _changed(metadata, scrubbed):
-            rewrite_metadata(source, target, scrubbed)
-        return changed
-    if path.endswith("config.json") or path == "model_index.json":
-        document = json.loads(source.read_text("utf-8"))
-        places = dict(_without_places(document, ""))
-        if places:
-            target.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        return tuple(places)
-    if path.endswith(".md"):
-        text = source.read_text("utf-8", "replace")
-        if (plain := scrub_text(text)) != text:
-            target.write_text(plain, "utf-8")
-            return (path,)
-    return ()
-
-
-def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
-    """The keys of `after` whose entry is not the one of `before`."""
-    return tuple(key for key, value in after.items() if before.get(key) != value)
-
-
-def _without_places(document: Any, at: str) -> Iterator[tuple[str, str]]:
-    """Scrub, in place, every entry that says where something was loaded from; what was changed."""
-    from formats.scrubbing import scrub_text
-
-    if isinstance(document, list):
-        for inner in document:
-            yield from _without_places(inner, at)
-    if not isinstance(document, dict):
-        return
-    for key, value in document.items():
-        where = f"{at}.{key}" if at else str(key)
-        if isinstance(value, str) and str(key).endswith(PLACE_KEY):
-            if (plain := scrub_text(value)) != value:
-                document[key] = plain
-                yield where, plain
-        else:
-            yield from _without_places(value, where)
 
 
 def _write_converted(
@@ -246,6 +200,8 @@ def _write_converted(
 
     if version.kind == "base":
         raise UnsupportedLayout(f"{version.ref}: a base has no key layout to choose; leave --format out")
+    for artifact in version.artifacts:
+        _require_sound(version, artifact, digest(registry.blob_path(artifact.sha256)).sha256)
     vector = Architectures(registry).open(resolve(registry, version.ref))
     metadata = read_header(weights_file(vector.path)).metadata
     kept = {key: value for key, value in metadata.items() if key not in (*HASH_CLAIMS, ADAPTER_METADATA)}

@@ -1,4 +1,10 @@
-"""Keeping and access: tombstones, the field's short hashes, look-ups, principals; the rules on PostgreSQL too."""
+"""Keeping and access: tombstones, the field's short hashes, look-ups, principals; more rules, and on PostgreSQL all.
+
+The rules lie beside this file, one statement a line for each database, as they were when this revision was made.
+"""
+
+import re
+from pathlib import Path
 
 import sqlalchemy as sa
 from alembic import op
@@ -27,101 +33,6 @@ DOCUMENTS = (
 # Sorted and searched by their beginning: one order, whatever the database's language is.
 SLUGS = (("model", "slug"), ("alias_period", "name"), ("dataset", "name"), ("architecture", "name"))
 SLUG = "abcdefghijklmnopqrstuvwxyz0123456789._-"
-
-# name, moment, condition, message: the rules that 0001 made on SQLite alone.
-FROZEN = "the files of a version that is no longer a draft are frozen"
-FIRST_RULES = (
-    ("event_is_never_updated", "UPDATE ON event", "", "event is append-only"),
-    ("event_is_never_deleted", "DELETE ON event", "", "event is append-only"),
-    ("job_event_is_never_updated", "UPDATE ON job_event", "", "job_event is append-only"),
-    ("job_event_is_never_deleted", "DELETE ON job_event", "", "job_event is append-only"),
-    (
-        "artifact_is_not_added",
-        "INSERT ON artifact",
-        "(SELECT state FROM version WHERE id = NEW.version_id) <> 'draft'",
-        FROZEN,
-    ),
-    (
-        "artifact_is_not_updated",
-        "UPDATE ON artifact",
-        "(SELECT state FROM version WHERE id = OLD.version_id) <> 'draft'",
-        FROZEN,
-    ),
-    (
-        "artifact_is_not_deleted",
-        "DELETE ON artifact",
-        "(SELECT state FROM version WHERE id = OLD.version_id) <> 'draft'",
-        FROZEN,
-    ),
-    (
-        "version_keeps_its_identity",
-        "UPDATE OF id, model_id, number, digest ON version",
-        "OLD.state <> 'draft'",
-        "a version that is no longer a draft keeps its number and digest",
-    ),
-    (
-        "version_is_never_a_draft_again",
-        "UPDATE OF state ON version",
-        "OLD.state <> 'draft' AND NEW.state = 'draft'",
-        "a version that was published cannot become a draft",
-    ),
-    (
-        "version_is_not_deleted",
-        "DELETE ON version",
-        "OLD.state <> 'draft'",
-        "a version that is no longer a draft cannot be deleted",
-    ),
-    (
-        "job_state_follows_its_table",
-        "UPDATE OF state ON job",
-        "OLD.state <> NEW.state AND (OLD.state, NEW.state) NOT IN (VALUES "
-        "('queued', 'cancelled'), ('queued', 'paused'), ('queued', 'running'), "
-        "('running', 'cancelled'), ('running', 'dead'), ('running', 'failed'), ('running', 'paused'), "
-        "('running', 'queued'), ('running', 'succeeded'), ('paused', 'cancelled'), ('paused', 'queued'), "
-        "('failed', 'queued'), ('cancelled', 'queued'), ('dead', 'queued'))",
-        "this job state cannot follow the present one",
-    ),
-)
-
-PAST = "what an alias meant in the past cannot be changed"
-NEW_RULES = (
-    (
-        "version_is_not_removed_while_used",
-        "UPDATE OF removed_at ON version",
-        "NEW.removed_at IS NOT NULL AND OLD.removed_at IS NULL AND EXISTS ("
-        "SELECT 1 FROM edge JOIN version AS child ON child.id = edge.child_id "
-        "WHERE edge.parent_id = NEW.id AND edge.relation <> 'supersedes' AND child.removed_at IS NULL)",
-        "a version that others were made from cannot be removed",
-    ),
-    (
-        "edge_names_no_removed_version",
-        "INSERT ON edge",
-        "NEW.relation <> 'supersedes' AND "
-        "EXISTS (SELECT 1 FROM version WHERE id = NEW.parent_id AND removed_at IS NOT NULL)",
-        "a version that was removed cannot become a parent",
-    ),
-    (
-        "alias_period_keeps_its_past",
-        "UPDATE ON alias_period",
-        "OLD.until IS NOT NULL OR (NEW.model_id, NEW.version_id, NEW.name, NEW.since) "
-        "<> (OLD.model_id, OLD.version_id, OLD.name, OLD.since)",
-        PAST,
-    ),
-    ("alias_period_is_never_deleted", "DELETE ON alias_period", "", PAST),
-    (
-        "model_numbers_never_fall",
-        "UPDATE OF next_number ON model",
-        "NEW.next_number < OLD.next_number",
-        "a version number is never given twice",
-    ),
-    (
-        "blob_keeps_its_content",
-        "UPDATE OF sha256, size, blake3 ON blob",
-        "(NEW.sha256, NEW.size, NEW.blake3) <> (OLD.sha256, OLD.size, OLD.blake3)",
-        "the digests of a blob never change",
-    ),
-)
-ERASED = ("event", "job_event")  # PostgreSQL alone can empty a table without deleting a row
 
 text = sa.String()
 big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -358,28 +269,21 @@ def _replace_words(table: str, column: str, words: tuple[str, ...]) -> None:
 
 
 def _create_rules() -> None:
-    if _on_sqlite():
-        for name, when, condition, message in NEW_RULES:
-            head = f" WHEN {condition}" if condition else ""
-            op.execute(f"CREATE TRIGGER {name} BEFORE {when}{head} BEGIN SELECT RAISE(ABORT, '{message}'); END")
-        return
-    for name, when, condition, message in (*FIRST_RULES, *NEW_RULES):
-        refuse = f"RAISE EXCEPTION '{message}' USING ERRCODE = 'integrity_constraint_violation';"
-        body = f"IF {condition} THEN {refuse} END IF; RETURN COALESCE(NEW, OLD);" if condition else refuse
-        op.execute(f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$")
-        op.execute(f"CREATE TRIGGER {name} BEFORE {when} FOR EACH ROW EXECUTE FUNCTION {name}()")
-    for table in ERASED:
-        head = f"CREATE TRIGGER {table}_is_never_truncated BEFORE TRUNCATE ON {table} FOR EACH STATEMENT"
-        op.execute(f"{head} EXECUTE FUNCTION {table}_is_never_deleted()")
+    for statement in _rules():
+        op.get_bind().exec_driver_sql(statement)
 
 
 def _drop_rules() -> None:
-    if _on_sqlite():
-        for name, *_ in NEW_RULES:
-            op.execute(f"DROP TRIGGER {name}")
-        return
-    for name, *_ in (*FIRST_RULES, *NEW_RULES):
-        op.execute(f"DROP FUNCTION {name}() CASCADE")  # and the triggers that call it
+    """On PostgreSQL a trigger goes with the function that it calls."""
+    kind, cascade = ("TRIGGER", "") if _on_sqlite() else ("FUNCTION", " CASCADE")
+    for found in map(re.compile(rf"CREATE {kind} (\w+)").match, _rules()):
+        if found:
+            op.execute(f"DROP {kind} {found[1]}{cascade}")
+
+
+def _rules() -> list[str]:
+    path = Path(__file__).with_name(f"0002_{op.get_bind().dialect.name}.sql")
+    return [line.removesuffix(";") for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _on_sqlite() -> bool:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,16 +31,15 @@ class LocalBlobs:
         return False
 
     def place(self, staged: StagedFile) -> bool:
-        """Move a staged file to its address; False when bytes of its size are there already."""
+        """Move a staged file to its address; False when something was there: these bytes are certain, those were not."""
         target = self._path(staged.digests.sha256)
-        if target.is_file() and target.stat().st_size == staged.digests.size:
-            return False
+        was_there = target.exists()
         if not target.parent.is_dir():
             target.parent.mkdir(parents=True, exist_ok=True)
             sync_folder(self.folder)
         staged.path.chmod(0o444)
         staged.path.replace(target)
-        return True
+        return not was_there
 
     def settle(self, digests: Sequence[str]) -> None:
         """Make the renames durable; on most disks the first folder brings the others along."""
@@ -89,14 +89,22 @@ class LocalBlobs:
         """Nothing: what lies here is no copy."""
         return []
 
-    def put_part(self, upload: str, offset: int, content: bytes) -> None:
-        """One file a piece, named so that they sort by offset."""
-        path = self._uploads / upload / f"{offset:020d}"
+    def stage_part(self, upload: str, content: bytes) -> str:
+        """One file for what is no piece yet."""
+        path = self._uploads / upload / f"{secrets.token_hex(8)}.new"
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(".new")
-        fresh.write_bytes(content)
-        sync_file(fresh)
-        fresh.replace(path)
+        path.write_bytes(content)
+        sync_file(path)
+        return path.name
+
+    def put_part(self, upload: str, offset: int, staged: str) -> None:
+        """One file a piece, named so that they sort by offset."""
+        folder = self._uploads / upload
+        (folder / staged).replace(folder / f"{offset:020d}")
+
+    def drop_part(self, upload: str, staged: str) -> None:
+        """Remove a staged file."""
+        (self._uploads / upload / staged).unlink(missing_ok=True)
 
     def parts(self, upload: str) -> Iterator[bytes]:
         """The pieces in order."""

@@ -8,6 +8,7 @@ AWS_ENDPOINT_URL. An upload that is broken off can leave invisible parts behind;
 import contextlib
 import hashlib
 import os
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -19,13 +20,16 @@ from obstore.store import S3Store
 
 from registry.blobs.staging import StagedFile, Staging
 from registry.blobs.store import PART_BYTES, PREFIXES, READ_BYTES, UNOPENED_SECONDS, Found, key_of, missing
-from registry.errors import Unreachable, Unsupported
+from registry.errors import CorruptBlob, Unreachable, Unsupported
 
 SCHEME = "s3://"
 FOLDERS = frozenset(PREFIXES)
 PARALLEL_PARTS = 4
 RETRIES = 5
 RETRY_SECONDS = 60
+STAGED = ".new"
+"""How the names of bytes end that are no piece of an upload yet."""
+
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
 
@@ -51,13 +55,14 @@ class S3Blobs:
         """Upload ahead of the transaction, so that it stays short: placing then only looks.
 
         A small blob is a single conditional put. The parts of a big one become an object all at once, and whoever is
-        first or second writes the same bytes.
+        first or second writes the same bytes. An object that is there already stays where its ETag proves its bytes;
+        otherwise, since these are certain, they take its place.
         """
         key, size = key_of(staged.digests.sha256), staged.digests.size
         with self._asking():
             if size <= PART_BYTES and self._create(key, staged.path.read_bytes()):
                 return True
-            if self._has(staged):
+            if self._proves(staged):
                 return False
             obstore.put(self._bucket, key, staged.path, chunk_size=PART_BYTES, max_concurrency=PARALLEL_PARTS)
         return True
@@ -144,14 +149,26 @@ class S3Blobs:
                     sizes.append(status.st_size)
         return sizes
 
-    def put_part(self, upload: str, offset: int, content: bytes) -> None:
-        """One object a piece, named so that they sort by offset."""
+    def stage_part(self, upload: str, content: bytes) -> str:
+        """One object for what is no piece yet."""
+        name = f"{secrets.token_hex(8)}{STAGED}"
         with self._asking():
-            obstore.put(self._bucket, f"uploads/{upload}/{offset:020d}", content, use_multipart=False)
+            obstore.put(self._bucket, f"uploads/{upload}/{name}", content, use_multipart=False)
+        return name
+
+    def put_part(self, upload: str, offset: int, staged: str) -> None:
+        """One object a piece, named so that they sort by offset; the bytes do not leave the bucket for it."""
+        with self._asking():
+            obstore.rename(self._bucket, f"uploads/{upload}/{staged}", f"uploads/{upload}/{offset:020d}")
+
+    def drop_part(self, upload: str, staged: str) -> None:
+        """Delete a staged object."""
+        with self._asking(), contextlib.suppress(FileNotFoundError):
+            obstore.delete(self._bucket, f"uploads/{upload}/{staged}")
 
     def parts(self, upload: str) -> Iterator[bytes]:
         """The pieces in order, one in memory at a time."""
-        for path in sorted(self._parts(upload)):
+        for path in sorted(path for path in self._parts(upload) if not path.endswith(STAGED)):
             with self._asking():
                 yield bytes(obstore.get(self._bucket, path).bytes())
 
@@ -175,6 +192,15 @@ class S3Blobs:
             pages = obstore.list(self._bucket, f"uploads/{upload}")
             return {said["path"]: (said["size"], said["last_modified"].timestamp()) for page in pages for said in page}
 
+    def _proves(self, staged: StagedFile) -> bool:
+        """Whether the object's ETag is the one that S3 gives to these bytes: their MD5, or that of their parts'."""
+        try:
+            said = obstore.head(self._bucket, key_of(staged.digests.sha256))
+        except FileNotFoundError:
+            return False
+        own = (said["e_tag"] or "").strip('"')
+        return said["size"] == staged.digests.size and own in _etags(staged.path)
+
     def _has(self, staged: StagedFile) -> bool:
         there = self.find(staged.digests.sha256)
         return there is not None and there.size == staged.digests.size
@@ -190,7 +216,10 @@ class S3Blobs:
         """Save the bytes of a blob. Raises CorruptBlob when they are other ones."""
         got = self._save(sha256, size, target)
         if got != sha256:
-            raise missing(self._shown(sha256), f"bytes with sha256 {got}", size)
+            raise CorruptBlob(
+                f"{self._shown(sha256)}: got bytes with sha256 {got}, expected {size:,} bytes with the one in its name. "
+                "Run `tau doctor --deep --set-aside`, then import the original file again."
+            )
 
     def _save(self, sha256: str, size: int, target: Path) -> str:
         """Write what lies at the address of a blob to a file; the sha256 that it really has."""
@@ -214,6 +243,17 @@ class S3Blobs:
                 f"{self.address}: the blob store refused or did not answer: {_first_line(error)} "
                 "Check AWS_ENDPOINT_URL, AWS_REGION, the credentials and the bucket's name."
             ) from error
+
+
+def _etags(path: Path) -> frozenset[str]:
+    """The ETags of a file that was put whole, and in parts of PART_BYTES."""
+    parts, whole = [], hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while piece := file.read(PART_BYTES):
+            whole.update(piece)
+            parts.append(hashlib.md5(piece, usedforsecurity=False).digest())
+    together = hashlib.md5(b"".join(parts), usedforsecurity=False).hexdigest()
+    return frozenset({whole.hexdigest(), f"{together}-{len(parts)}"})
 
 
 def _first_line(error: Exception) -> str:

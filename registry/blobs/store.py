@@ -91,8 +91,16 @@ class BlobStore(Protocol):
         """Remove the copies on this machine that were not opened for UNOPENED_SECONDS; their sizes."""
         ...
 
-    def put_part(self, upload: str, offset: int, content: bytes) -> None:
-        """Keep one piece of an upload; putting it again replaces it."""
+    def stage_part(self, upload: str, content: bytes) -> str:
+        """Keep bytes that want to be a piece of an upload, under a name that nobody else has; that name."""
+        ...
+
+    def put_part(self, upload: str, offset: int, staged: str) -> None:
+        """Make staged bytes the piece at that offset; what was there goes. Call it under the write lock."""
+        ...
+
+    def drop_part(self, upload: str, staged: str) -> None:
+        """Forget staged bytes; those that are a piece by now are none any more, and stay."""
         ...
 
     def parts(self, upload: str) -> Iterator[bytes]:

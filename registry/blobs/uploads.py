@@ -51,7 +51,7 @@ class Uploads:
         if len(sha256) != DIGEST_LENGTH or sha256.strip("0123456789abcdef") or size < 0:
             raise Refused(f"upload of sha256 {sha256!r}, {size} bytes: expected 64 hexadecimal digits and a size.")
         with self._database.writing() as uow:
-            if _touch(uow, sha256):
+            if _touch(uow, self._store, sha256):
                 uow.commit()
                 return None
             same = (UploadRow.sha256 == sha256, UploadRow.size == size, UploadRow.principal == principal)
@@ -85,14 +85,23 @@ class Uploads:
         expected = min(PART_BYTES, upload.size - offset)
         if len(content) != expected or not content:
             raise Refused(f"upload {key}: got {len(content):,} bytes at {offset:,}, expected {expected:,}.")
-        self._store.put_part(key, offset, content)
+        staged = self._store.stage_part(key, content)
+        try:
+            self._put(key, offset, staged, len(content))
+        except BaseException:
+            self._store.drop_part(key, staged)
+            raise
+        return self.get(key)
+
+    def _put(self, key: str, offset: int, staged: str, size: int) -> None:
+        """Make staged bytes the next piece, unless another sender's are; nobody's bytes replace the winner's."""
         with self._database.writing() as uow:
             here = update(UploadRow).where(UploadRow.id == key, UploadRow.received == offset)
-            said = here.values(received=offset + len(content), expires_at=now(LIFETIME_SECONDS))
+            said = here.values(received=offset + size, expires_at=now(LIFETIME_SECONDS))
             if uow.session.scalar(said.returning(UploadRow.id)) is None:
                 raise Conflict(f"upload {key}: somebody else sent the piece at {offset:,}. Ask where it is now.")
+            self._store.put_part(key, offset, staged)
             uow.commit()
-        return self.get(key)
 
     def complete(self, key: str) -> str:
         """Hash all pieces and store them as a blob; its sha256.
@@ -130,13 +139,17 @@ class Uploads:
         self._store.drop_parts(key)
 
 
-def _touch(uow: UnitOfWork, sha256: str) -> bool:
-    """Mark a stored blob as used now, so that it stays until somebody refers to it; False where there is none."""
+def _touch(uow: UnitOfWork, store: BlobStore, sha256: str) -> bool:
+    """Mark a stored blob as used now, so that it stays until somebody refers to it; False where its bytes must be sent.
+
+    A row alone proves nothing: garbage collection that was killed leaves rows whose bytes are gone.
+    """
     stored = select(LocationRow.id).where(LocationRow.blob_sha256 == sha256, LocationRow.mode == LocationMode.STORED)
-    if uow.session.scalar(stored.limit(1)) is None:
+    here = (BlobRow.sha256 == sha256, BlobRow.state == BlobState.PRESENT)
+    size = uow.session.scalar(select(BlobRow.size).where(*here, stored.exists()))
+    if size is None or (found := store.find(sha256)) is None or found.size != size:
         return False
-    own = update(BlobRow).where(BlobRow.sha256 == sha256)
-    uow.session.execute(own.values(used_at=now(), state=BlobState.PRESENT))
+    uow.session.execute(update(BlobRow).where(*here).values(used_at=now()))
     return True
 
 

@@ -126,9 +126,9 @@ def parse_query(text: str) -> Query:
             _require_key(text, part.start("key"), key, excluded)
             conditions.append(Condition(key, _values(said), excluded))
         elif _is_quoted(said):
-            terms.append(Term(_unquoted(said), exact=True, excluded=excluded))
+            terms.append(_worded(text, part, Term(_unquoted(said), exact=True, excluded=excluded)))
         else:
-            terms.append(Term(said, excluded=excluded))
+            terms.append(_worded(text, part, Term(said, excluded=excluded)))
     return Query(tuple(terms), tuple(conditions))
 
 
@@ -202,6 +202,14 @@ def _require_key(text: str, at: int, key: str, excluded: bool) -> None:
         raise _refused(text, at, f"{key!r} is no key; {hint}. To look for the text itself, put it in quotes")
     if excluded and key in NEVER_EXCLUDED:
         raise _refused(text, at, f"{key}: cannot be excluded")
+
+
+def _worded(text: str, part: re.Match[str], term: Term) -> Term:
+    """A term that something can be found by."""
+    if not term.is_pattern and not term.words:
+        meant = "tag:KEY, kind:style or a word" if term.excluded else "a word, or *cut* for a name of that shape"
+        raise _refused(text, part.start(), f"{part['said']} holds no word, so it means nothing; say what: {meant}")
+    return term
 
 
 def _refused(text: str, at: int, reason: str) -> InvalidQuery:

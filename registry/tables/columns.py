@@ -3,11 +3,10 @@
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Integer, MetaData, String, false
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Integer, MetaData, String, false
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
-from registry.dialect import Instant, PlainText, now
+from registry.dialect import Instant, PlainJson, PlainText, now
 
 HEX = "0123456789abcdef"
 SLUG = "abcdefghijklmnopqrstuvwxyz0123456789._-"
@@ -18,10 +17,13 @@ name_text = String(128).with_variant(String(128, collation="C"), "postgresql")
 """Text of the alphabets that we check: one order everywhere, so that a range finds what begins alike."""
 
 path_text = PlainText().with_variant(PlainText(collation="C"), "postgresql")
-json_object = JSON(none_as_null=True)
+json_object = PlainJson(verbatim=True)
 """Kept as it was said: PostgreSQL's JSONB would sort the keys, and refuse texts that a file's metadata may hold."""
 
-json_searched = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+json_said = PlainJson()
+"""What a person says: its texts are such as a column of text takes."""
+
+json_searched = PlainJson(searched=True)
 """JSON of our own making that queries look into."""
 
 

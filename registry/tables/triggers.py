@@ -11,6 +11,12 @@ from sqlalchemy import DDL, MetaData, event
 from registry.states import LEGAL_JOB_STATES
 
 APPEND_ONLY = ("event", "job_event")
+NEVER_EMPTIED = (*APPEND_ONLY, "alias_period", "version", "artifact", "adapter_facts", "origin", "edge")
+
+TRUNCATION = (
+    "CREATE FUNCTION table_is_never_truncated() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION "
+    "USING MESSAGE = TG_TABLE_NAME || ' is never emptied', ERRCODE = 'integrity_constraint_violation'; END $$"
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ def _append_only(table: str) -> list[Rule]:
     return [
         Rule(f"{table}_is_never_updated", f"UPDATE ON {table}", "", message),
         Rule(f"{table}_is_never_deleted", f"DELETE ON {table}", "", message),
+        _never_replaced(table, "id = NEW.id"),
     ]
 
 
@@ -50,12 +57,18 @@ def _never_truncated(table: str) -> str:
     """PostgreSQL alone can empty a table without deleting a row."""
     return (
         f"CREATE TRIGGER {table}_is_never_truncated BEFORE TRUNCATE ON {table} "
-        f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_is_never_deleted()"
+        "FOR EACH STATEMENT EXECUTE FUNCTION table_is_never_truncated()"
     )
 
 
-def _not_draft(row: str) -> str:
-    return f"(SELECT state FROM version WHERE id = {row}.version_id) <> 'draft'"
+def _never_replaced(table: str, there: str) -> Rule:
+    """SQLite's INSERT OR REPLACE deletes the row that stands in its way, and no trigger of deletion sees it."""
+    exists = f"EXISTS (SELECT 1 FROM {table} WHERE {there})"
+    return Rule(f"{table}_is_never_replaced", f"INSERT ON {table}", exists, f"a row of {table} is never replaced")
+
+
+def _not_draft(row: str, column: str = "version_id") -> str:
+    return f"(SELECT state FROM version WHERE id = {row}.{column}) <> 'draft'"
 
 
 def _frozen_artifacts() -> list[Rule]:
@@ -87,6 +100,33 @@ def _frozen_versions() -> list[Rule]:
             "OLD.state <> 'draft'",
             "a version that is no longer a draft cannot be deleted",
         ),
+        _never_replaced(
+            "version",
+            "state <> 'draft' AND "
+            "(id = NEW.id OR model_id = NEW.model_id AND (number = NEW.number OR digest = NEW.digest))",
+        ),
+    ]
+
+
+def _kept_provenance() -> list[Rule]:
+    """Where a version came from is said once; to which base it belongs can be a guess, and be taken back. What was
+    identified may be said better, but is neither lost nor moved.
+    """
+    came, made = "where a published version came from cannot be changed", "what a version was made from is kept"
+    found = "what was identified of a published version stays with it"
+    same = " OR ".join(f"{parent} = NEW.{parent}" for parent in ("parent_id", "dataset_id", "job_id", "external"))
+    again = f"child_id = NEW.child_id AND relation = NEW.relation AND position = NEW.position AND ({same})"
+    published = _not_draft("OLD", "child_id")
+    return [
+        Rule("origin_is_not_updated", "UPDATE ON origin", _not_draft("OLD"), came),
+        Rule("origin_is_not_deleted", "DELETE ON origin", _not_draft("OLD"), came),
+        _never_replaced("origin", "version_id = NEW.version_id"),
+        Rule("edge_is_never_updated", "UPDATE ON edge", "", made),
+        Rule("edge_is_not_deleted", "DELETE ON edge", f"OLD.relation <> 'adapter_of' AND {published}", made),
+        _never_replaced("edge", f"id = NEW.id OR {again}"),
+        Rule("adapter_facts_keep_their_version", "UPDATE OF version_id ON adapter_facts", _not_draft("OLD"), found),
+        Rule("adapter_facts_are_not_deleted", "DELETE ON adapter_facts", _not_draft("OLD"), found),
+        _never_replaced("adapter_facts", "version_id = NEW.version_id"),
     ]
 
 
@@ -140,6 +180,10 @@ def _kept_past() -> list[Rule]:
             "",
             "what an alias meant in the past cannot be changed",
         ),
+        _never_replaced(
+            "alias_period",
+            "id = NEW.id OR model_id = NEW.model_id AND name = NEW.name AND until IS NULL AND NEW.until IS NULL",
+        ),
         Rule(
             "model_numbers_never_fall",
             "UPDATE OF next_number ON model",
@@ -159,6 +203,7 @@ RULES: tuple[Rule, ...] = (
     *(rule for table in APPEND_ONLY for rule in _append_only(table)),
     *_frozen_artifacts(),
     *_frozen_versions(),
+    *_kept_provenance(),
     _legal_job_states(),
     *_used_versions(),
     *_kept_past(),
@@ -168,7 +213,8 @@ TRIGGERS: dict[str, list[str]] = {
     "sqlite": [statement for rule in RULES for statement in rule.on_sqlite()],
     "postgresql": [
         *(statement for rule in RULES for statement in rule.on_postgresql()),
-        *map(_never_truncated, APPEND_ONLY),
+        TRUNCATION,
+        *map(_never_truncated, NEVER_EMPTIED),
     ],
 }
 

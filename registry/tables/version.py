@@ -13,7 +13,6 @@ from registry.tables.columns import (
     Count,
     Created,
     Digest,
-    JsonObject,
     Key,
     MaybeMoment,
     Name,
@@ -22,6 +21,7 @@ from registry.tables.columns import (
     is_digest,
     is_one_of,
     json_object,
+    json_said,
     json_searched,
     path_text,
 )
@@ -61,7 +61,7 @@ class VersionRow(Base):
     note: Mapped[str | None]
     recommended_strength: Mapped[float | None]
     trigger_words: Mapped[list[str]] = mapped_column(json_searched)
-    sampling: Mapped[JsonObject]
+    sampling: Mapped[dict[str, Any]] = mapped_column(json_said)
     recipe_id: Mapped[int | None] = mapped_column(big_integer, ForeignKey("recipe.id"), index=True)
     created_at: Mapped[Created]
     removed_at: Mapped[MaybeMoment]

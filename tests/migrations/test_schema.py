@@ -157,10 +157,10 @@ def test_on_the_way_back_a_removed_version_stays_out_of_sight(engine: Engine, fi
         assert connection.execute(text("SELECT state FROM version")).scalar_one() == "archived"
 
 
-def test_on_the_way_back_an_origin_that_was_unknown_then_is_a_file(engine: Engine, fill: Fill) -> None:
-    fill(_url(engine))
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE origin SET kind = 'invokeai'"))
+def test_on_the_way_back_an_origin_that_was_unknown_then_is_a_file(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("x")
+    with Registry.open(tmp_path / "home", _url(engine)) as registry:
+        registry.add(tmp_path / "note.txt", kind="other", origin=Origin("invokeai", "invokeai:note"))
     schema.downgrade(engine, "0001")
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT kind FROM origin")).scalar_one() == "file"
+        assert connection.execute(text("SELECT kind, uri FROM origin")).one() == ("file", "invokeai:note")

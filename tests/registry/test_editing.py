@@ -1,9 +1,10 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from registry import InvalidName, InvalidQuery, NotFound, Registry
+from registry import Conflict, InvalidName, InvalidQuery, NotFound, Refused, Registry
 
 pytestmark = pytest.mark.both_databases
 
@@ -74,6 +75,14 @@ def test_a_dry_run_shows_what_would_be_and_keeps_nothing(library: Registry) -> N
         ({"tags": ["a"]}, "edit tags: got"),
         ({"tags": {"a": 3}}, "expected a text"),
         ({"tags": {"a": "x" * 257}}, "expected 256 at most"),
+        ({"trigger_words": ["a", "a\0b"]}, r"edit trigger_words\[1\] .* holds a NUL character. Take it out"),
+        ({"trigger_words": ["a\ud800b"]}, r"edit trigger_words\[0\] .* is no Unicode at character 1. Take it out"),
+        ({"license_flags": {"a": {"b": [float("nan")]}}}, r"edit license_flags.a.b\[0\]: got nan, expected a finite"),
+        ({"license_flags": {"a\0": 1}}, "edit license_flags .* holds a NUL character"),
+        ({"license_flags": {1: "a"}}, "edit license_flags: key 1 is of type int, expected a text"),
+        ({"sampling": {"steps": float("inf")}}, "edit sampling.steps: got inf, expected a finite number"),
+        ({"sampling": {"steps": {1, 2}}}, "edit sampling.steps: got .* of type set, expected an object"),
+        ({"sampling": {"prompt": "a\0b"}}, "edit sampling.prompt .* holds a NUL character"),
         ({"recommended_low": 2.0, "recommended_high": 1.0}, "range 2 to 1, expected the lower number first"),
     ],
 )
@@ -108,3 +117,55 @@ def test_favourites_are_each_principals_own(library: Registry) -> None:
     assert names("ann") == []
     told = [event.action for event in library.history("one") if "favoured" in event.action]
     assert told == ["favoured", "unfavoured"]
+
+
+@pytest.fixture
+def recognised(registry: Registry, write_vector: Callable[..., Path], write_base: Callable[..., Path]) -> Registry:
+    """A base called tiny, and a vector called papercut whose kind was guessed."""
+    registry.add(write_base(), kind="base", name="tiny")
+    registry.add(write_vector(), kind="style", name="papercut", kind_is_guess=True)
+    return registry
+
+
+def test_a_kind_that_was_guessed_wrong_is_corrected_with_history_and_search_follows(recognised: Registry) -> None:
+    (edited,) = recognised.edit("papercut", changes={"kind": "acceleration"})
+    assert (edited.kind, [one.ref for one in recognised.search("kind:acceleration")]) == ("acceleration", [edited.ref])
+    event = recognised.history("papercut")[-1]
+    assert (event.action, event.before, event.after) == ("edited", {"kind": "style"}, {"kind": "acceleration"})
+
+
+def test_a_corrected_kind_outlives_the_next_guess_but_not_what_somebody_says(
+    recognised: Registry, write_vector: Callable[..., Path]
+) -> None:
+    (edited,) = recognised.edit("papercut", changes={"kind": "acceleration"})
+    path = write_vector()
+    assert recognised.add(path, kind="style", name="papercut", kind_is_guess=True).id == edited.id
+    with pytest.raises(Conflict, match="tau edit papercut --kind style"):
+        recognised.add(path, kind="style", name="papercut")
+
+
+@pytest.mark.parametrize(
+    ("ref", "kind", "error", "words"),
+    [
+        ("tiny", "style", Refused, "is a base"),
+        ("papercut", "base", InvalidName, "expected acceleration or composition or other or style"),
+        ("papercut", ["style"], InvalidName, "expected acceleration"),
+        ("one", "style", Refused, "not recognised as a vector"),
+    ],
+)
+def test_a_kind_that_the_content_cannot_be_of_is_refused(
+    recognised: Registry, tmp_path: Path, ref: str, kind: Any, error: Any, words: str
+) -> None:
+    (tmp_path / "note.txt").write_text("1")
+    recognised.add(tmp_path / "note.txt", kind="other", name="one")
+    before = recognised.get(ref)
+    with pytest.raises(error, match=words):
+        recognised.edit(ref, changes={"kind": kind})
+    assert recognised.get(ref) == before
+
+
+def test_a_query_of_nothing_but_stars_edits_nothing(library: Registry) -> None:
+    for where in ("*", "-*", "one -**"):
+        with pytest.raises(InvalidQuery, match="holds no word"):
+            library.edit(where=where, changes={"note": "x"})
+    assert library.select("one:1", "two", "three")[0].note is None

@@ -1,6 +1,5 @@
 """What identification recorded, by the identifier of today and by the first one."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,12 +49,18 @@ def test_facts_of_the_first_identifier_are_read_searched_compared_and_fitted_lik
     assert registry.file(read).is_file()
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("base")
-def test_importing_again_what_the_first_identifier_described_leaves_its_facts_as_they_were(
+def test_importing_again_what_the_first_identifier_described_says_what_is_known_now(
     registry: Registry, write_vector: Write
 ) -> None:
     version = registry.add(write_vector("papercut"), kind="style")
     record_as_the_first_did(registry, version.id)
-    before = registry.get("papercut:1").facts
     assert registry.add(write_vector("papercut"), kind="style").ref == "papercut:1"
-    assert json.dumps(registry.get("papercut:1").facts) == json.dumps(before)
+    assert registry.get("papercut:1").facts == version.facts
+    with registry.database.reading() as uow:
+        row = uow.session.get_one(AdapterFactsRow, version.id)
+        assert (row.identifier, row.layout_hash is None) == (IDENTIFIER, False)
+    (event,) = [event for event in registry.history("papercut") if event.action == "identified"]
+    assert event.before is not None
+    assert event.before["identifier"] == "1"

@@ -2,6 +2,7 @@ import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -295,3 +296,40 @@ def test_a_text_that_no_database_can_hold_is_refused_and_nothing_is_left(
     registry.add(tmp_path / "note.txt", kind="other")
     with pytest.raises(InvalidName, match="Take it out"):
         registry.tag("note", "key", text)
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"trigger_words": ["a\0b"]}, r"JSON\[0\] .* holds a NUL character. Take it out"),
+        ({"trigger_words": ["a\ud800b"]}, "is no Unicode"),
+        ({"sampling": {"steps": float("nan")}}, "JSON.steps: got nan, expected a finite number"),
+        ({"sampling": {"steps": object()}}, "JSON.steps: got .*, expected an object, a list"),
+    ],
+)
+def test_json_that_no_database_can_hold_is_refused_and_nothing_is_left(
+    registry: Registry, tmp_path: Path, stored_files: Stored, said: dict[str, Any], reason: str
+) -> None:
+    (tmp_path / "note.txt").write_text("x")
+    with pytest.raises(InvalidName, match=reason):
+        registry.add(tmp_path / "note.txt", kind="other", **said)
+    assert registry.search() == []
+    assert stored_files() == set()
+
+
+@pytest.mark.both_databases
+def test_a_file_imported_again_after_its_model_was_renamed_is_that_model_unless_it_is_given_a_name(
+    registry: Registry, tmp_path: Path
+) -> None:
+    (tmp_path / "note.txt").write_text("x")
+    first = registry.add(tmp_path / "note.txt", kind="other")
+    registry.rename("note", "letter")
+    assert registry.add(tmp_path / "note.txt", kind="other").id == first.id
+    assert [version.ref for version in registry.search()] == ["letter:1"]
+    assert registry.add(tmp_path / "note.txt", kind="other", name="note").ref == "note:1"
+    (tmp_path / "copy.txt").write_text("x")
+    assert registry.add(tmp_path / "copy.txt", kind="other").ref == "copy:1"
+    registry.remove("letter:1")
+    with pytest.raises(Conflict, match="tau restore letter:1"):
+        registry.add(tmp_path / "note.txt", kind="other", name="letter")

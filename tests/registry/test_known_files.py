@@ -1,5 +1,6 @@
 """Which files were imported from where."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from registry import Registry
 from registry.blobs.staging import FileStatus
 from registry.known_files import PATHS_A_QUERY, known_files, remember
+from registry.storage.check import Wrong
 
 Write = Callable[..., Path]
 pytestmark = pytest.mark.both_databases
@@ -33,10 +35,26 @@ def test_a_file_that_is_cataloged_in_place_stays_that_and_is_known(registry: Reg
     path = write_vector()
     version = registry.add(path, kind="other", name="in-place", in_place=True)
     sha256 = version.artifacts[0].sha256
-    remember(registry.database, [(str(path), sha256, FileStatus(1, 1, 1))])
+    os.utime(path, (1, 1))
+    remember(registry.database, [(str(path), sha256, FileStatus.of(path))])
     known = known_files(registry.database, [str(path)])[str(path)]
     assert (known.mode, known.status) == ("in-place", FileStatus.of(path))
     assert registry.file(version).exists()
+
+
+def test_a_file_in_place_that_holds_other_bytes_now_is_known_by_those_and_the_lost_ones_are_reported(
+    registry: Registry, write_vector: Write
+) -> None:
+    path = write_vector()
+    registry.add(path, kind="other", name="first", in_place=True)
+    write_vector(seed=1)
+    second = registry.add(path, kind="other", name="second").artifacts[0].sha256
+    remember(registry.database, [(str(path), second, FileStatus.of(path))])
+    known = known_files(registry.database, [str(path)])[str(path)]
+    assert (known.sha256, known.status, known.mode) == (second, FileStatus.of(path), "source")
+    lost = registry.get("first").artifacts[0].sha256
+    problems = registry.storage.check().problems
+    assert [(problem.wrong, problem.where) for problem in problems] == [(Wrong.WITHOUT_BYTES, lost)]
 
 
 def test_more_paths_than_one_query_takes_are_all_answered(registry: Registry) -> None:

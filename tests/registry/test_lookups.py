@@ -115,3 +115,16 @@ def test_what_cannot_be_is_refused(lookups: Lookups, ref: str) -> None:
         lookups.unlink(ref)
     with pytest.raises(InvalidName, match="1 to 32"):
         lookups.record(ref, "", "missing")
+
+
+def test_the_same_failure_again_is_one_row_that_was_asked_about_last(lookups: Lookups, ref: str) -> None:
+    first = lookups.record(ref, "civitai", "missing", uri="https://x")
+    lookups.record(ref, "civitai", "failed", uri="https://x")
+    for _ in range(3):
+        again = lookups.record(ref, "civitai", "missing", uri="https://x")
+        assert again.id == first.id
+    assert again.asked_at >= first.asked_at
+    assert [one.status for one in lookups.of(ref)] in (["failed", "missing"], ["missing", "failed"])
+    lookups.record(ref, "civitai", "missing", uri="https://y")
+    lookups.record(ref, "other", "missing", uri="https://x")
+    assert len(lookups.of(ref)) == 4

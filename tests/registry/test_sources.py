@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from registry import InvalidName, Refused
-from registry.sources import open_source
+from registry.sources import open_source, why_left_out
 
 Write = Callable[..., Path]
 
@@ -26,6 +26,7 @@ def test_hidden_files_and_pickles_beside_safetensors_are_left_out_and_named(writ
     (folder / ".git" / "config").write_text("x")
     source = open_source(folder)
     assert source.left_out == (".gitattributes", "unet/diffusion_pytorch_model.bin")
+    assert [why_left_out(path).split(",")[0] for path in source.left_out] == ["a hidden file", "a pickle"]
     assert len(source.files) == 6
 
 

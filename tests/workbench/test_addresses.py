@@ -28,6 +28,9 @@ NOT_PUBLIC = (
     "::7f00:1",  # 127.0.0.1 in the old compatible form
     "::ffff:127.0.0.1",
     "::ffff:169.254.169.254",
+    "::ffff:0:7f00:1",  # 127.0.0.1 as SIIT translates it
+    "5f00::1",  # segment routing: no unicast address of the public network
+    "4000::1",
     "64:ff9b::7f00:1",  # 127.0.0.1 behind NAT64
     "64:ff9b:1::1",
     "2002:7f00:1::",  # 127.0.0.1 behind 6to4
@@ -45,7 +48,10 @@ def test_no_private_link_local_or_metadata_address_is_public_in_any_form(address
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "185.199.108.153", "2606:4700::1111", "::ffff:8.8.8.8"])
+PUBLIC = ("8.8.8.8", "185.199.108.153", "2606:4700::1111", "::ffff:8.8.8.8", "::ffff:0:808:808", "64:ff9b::808:808")
+
+
+@pytest.mark.parametrize("address", PUBLIC)
 def test_addresses_of_the_internet_are_public(address: str) -> None:
     assert is_public(address)
 

@@ -153,6 +153,17 @@ def test_a_service_that_is_down_is_a_failed_answer(based: Registry, ink: str) ->
     assert facts(based, ink) == UNTOLD
 
 
+@pytest.mark.parametrize("target", ["http://[bad/x", "ftp://host/x", "//["])
+def test_a_service_that_redirects_to_no_address_is_a_failed_answer(
+    based: Registry, ink: str, web: Any, sha256: str, target: str
+) -> None:
+    page = type(web.answer("/nowhere"))
+    web.pages[f"/model-versions/by-hash/{sha256.upper()}"] = page(b"", 302, {"Location": target})
+    for _ in range(3):
+        assert look_up(based, ink, endpoint=web.url).verdict == "failed"
+    assert [one.verdict for one in lookups_of(based, ink)] == ["failed"]
+
+
 def test_the_same_answer_again_is_one_answer(based: Registry, ink: str, answer: Answer, ask: Callable[[], Any]) -> None:
     answer()
     assert ask().id == ask().id

@@ -248,6 +248,12 @@ def test_a_push_makes_the_repository_and_one_commit_that_holds_the_export(
     assert f'load_lora_weights("{REPO}"' in files["README.md"].decode()
 
 
+def test_a_commit_message_tells_no_secret(papercut: Registry, target: WritableHub) -> None:
+    papercut.edit("papercut", changes={"title": f"Trained with hf_{'S' * 34} in /home/ann/run"})
+    push(papercut, "papercut", REPO, endpoint=target.url)
+    assert target.messages[-1] == "commit papercut:1: Trained with [removed] in run"
+
+
 def test_the_commit_is_recorded_in_the_history(papercut: Registry, target: WritableHub) -> None:
     pushed = push(papercut, "papercut", f"hf://{REPO}", endpoint=target.url)
     event = papercut.history("papercut")[-1]

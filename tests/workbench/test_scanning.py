@@ -156,3 +156,13 @@ def test_a_path_on_its_own_is_the_candidate_that_a_walk_would_have_found(tmp_pat
     write(tmp_path, "x.safetensors", "x.json")
     assert [candidate_of(tmp_path.resolve() / "x.safetensors")] == list(scan(tmp_path))
     assert isinstance(candidate_of(tmp_path / "nothing.safetensors"), LeftOut)
+
+
+def test_a_pickle_in_the_folder_of_a_model_is_named_where_it_is_passed_over(tmp_path: Path) -> None:
+    write(tmp_path / "peft", "adapter_config.json", "adapter_model.safetensors", "optimizer.bin", "deep/scheduler.pt")
+    write(tmp_path / "base", "unet/config.json", "unet/weights.bin")
+    assert found(tmp_path) == ["base", "peft"]
+    why = left(tmp_path)
+    assert why.keys() == {"peft/optimizer.bin", "peft/deep/scheduler.pt"}
+    assert all("a pickle" in reason for reason in why.values())
+    assert isinstance(candidate_of(tmp_path / "peft"), Candidate)

@@ -324,3 +324,77 @@ def test_a_manifest_that_somebody_wrote_leads_nowhere_else(shelf: Registry, comf
     manifest.write_text("something else")
     with pytest.raises(FolderTaken, match="manifest"):
         sync(shelf, comfy, "comfyui")
+
+
+def test_a_version_whose_bytes_are_lost_is_left_out_and_what_stands_there_of_it_stays(
+    shelf: Registry, comfy: Path, lora: Callable[..., bytes], tmp_path: Path
+) -> None:
+    place = tmp_path / "elsewhere.safetensors"
+    place.write_bytes(lora(seed=9))
+    import_file(shelf, place, name="oil", in_place=True)
+    sync(shelf, comfy, "comfyui", "name:oil")
+    place.unlink()
+    (comfy / LORAS / "oil.safetensors").rename(tmp_path / "copy")
+    report = sync(shelf, comfy, "comfyui", "kind:style")
+    assert report.failed == ("oil:1",)
+    assert [ref for ref, reason in report.left_out if "no file is there" in reason] == ["oil:1"]
+    assert set(below(comfy)) == {f"{LORAS}/ink.safetensors", f"{LORAS}/papercut.safetensors"}
+    assert report.versions == 2
+    (tmp_path / "copy").rename(comfy / LORAS / "oil.safetensors")
+    moved = sync(shelf, comfy, "comfyui", "kind:style", every_version=True)
+    assert (moved.failed, f"{LORAS}/oil.safetensors" in moved.removed) == (("oil:1",), False)
+    assert {f"{LORAS}/oil.safetensors", f"{LORAS}/ink-v1.safetensors"} <= below(comfy).keys()
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_folder_of_which_a_file_is_lost_stops_nobody_else(
+    shelf: Registry, comfy: Path, tmp_path: Path, dry_run: bool
+) -> None:
+    export(shelf, "ink", tmp_path / "peft", layout="peft")
+    import_file(shelf, tmp_path / "peft", name="folder", kind="style", in_place=True)
+    sync(shelf, comfy, "comfyui", "name:folder")
+    before = below(comfy)
+    (tmp_path / "peft" / "adapter_config.json").unlink()
+    report = sync(shelf, comfy, "comfyui", "kind:style", dry_run=dry_run)
+    assert report.failed == ("folder:1",)
+    assert report.removed == ()
+    assert (f"{LORAS}/ink.safetensors" in below(comfy)) is not dry_run
+    assert before.items() <= below(comfy).items()
+
+
+def test_a_pipeline_is_renewed_whole_or_not_at_all(
+    shelf: Registry, comfy: Path, write_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    sync(shelf, comfy, "comfyui", "kind:base")
+    before = below(comfy)
+    folder = write_base(tmp_path / "next")
+    (folder / "unet" / "config.json").write_text('{"_class_name": "UNet2DConditionModel", "note": "other"}')
+    (folder / "vae.txt").write_text("lost soon")
+    shelf.add(folder, kind="base", name="tiny", in_place=True)
+    (folder / "vae.txt").unlink()
+    assert sync(shelf, comfy, "comfyui", "kind:base").failed == ("tiny:2",)
+    assert below(comfy) == before
+    (folder / "vae.txt").write_text("lost soon")
+    assert sync(shelf, comfy, "comfyui", "kind:base").failed == ()
+    assert "other" in below(comfy)["models/diffusers/tiny/unet/config.json"].decode()
+
+
+def test_a_lost_picture_does_not_keep_its_model_out(shelf: Registry, comfy: Path) -> None:
+    preview = shelf.add_preview("ink", {}, b"a picture", {})
+    path = shelf.blob_path(preview.picture)
+    path.chmod(0o644)
+    path.unlink()
+    report = sync(shelf, comfy, "comfyui", "name:ink")
+    assert set(below(comfy)) == {f"{LORAS}/ink.safetensors"}
+    assert (report.versions, report.failed) == (1, ("ink:1",))
+    assert "ink.preview.png" in report.left_out[0][1]
+
+
+def test_what_killed_syncs_left_is_removed(shelf: Registry, comfy: Path) -> None:
+    (comfy / ".tauworks-sync-part-killed").mkdir()
+    (comfy / ".tauworks-sync-part-killed" / "0").write_bytes(b"half")
+    with held(comfy), pytest.raises(SyncRunning):
+        sync(shelf, comfy, "comfyui", "name:ink")
+    assert (comfy / ".tauworks-sync-part-killed").is_dir()
+    sync(shelf, comfy, "comfyui", "name:ink")
+    assert not (comfy / ".tauworks-sync-part-killed").exists()

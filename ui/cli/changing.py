@@ -31,6 +31,9 @@ def edit(
     title: Annotated[str | None, typer.Option("--title", help="The model's title.")] = None,
     description: Annotated[str | None, typer.Option("--description", help="The model's description.")] = None,
     license: Annotated[str | None, typer.Option("--license", help="The model's licence; '' for none.")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="The model's kind: style, acceleration, composition or other.")
+    ] = None,
     nsfw: Annotated[bool | None, typer.Option("--nsfw/--no-nsfw", help="Whether the model is safe for work.")] = None,
     author: Annotated[str | None, typer.Option("--author", help="Who made the version; '' for nobody.")] = None,
     note: Annotated[str | None, typer.Option("--note", help="A note on the version; '' for none.")] = None,
@@ -48,9 +51,12 @@ def edit(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Change what is said of versions and of their models: all of them, or none where one is refused."""
+    """Change what is said of versions and of their models: all of them, or none where one is refused.
+
+    A kind that was guessed wrong is corrected here too; a base stays a base.
+    """
     said: dict[str, Any] = {"title": title, "description": description, "license": license, "nsfw": nsfw}
-    said |= {"author": author, "note": note, "recommended_strength": strength}
+    said |= {"author": author, "note": note, "recommended_strength": strength, "kind": kind}
     changes = {key: value for key, value in said.items() if value is not None}
     if trigger is not None:
         changes["trigger_words"] = [word for word in trigger if word]

@@ -28,8 +28,9 @@ def plain(value: object) -> Any:
 
 
 def version_document(version: "Version") -> dict[str, Any]:
-    """A version, with its reference."""
-    return {"ref": version.ref, **plain(version)}
+    """A version, with its reference; what was left out of it where that is known."""
+    document = {"ref": version.ref, **plain(version)}
+    return document if version.left_out else {key: value for key, value in document.items() if key != "left_out"}
 
 
 def versions_document(versions: Iterable["Version"]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ui.cli.interruption import asked_to_stop
 from ui.cli.options import DryRun, Json, Quiet, Reference
 from ui.cli.progress import counting
 from ui.cli.session import registry_of
+from workbench.outcomes import Outcome
 
 if TYPE_CHECKING:
     from workbench.exporting import Exported
@@ -107,7 +108,7 @@ def sync(
     """Fill the model folders of another tool with what a query finds, as files named after the models.
 
     A second run writes what has changed and removes what it wrote itself and no longer finds; it never touches others'
-    files.
+    files. A version whose bytes are lost is named, and what stands there of it stays; the exit code is 1 then.
     """
     from workbench.syncing import sync
 
@@ -123,6 +124,9 @@ def sync(
             cancelled=asked_to_stop,
         )
     _print_sync(report, json=json, quiet=quiet)
+    if report.failed:
+        output.problem(f"{', '.join(report.failed)}: left out; what stands there of it is as before. Run: tau doctor")
+        raise typer.Exit(Outcome.FAILURE)
 
 
 def _print_export(exported: "Exported", *, json: bool, quiet: bool) -> None:

@@ -1,12 +1,13 @@
 """Commands that bring things in, and what others say about them: import, lookup, unlink."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ui.cli import output
 from ui.cli.catalog import pairs, print_version
-from ui.cli.documents import plain
+from ui.cli.documents import plain, version_document
 from ui.cli.interruption import asked_to_stop
 from ui.cli.options import Draft, DryRun, Json, Kind, Name, Quiet, Reference, References, Tags
 from ui.cli.progress import following
@@ -16,6 +17,7 @@ from workbench.outcomes import Outcome
 
 if TYPE_CHECKING:
     from registry.lookups import Lookup
+    from workbench.hash_lookups import Unasked
     from workbench.import_report import ImportReport
 
 Source = Annotated[
@@ -92,9 +94,15 @@ def import_(
             in_place=in_place,
             draft=draft,
         )
+        if report.identified:
+            output.hint(f"identified now, having been unknown or known less well: {len(report.identified)}")
         if report.is_of_one:
             _hint_left(report)
-            print_version(registry.get(report.imported[0].version), json=json, quiet=quiet)
+            version = registry.get(report.imported[0].version)
+            if json:
+                output.document("version", {**version_document(version), "left": _left(report)})
+            else:
+                print_version(version, json=False, quiet=quiet)
         else:
             _print_report(report, json=json, quiet=quiet, dry_run=dry_run)
     if report.is_cancelled:
@@ -110,18 +118,21 @@ def lookup(
 ) -> None:
     """Ask the service of TAU_LOOKUP_URL what it knows of versions, by hash. Off unless that is set.
 
-    What it says fills in blanks and replaces nothing; a failure changes nothing.
+    What it says fills in blanks and replaces nothing; a failure changes nothing. What cannot be asked about is named,
+    and the others are asked about all the same; the exit code is 1 then.
     """
-    from workbench.hash_lookups import look_up, lookups_of
+    from workbench.hash_lookups import Unasked, look_up_all, lookups_of
 
     with registry_of(context) as registry:
-        found = [registry.get(reference).ref for reference in expanded(references)]
         if known:
-            answers = [answer for ref in found for answer in lookups_of(registry, ref)]
-        else:
-            answers = [look_up(registry, ref) for ref in found]
-    _print_lookups(answers, json=json, quiet=quiet)
-    if not known and any(answer.status == "failed" for answer in answers):
+            found = [registry.get(reference).ref for reference in expanded(references)]
+            _print_lookups([one for ref in found for one in lookups_of(registry, ref)], json=json, quiet=quiet)
+            return
+        outcomes = list(look_up_all(registry, expanded(references)))
+    answers = [one for one in outcomes if not isinstance(one, Unasked)]
+    refused = [one for one in outcomes if isinstance(one, Unasked)]
+    _print_lookups(answers, refused, json=json, quiet=quiet)
+    if refused or any(answer.status == "failed" for answer in answers):
         raise typer.Exit(Outcome.FAILURE)
 
 
@@ -164,8 +175,11 @@ def _print_report(report: "ImportReport", *, json: bool, quiet: bool, dry_run: b
 
 
 def _rest(report: "ImportReport") -> dict[str, object]:
-    left = [{"path": str(one.path), "reason": one.reason} for one in report.left]
-    return {"unchanged": report.unchanged, "left": left, "cancelled": report.is_cancelled}
+    return {"unchanged": report.unchanged, "left": _left(report), "cancelled": report.is_cancelled}
+
+
+def _left(report: "ImportReport") -> list[dict[str, str]]:
+    return [{"path": str(one.path), "reason": one.reason} for one in report.left]
 
 
 def _hint_left(report: "ImportReport") -> None:
@@ -173,9 +187,11 @@ def _hint_left(report: "ImportReport") -> None:
         output.hint(f"left: {one.path}: {one.reason}")
 
 
-def _print_lookups(answers: "list[Lookup]", *, json: bool, quiet: bool) -> None:
+def _print_lookups(answers: "list[Lookup]", refused: "Sequence[Unasked]" = (), *, json: bool, quiet: bool) -> None:
+    for one in refused:
+        output.problem(f"{one.reference}: not asked about: {one.reason}")
     if json:
-        output.document("lookups", {"lookups": plain(answers)})
+        output.document("lookups", {"lookups": plain(answers), "refused": plain(refused)})
     elif quiet:
         output.lines(answer.status for answer in answers)
     else:

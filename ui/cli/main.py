@@ -16,6 +16,7 @@ from ui.cli import (
     intake,
     jobs,
     keeping,
+    linking,
     pages,
     painting,
     past,
@@ -74,6 +75,7 @@ intake.register(app)
 catalog.register(app)
 finding.register(app)
 changing.register(app)
+linking.register(app)
 keeping.register(app)
 past.register(app)
 composing.register(app)

@@ -107,7 +107,7 @@ def test_bytes_of_another_size_at_the_address_are_replaced(store: BlobStore) -> 
 
 def test_a_listing_is_of_all_blobs_by_name_and_of_nothing_else(store: BlobStore) -> None:
     digests = [put(store, str(number).encode()) for number in range(40)]
-    store.put_part("upload", 0, b"x")
+    store.put_part("upload", 0, store.stage_part("upload", b"x"))
     store.set_aside(digests.pop())
     assert [found.name for found in store.listed()] == sorted(digests)
 
@@ -136,8 +136,8 @@ def test_bytes_set_aside_are_kept_elsewhere(store: BlobStore, size: int) -> None
 def test_the_pieces_of_an_upload_come_back_in_order_each_once(store: BlobStore) -> None:
     assert list(store.uploads()) == []
     for offset, content in ((5, b"wo"), (0, b"hello"), (5, b" wo"), (8, b"rld")):
-        store.put_part("one", offset, content)
-    store.put_part("two", 0, b"x")
+        store.put_part("one", offset, store.stage_part("one", content))
+    store.put_part("two", 0, store.stage_part("two", b"x"))
     assert b"".join(store.parts("one")) == b"hello world"
     assert {found.name: found.size for found in store.uploads()} == {"one": 11, "two": 1}
     store.drop_parts("one")
@@ -194,7 +194,7 @@ def test_a_failed_registration_leaves_no_bytes_and_takes_none_of_somebody_else(
     assert kept_digests() == set()
     keeper.add(tmp_path / "note.txt", kind="other", name="kept")
     with pytest.raises(NotFound, match="no recipe"):
-        keeper.add(tmp_path / "note.txt", kind="other", recipe="0" * 64)
+        keeper.add(tmp_path / "note.txt", kind="other", name="note", recipe="0" * 64)
     assert kept_digests() == {keeper.get("kept").artifacts[0].sha256}
 
 

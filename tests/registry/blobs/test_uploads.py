@@ -1,11 +1,17 @@
 import hashlib
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
 
 import pytest
+from sqlalchemy import update
 
 from registry import Conflict, NotFound, Refused, Registry
-from registry.blobs.store import PART_BYTES
-from registry.blobs.uploads import Upload
+from registry.blobs.local import LocalBlobs
+from registry.blobs.store import PART_BYTES, BlobStore
+from registry.blobs.uploads import Upload, Uploads
+from registry.dialect import now
+from registry.tables import BlobRow
 
 CONTENT = bytes(range(256)) * (PART_BYTES // 256) + b"the end"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -78,16 +84,72 @@ def test_what_no_content_can_be_is_refused(registry: Registry, sha256: str, size
         registry.uploads.begin(sha256, size, "ann")
 
 
-def test_what_is_stored_is_touched_before_a_sender_relies_on_it(registry: Registry, tmp_path: Path) -> None:
-    from sqlalchemy import update
-
-    from registry.dialect import now
-    from registry.tables import BlobRow
-
+@pytest.mark.both_databases
+def test_what_is_stored_is_touched_before_a_sender_relies_on_it(registry: Registry) -> None:
     sha256 = registry.put_blob(b"old")
     with registry.database.writing() as uow:
-        uow.session.execute(update(BlobRow).values(used_at=now(-7200), state="deleting"))
+        uow.session.execute(update(BlobRow).values(used_at=now(-7200)))
         uow.commit()
     assert registry.uploads.begin(sha256, 3, "ann") is None
     assert registry.storage.gc(grace=3600).bytes == 0
     assert registry.blob_path(sha256).read_bytes() == b"old"
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("bytes_are", ["gone", "shorter", "about to go"])
+def test_what_a_killed_collection_left_behind_is_sent_again(keeper: Registry, bytes_are: str) -> None:
+    sha256 = keeper.put_blob(b"something")
+    with keeper.database.writing() as uow:
+        uow.session.execute(update(BlobRow).values(state="present" if bytes_are == "shorter" else "deleting"))
+        uow.commit()
+    if bytes_are == "gone":
+        keeper.store.remove([sha256])
+    if bytes_are == "shorter":
+        damage(keeper, sha256, b"some")
+    upload = begin(keeper, sha256, 9)
+    keeper.uploads.receive(upload.id, 0, b"something")
+    assert keeper.uploads.complete(upload.id) == sha256
+    keeper.storage.gc(grace=3600)
+    assert keeper.blob_path(sha256).read_bytes() == b"something"
+    assert keeper.storage.check(deep=True, grace=0).ok
+
+
+@dataclass
+class Overtaken:
+    """A store on whose way something else happens once bytes are staged and before they become a piece."""
+
+    store: BlobStore
+    meanwhile: Callable[[], object]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    def stage_part(self, upload: str, content: bytes) -> str:
+        """As the store, then what happens meanwhile."""
+        staged = self.store.stage_part(upload, content)
+        self.meanwhile()
+        return staged
+
+
+@pytest.mark.both_databases
+def test_of_two_who_send_one_piece_at_once_the_first_wins_and_the_other_changes_nothing(keeper: Registry) -> None:
+    upload = begin(keeper, hashlib.sha256(b"something").hexdigest(), 9)
+    overtaken = Overtaken(keeper.store, lambda: keeper.uploads.receive(upload.id, 0, b"something"))
+    late = Uploads(keeper.database, cast(BlobStore, overtaken))
+    with pytest.raises(Conflict, match="somebody else sent the piece at 0"):
+        late.receive(upload.id, 0, b"otherwise")
+    assert b"".join(keeper.store.parts(upload.id)) == b"something"
+    assert keeper.uploads.complete(upload.id) == upload.sha256
+    assert list(keeper.store.uploads()) == []
+
+
+def damage(registry: Registry, sha256: str, content: bytes) -> None:
+    """Leave other bytes at an address."""
+    if isinstance(registry.store, LocalBlobs):
+        path = registry.store.folder / sha256[:2] / sha256
+        path.chmod(0o644)
+        path.write_bytes(content)
+    else:
+        import obstore
+
+        obstore.put(registry.store._bucket, f"{sha256[:2]}/{sha256}", content)  # type: ignore[attr-defined]

@@ -8,8 +8,8 @@ from registry import InvalidQuery
 from registry.search.query import KEYS, Condition, Query, Term, conditions_of, parse_query, tag_conditions, words_of
 
 PARTS = st.one_of(
-    st.text(alphabet="abcé*%_-1 ", min_size=1, max_size=8).map(lambda text: text.replace(" ", "x")),
-    st.text(max_size=8).map(lambda text: str(Term(text, exact=True))),
+    st.text(alphabet="abcé*%_-1 ", min_size=1, max_size=8).map(lambda text: text.replace(" ", "x")).filter(words_of),
+    st.text(max_size=8).filter(words_of).map(lambda text: str(Term(text, exact=True))),
     st.tuples(st.sampled_from(sorted(KEYS)), st.text(max_size=8)).map(lambda said: str(Condition(said[0], (said[1],)))),
     st.tuples(st.sampled_from(["kind", "tag"]), st.lists(st.text("abc=.", min_size=1, max_size=4), min_size=1)).map(
         lambda said: f"-{said[0]}:{','.join(said[1])}"
@@ -48,6 +48,12 @@ def test_words_phrases_patterns_and_conditions_stand_side_by_side() -> None:
         ("famly:sd15", 0, "did you mean family:"),
         ("a -zzz:1", 3, "keys are adapter, alias"),
         ("-since:2025-01-01", 1, "since: cannot be excluded"),
+        ("*", 0, "* holds no word"),
+        ("**", 0, "** holds no word"),
+        ("a* *", 3, "* holds no word"),
+        ("a -*", 2, "tag:KEY"),
+        ('a -"!?"', 2, "tag:KEY"),
+        ("a -", 2, "- holds no word"),
     ],
 )
 def test_what_cannot_be_read_is_shown_with_its_place(text: str, place: int, reason: str) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select
 
-from registry import CorruptBlob, Registry
+from registry import CorruptBlob, NotFound, Registry
 from registry.blobs.local import LocalBlobs
 from registry.blobs.staging import stage_bytes
 from registry.storage.check import Consistency, Wrong
@@ -69,7 +70,6 @@ def test_only_a_deep_check_sees_rot_and_setting_it_aside_lets_an_import_repair_i
     damage(keeper, rotten, b"precioux")
     assert keeper.storage.check(grace=0).ok
     assert wrong(keeper.storage.check(deep=True, grace=0)) == {(Wrong.ROTTEN, rotten)}
-    keeper.put_blob(b"precious")
     (problem,) = keeper.storage.check(deep=True, set_aside=True, grace=0).problems
     assert "set aside" in problem.detail
     with pytest.raises(CorruptBlob):
@@ -78,6 +78,31 @@ def test_only_a_deep_check_sees_rot_and_setting_it_aside_lets_an_import_repair_i
     assert keeper.storage.check(deep=True, grace=0).ok
     assert keeper.blob_path(rotten).read_bytes() == b"precious"
     assert keeper.blob_path(good).read_bytes() == b"good"
+
+
+def test_importing_the_original_again_replaces_rotten_bytes_of_its_size(keeper: Registry, tmp_path: Path) -> None:
+    path = tmp_path / "note.txt"
+    path.write_text("precious")
+    (artifact,) = keeper.add(path, kind="other").artifacts
+    damage(keeper, artifact.sha256, b"precioux")
+    assert wrong(keeper.storage.check(deep=True, grace=0)) == {(Wrong.ROTTEN, artifact.sha256)}
+    assert keeper.add(path, kind="other").ref == "note:1"
+    assert hashlib.sha256(keeper.blob_path(artifact.sha256).read_bytes()).hexdigest() == artifact.sha256
+    assert keeper.storage.check(deep=True, grace=0).ok
+
+
+def test_what_replaced_rotten_bytes_stays_when_the_import_is_refused_after_all(
+    keeper: Registry, tmp_path: Path
+) -> None:
+    path = tmp_path / "note.txt"
+    path.write_text("precious")
+    (artifact,) = keeper.add(path, kind="other").artifacts
+    damage(keeper, artifact.sha256, b"precioux")
+    with pytest.raises(NotFound):
+        keeper.add(path, kind="other", recipe="0" * 64, name="another")
+    found = keeper.store.find(artifact.sha256)
+    assert found is not None
+    assert found.size == len("precious")
 
 
 def test_a_deep_check_notes_when_it_read_what(registry: Registry) -> None:

@@ -202,7 +202,7 @@ def test_uploads_whose_time_is_over_go_with_their_pieces(keeper: Registry) -> No
     upload = keeper.uploads.begin("a" * 64, 3, "ann")
     assert upload is not None
     keeper.uploads.receive(upload.id, 0, b"xyz")
-    keeper.store.put_part("never-begun", 0, b"12345")
+    keeper.store.put_part("never-begun", 0, keeper.store.stage_part("never-begun", b"12345"))
     assert keeper.storage.gc(grace=HOUR).uploads == NOTHING
     assert keeper.storage.gc(grace=0).uploads == Tally(1, 5)
     with keeper.database.writing() as uow:

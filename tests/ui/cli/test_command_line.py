@@ -24,11 +24,11 @@ PROMISED = {
     *("distill", "distill.lcd-lora", "train", "train.style", "worker", "ui"),
     *("jobs", "jobs.ls", "jobs.show", "jobs.logs", "jobs.cancel", "jobs.pause", "jobs.resume", "jobs.retry"),
     *("export", "push", "sync", "edit", "favourite", "deprecate", "archive", "fits", "diff", "license"),
-    *("rm", "restore", "gc", "relink", "doctor", "lookup", "unlink"),
+    *("rm", "restore", "gc", "relink", "doctor", "lookup", "unlink", "link"),
 }
 
 CHANGING = {
-    *("import", "unlink", "edit", "favourite", "alias", "tag", "publish", "deprecate", "archive", "rename"),
+    *("import", "link", "unlink", "edit", "favourite", "alias", "tag", "publish", "deprecate", "archive", "rename"),
     *("rm", "restore", "relink", "gc", "push", "sync"),
     *("jobs.cancel", "jobs.pause", "jobs.resume", "jobs.retry"),
 }

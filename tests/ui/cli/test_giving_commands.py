@@ -86,3 +86,32 @@ def test_sync_refuses_an_unknown_tool_folder_or_query(tau: Tau, stocked: Path, t
     assert tau("sync", tmp_path / "comfy", "--tool", "photoshop").exit_code == 2
     assert tau("sync", tmp_path / "typo", "--tool", "comfyui").exit_code == 3
     assert tau("sync", tmp_path / "comfy", "--tool", "comfyui", "--where", "colour:red").exit_code == 2
+
+
+def test_sync_writes_the_rest_where_one_file_is_lost_and_fails_at_the_end(
+    tau: Tau, stocked: Path, write_vector: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "comfy").mkdir()
+    oil = write_vector(tmp_path / "oil.safetensors", seed=9)
+    assert tau("import", oil, "--in-place").exit_code == 0
+    oil.unlink()
+    result = tau("sync", tmp_path / "comfy", "--tool", "comfyui", "--where", "kind:style", "-q")
+    assert (result.exit_code, result.stdout) == (1, "models/loras/papercut.safetensors\n")
+    assert "oil:1" in result.stderr
+    document = json.loads(tau("sync", tmp_path / "comfy", "--tool", "comfyui", "--where", "oil", "--json").stdout)
+    assert (document["failed"], [ref for ref, _ in document["left_out"]]) == (["oil:1"], ["oil:1"])
+
+
+def test_export_into_the_folder_that_one_stands_in_fills_it(
+    tau: Tau, stocked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for layout in ("peft", "kohya"):
+        assert tau("export", "papercut", ".", "--format", layout).exit_code == 0
+    assert sorted(path.name for path in Path.cwd().iterdir()) == [
+        "README.md",
+        "papercut.safetensors",
+        "provenance.json",
+    ]
+    assert Path.cwd().samefile(tmp_path / "here")

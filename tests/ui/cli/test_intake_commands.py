@@ -59,6 +59,29 @@ def test_a_sidecar_of_a_single_file_comes_with_it(tau: Tau, library: Path) -> No
     assert (shown["ref"], shown["trigger_words"], shown["recommended_strength"]) == ("ink:1", ["inky"], 0.5)
 
 
+def test_what_is_left_out_of_a_models_folder_is_named_with_the_reason(tau: Tau, stocked: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "many" / "peft"
+    tau("export", "papercut", folder, "--format", "peft")
+    (folder / "provenance.json").unlink()
+    (folder / "optimizer.bin").write_bytes(b"pickle")
+    (folder / "scheduler.pt").write_bytes(b"pickle")
+    (folder / ".hidden").write_bytes(b"x")
+    alone = tau("import", folder, "--json")
+    told = {Path(one["path"]).name: one["reason"] for one in json.loads(alone.stdout)["left"]}
+    assert told.keys() == {"optimizer.bin", "scheduler.pt", ".hidden"}
+    assert "a pickle" in told["scheduler.pt"]
+    assert f"left: {folder / 'optimizer.bin'}: a pickle" in alone.stderr
+    (folder / "notes.txt").write_text("another version")
+    many = json.loads(tau("import", folder.parent, "--json").stdout)
+    assert [one["version"] for one in many["imported"]] == ["peft:2"]
+    assert sorted(Path(one["path"]).name for one in many["left"]) == [".hidden", "optimizer.bin", "scheduler.pt"]
+    again = json.loads(tau("import", folder.parent, "--json").stdout)
+    assert (again["unchanged"], [Path(one["path"]).name for one in again["left"]]) == (
+        1,
+        ["optimizer.bin", "scheduler.pt"],
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -136,6 +159,19 @@ def test_a_look_up_fills_in_and_an_unlink_takes_back(tau: Tau) -> None:
     assert "unlinked" in tau("unlink", "papercut", "--service", "civitai").stdout
     assert json.loads(tau("show", "papercut", "--json").stdout)["trigger_words"] == []
     assert tau("unlink", "papercut").exit_code == 3
+
+
+@pytest.mark.usefixtures("service")
+def test_a_reference_that_nobody_can_be_asked_about_keeps_no_other_answer_back(tau: Tau) -> None:
+    looked = tau("lookup", "papercut", "nothing", "lcm")
+    rows = [line.split("\t") for line in looked.stdout.splitlines()]
+    assert [row[:3] for row in rows] == [["papercut:1", "civitai", "found"], ["lcm:1", "civitai", "missing"]]
+    assert "nothing: not asked about: " in looked.stderr
+    assert looked.exit_code == 1
+    said = json.loads(tau("lookup", "nothing", "lcm", "--json").stdout)
+    assert [one["reference"] for one in said["refused"]] == ["nothing"]
+    assert [one["status"] for one in said["lookups"]] == ["missing"]
+    assert tau("lookup", "papercut", "lcm", "--known", "-q").stdout.splitlines() == ["found", "missing"]
 
 
 def test_a_service_that_is_down_fails_the_command_and_changes_nothing(
