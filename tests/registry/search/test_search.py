@@ -39,7 +39,7 @@ def test_without_conditions_everything_is_found_newest_first(library: Registry) 
         ("pastel_", ["pastel_art"]),
         ("l_m", []),
         ("100%", []),
-        ("\\", []),
+        ("l\\m", []),
     ],
 )
 def test_text_is_looked_for_in_names_and_titles_and_only_a_star_is_special(
