@@ -1,4 +1,4 @@
-"""What was identified of a version, as rows: written once, and said better when the same bytes are understood better."""
+"""What was identified of a version, as rows: written once, and said better when its bytes are understood better."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ IDENTIFIED = "identified"
 WHOLE = "identification"
 """The column with all of the evidence, which an event does not repeat."""
 
-CORRECTED = tuple(name for name in AdapterFactsRow.__table__.c.keys() if name != "version_id")
+CORRECTED = tuple(column.name for column in AdapterFactsRow.__table__.c if column.name != "version_id")
 
 
 def add_facts(uow: UnitOfWork, version: VersionRow, facts: Facts | None) -> None:

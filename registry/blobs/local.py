@@ -31,7 +31,7 @@ class LocalBlobs:
         return False
 
     def place(self, staged: StagedFile) -> bool:
-        """Move a staged file to its address; False when something was there: these bytes are certain, those were not."""
+        """Move a staged file to its address; False when something was there, whose place they take."""
         target = self._path(staged.digests.sha256)
         was_there = target.exists()
         if not target.parent.is_dir():

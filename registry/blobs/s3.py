@@ -217,7 +217,7 @@ class S3Blobs:
         got = self._save(sha256, size, target)
         if got != sha256:
             raise CorruptBlob(
-                f"{self._shown(sha256)}: got bytes with sha256 {got}, expected {size:,} bytes with the one in its name. "
+                f"{self._shown(sha256)}: got bytes with sha256 {got}, expected {size:,} bytes with its own. "
                 "Run `tau doctor --deep --set-aside`, then import the original file again."
             )
 

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from registry import Registry
+from registry.recorded_facts import CORRECTED
 from registry.reidentification import identified_since, identify_again, last_event
 from registry.tables import AdapterFactsRow, ArchitectureRow
-from registry.tables.columns import Base
 
 Write = Callable[..., Path]
 pytestmark = pytest.mark.both_databases
@@ -20,7 +20,7 @@ def facts_of(registry: Registry, ref: str) -> dict[str, Any]:
     """Everything that is recorded of what a version is."""
     with registry.database.reading() as uow:
         row = uow.session.get_one(AdapterFactsRow, registry.get(ref).id)
-        return {name: getattr(row, name) for name in Base.metadata.tables["adapter_facts"].c.keys() if name != "version_id"}
+        return {name: getattr(row, name) for name in CORRECTED}
 
 
 def forget_the_base(registry: Registry, ref: str) -> None:

@@ -247,7 +247,12 @@ def test_the_command_line_uses_the_clients_own_endpoint_and_cache(
     based: Registry, hub: Any, lora: Lora, tmp_path: Path
 ) -> None:
     hub.push(REPO, {"papercut.safetensors": lora(1)})
-    environment = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_TELEMETRY": "1"}
+    environment = {
+        "HF_HUB_OFFLINE": "0",
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
     command = [sys.executable, "-m", "ui.cli.main", "--home", str(based.home), "import", f"hf://{REPO}", "-q"]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "papercut:1"), done.stderr

@@ -192,6 +192,19 @@ def test_a_dry_run_names_what_would_be_looked_at_and_changes_nothing(based: Regi
     assert [version.kind for version in based.search()] == ["base"]
 
 
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_library_in_place_whose_files_changed_or_were_touched_is_read_once_more_and_no_more(
+    based: Registry, models: Path, lora: Lora, in_place: bool
+) -> None:
+    import_folder(based, models, in_place=True)
+    (models / "a/papercut.safetensors").write_bytes(lora(9))
+    os.utime(models / "b/papercut.safetensors", (1, 1))
+    second = import_folder(based, models, in_place=in_place)
+    assert (len(second.imported), second.unchanged) == (2, 1)
+    third = import_folder(based, models, in_place=in_place)
+    assert (len(third.imported), third.unchanged) == (0, 3)
+
+
 def test_in_place_copies_nothing_and_the_next_scan_knows_the_files(based: Registry, models: Path) -> None:
     before = sum(1 for path in based.store.folder.rglob("*") if path.is_file())
     import_folder(based, models, in_place=True)

@@ -16,6 +16,7 @@ from ui.cli.session import registry_of
 from workbench.outcomes import Outcome
 
 if TYPE_CHECKING:
+    from registry import Version
     from registry.lookups import Lookup
     from workbench.hash_lookups import Unasked
     from workbench.import_report import ImportReport
@@ -95,14 +96,9 @@ def import_(
             draft=draft,
         )
         if report.identified:
-            output.hint(f"identified now, having been unknown or known less well: {len(report.identified)}")
+            output.hint(f"identified: {len(report.identified)} that came before what they belong to")
         if report.is_of_one:
-            _hint_left(report)
-            version = registry.get(report.imported[0].version)
-            if json:
-                output.document("version", {**version_document(version), "left": _left(report)})
-            else:
-                print_version(version, json=False, quiet=quiet)
+            _print_version(report, registry.get(report.imported[0].version), json=json, quiet=quiet)
         else:
             _print_report(report, json=json, quiet=quiet, dry_run=dry_run)
     if report.is_cancelled:
@@ -158,6 +154,15 @@ def unlink(
     _print_lookups(answers, json=json, quiet=quiet)
 
 
+def _print_version(report: "ImportReport", version: "Version", *, json: bool, quiet: bool) -> None:
+    """The only version of an import, and what of its folder was left."""
+    _hint_left(report)
+    if json:
+        output.document("version", {**version_document(version), "left": _left(report)})
+    else:
+        print_version(version, json=False, quiet=quiet)
+
+
 def _print_report(report: "ImportReport", *, json: bool, quiet: bool, dry_run: bool) -> None:
     if json:
         output.document("import", {"imported": plain(report.imported), **_rest(report)})
@@ -175,7 +180,8 @@ def _print_report(report: "ImportReport", *, json: bool, quiet: bool, dry_run: b
 
 
 def _rest(report: "ImportReport") -> dict[str, object]:
-    return {"unchanged": report.unchanged, "left": _left(report), "cancelled": report.is_cancelled}
+    done = {"unchanged": report.unchanged, "identified": list(report.identified)}
+    return {**done, "left": _left(report), "cancelled": report.is_cancelled}
 
 
 def _left(report: "ImportReport") -> list[dict[str, str]]:

@@ -1,15 +1,12 @@
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, cast
 
 import pytest
 from sqlalchemy import update
 
 from registry import Conflict, NotFound, Refused, Registry
 from registry.blobs.local import LocalBlobs
-from registry.blobs.store import PART_BYTES, BlobStore
-from registry.blobs.uploads import Upload, Uploads
+from registry.blobs.store import PART_BYTES
+from registry.blobs.uploads import Upload
 from registry.dialect import now
 from registry.tables import BlobRow
 
@@ -112,35 +109,6 @@ def test_what_a_killed_collection_left_behind_is_sent_again(keeper: Registry, by
     keeper.storage.gc(grace=3600)
     assert keeper.blob_path(sha256).read_bytes() == b"something"
     assert keeper.storage.check(deep=True, grace=0).ok
-
-
-@dataclass
-class Overtaken:
-    """A store on whose way something else happens once bytes are staged and before they become a piece."""
-
-    store: BlobStore
-    meanwhile: Callable[[], object]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.store, name)
-
-    def stage_part(self, upload: str, content: bytes) -> str:
-        """As the store, then what happens meanwhile."""
-        staged = self.store.stage_part(upload, content)
-        self.meanwhile()
-        return staged
-
-
-@pytest.mark.both_databases
-def test_of_two_who_send_one_piece_at_once_the_first_wins_and_the_other_changes_nothing(keeper: Registry) -> None:
-    upload = begin(keeper, hashlib.sha256(b"something").hexdigest(), 9)
-    overtaken = Overtaken(keeper.store, lambda: keeper.uploads.receive(upload.id, 0, b"something"))
-    late = Uploads(keeper.database, cast(BlobStore, overtaken))
-    with pytest.raises(Conflict, match="somebody else sent the piece at 0"):
-        late.receive(upload.id, 0, b"otherwise")
-    assert b"".join(keeper.store.parts(upload.id)) == b"something"
-    assert keeper.uploads.complete(upload.id) == upload.sha256
-    assert list(keeper.store.uploads()) == []
 
 
 def damage(registry: Registry, sha256: str, content: bytes) -> None:

@@ -75,7 +75,15 @@ CHANGES: dict[str, Callable[[Registry], object]] = {
         "identification) VALUES (1, '1', 'vector', 'sd15', 'lora', 'kohya', 8, 1, 1, '{}')"
     ),
     "facts are changed": _run("UPDATE adapter_facts SET family = 'sdxl' WHERE version_id = 1"),
-    "facts go": _run("DELETE FROM adapter_facts"),
+    "a draft's facts go": _run(
+        "INSERT INTO version (id, model_id, number, digest, state, trigger_words, sampling, created_at) "
+        f"SELECT 99, model_id, 99, '{'ab' * 32}', 'draft', trigger_words, sampling, created_at "
+        "FROM version WHERE id = 1",
+        "INSERT INTO adapter_facts (version_id, identifier, kind, family, adapter, layout, modules, parameters, "
+        "identification) VALUES (99, '1', 'vector', 'sd15', 'lora', 'kohya', 1, 1, '{}')",
+        "DELETE FROM adapter_facts WHERE version_id = 99",
+    ),
+    "a draft goes": _run("DELETE FROM version WHERE id = 99"),
     "a version is removed": lambda registry: registry.remove("first"),
     "a version is restored": lambda registry: registry.restore("first:1"),
 }

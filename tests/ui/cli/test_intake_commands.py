@@ -47,6 +47,16 @@ def test_the_report_of_a_library_is_one_document(tau: Tau, library: Path) -> Non
     assert (report["unchanged"], report["cancelled"]) == (0, False)
 
 
+def test_vectors_that_came_before_their_base_are_identified_with_it_and_counted(tau: Tau, files: Path) -> None:
+    for name in ("papercut", "lcm"):
+        assert "identified" not in tau("import", files / f"{name}.safetensors").stderr
+    assert tau("fits", "papercut").stdout == ""
+    came = tau("import", files / "base", "--name", "tiny")
+    assert (came.exit_code, "identified: 2 that came before" in came.stderr) == (0, True)
+    assert sorted(line.split("\t")[0] for line in tau("fits", "tiny").stdout.splitlines()) == ["lcm:1", "papercut:1"]
+    assert "identified" not in tau("import", files / "base", "--name", "tiny").stderr
+
+
 def test_a_dry_run_lists_the_paths_and_imports_nothing(tau: Tau, library: Path) -> None:
     before = tau("ls", "-q").stdout
     dry = tau("import", library, "--dry-run", "-q")
