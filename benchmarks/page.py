@@ -20,6 +20,7 @@ aim.
 The machine is shared with others: times are medians or percentiles of many runs, and where the time on a processor
 stands beside the time on the clock, the first is what can be compared with another machine's.
 How well the pictures are is in [shapes-base.md](shapes-base.md) and [reproduction.md](reproduction.md).
+What 20,000 mutated headers do is no figure but a test: tests/formats/test_mutated_headers.py.
 """
 
 
