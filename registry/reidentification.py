@@ -4,6 +4,7 @@ Files are read without any lock, headers first, so that what stays unknown costs
 batches, each in a transaction of its own. Whoever runs it again, or goes on after a kill, finds what is left to do.
 """
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ BATCH = 50
 SMALL = 1 << 20
 """Bytes of a file beside the weights that are read: a configuration has fewer."""
 
+LOGGER = logging.getLogger(__name__)
 LENGTH = 8
 """Bytes before the header of a safetensors file, which say how long it is."""
 
@@ -70,7 +72,12 @@ def catch_up(database: Database, store: BlobStore, known: Sequence[Architecture]
     if not is_explained and not any(one.kind == VECTOR and one.family == UNKNOWN for one in facts):
         return SecondLook()
     registered = registered_architectures(database)
-    return identify_again(database, store, registered) if is_explained or len(registered) > len(known) else SecondLook()
+    if not is_explained and len(registered) == len(known):
+        return SecondLook()
+    look = identify_again(database, store, registered)
+    for ref, reason in look.left:
+        LOGGER.warning("%s could not be identified again: %s", ref, reason)
+    return look
 
 
 def identify_again(database: Database, store: BlobStore, registered: Sequence[Architecture]) -> SecondLook:

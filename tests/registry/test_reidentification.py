@@ -120,13 +120,14 @@ def test_importing_a_vector_again_refreshes_facts_that_are_unknown(
 
 
 def test_one_whose_bytes_are_gone_is_named_and_keeps_nobody_else_waiting(
-    registry: Registry, write_base: Write, write_vector: Write
+    registry: Registry, write_base: Write, write_vector: Write, caplog: pytest.LogCaptureFixture
 ) -> None:
     lost = registry.add(write_vector("lost", seed=1), kind="style")
     registry.add(write_vector("kept", seed=2), kind="style")
     registry.store.remove([lost.artifacts[0].sha256])
     registry.add(write_base(), kind="base")
     assert (registry.get("lost").family, registry.get("kept").family) == ("unknown", "tiny")
+    assert [record.args[0] for record in caplog.records if record.args] == ["lost:1"]
     look = identify_again(registry.database, registry.store, registry.architectures())
     assert [ref for ref, _ in look.left] == ["lost:1"]
 
