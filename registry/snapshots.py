@@ -104,32 +104,35 @@ def snapshot(uow: UnitOfWork, row: VersionRow) -> Version:
 
 
 def _version(row: Row[Any]) -> Version:
+    (key, number, digest, state, author, note, created_at, sampling, trigger_words, strength, low, high, *more) = row
+    (slug, kind, title, description, license, license_flags, nsfw, identification, architecture, *more) = more
+    (came, uri, revision, embedded, tags, aliases, files) = more
     return Version(
-        id=row.id,
-        model=row.slug,
-        number=row.number,
-        digest=row.digest,
-        state=row.state,
-        kind=row.kind,
-        title=row.title,
-        description=row.description,
-        license=row.license,
-        author=row.author,
-        note=row.note,
-        created_at=row.created_at,
-        tags=dict(sorted(row.tags)),
-        aliases=tuple(sorted(name for (name,) in row.aliases)),
-        facts=row.identification,
-        sampling=row.sampling,
-        trigger_words=tuple(row.trigger_words),
-        recommended_strength=row.recommended_strength,
-        architecture=row.architecture,
+        id=key,
+        model=slug,
+        number=number,
+        digest=digest,
+        state=state,
+        kind=kind,
+        title=title,
+        description=description,
+        license=license,
+        author=author,
+        note=note,
+        created_at=created_at,
+        tags=dict(sorted(tags)),
+        aliases=tuple(sorted(name for (name,) in aliases)),
+        facts=identification,
+        sampling=sampling,
+        trigger_words=tuple(trigger_words),
+        recommended_strength=strength,
+        architecture=architecture,
         artifacts=tuple(
-            Artifact(role, path, sha256, size, media_type) for path, role, sha256, size, media_type in sorted(row.files)
+            Artifact(role, path, sha256, size, media_type) for path, role, sha256, size, media_type in sorted(files)
         ),
-        origin=None if row.came is None else Origin(row.came, row.uri, row.revision, row.embedded),
-        recommended_low=row.recommended_low,
-        recommended_high=row.recommended_high,
-        nsfw=row.nsfw,
-        license_flags=row.license_flags,
+        origin=None if came is None else Origin(came, uri, revision, embedded),
+        recommended_low=low,
+        recommended_high=high,
+        nsfw=nsfw,
+        license_flags=license_flags,
     )

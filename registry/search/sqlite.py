@@ -6,10 +6,10 @@ Patterns go through the trigrams of names and titles, and are then compared with
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, text
-from sqlalchemy.sql.elements import TextClause
+from sqlalchemy import Dialect
 
 from registry.dialect import Instant
 from registry.search.matches import SHORTEST_SHAPE, Facet, Match, Ranked, Tier, by_tier, like, with_endings
@@ -26,7 +26,7 @@ COLUMNS = {
 FEW = 10_000
 """Hits that are sorted by name after they are found; more of them are met while walking the names in order."""
 
-LONGER = text("SELECT term FROM search_vocabulary WHERE term >= :first AND term <= :last LIMIT :limit")
+LONGER = "SELECT term FROM search_vocabulary WHERE term >= :first AND term <= :last LIMIT :limit"
 Sql = tuple[str, dict[str, Any]]
 
 
@@ -36,7 +36,7 @@ def find(uow: UnitOfWork, match: Match, *, tier: Tier | None, newest: bool, past
     order, side = ("DESC", "<") if newest else ("ASC", ">")
     beyond = "" if past is None else f" AND hit.rowid {side} :past"
     statement = f"SELECT hit.rowid {source}{beyond} ORDER BY hit.rowid {order} LIMIT :limit"
-    return list(uow.session.scalars(_typed(statement, values), {**values, "past": past, "limit": limit}))
+    return _first_column(uow, statement, {**values, "past": past, "limit": limit})
 
 
 def find_by_tier(uow: UnitOfWork, match: Match, *, past: Ranked | None, limit: int) -> list[Ranked]:
@@ -55,20 +55,19 @@ def find_by_name(uow: UnitOfWork, match: Match, *, past: tuple[str, int], limit:
         f"SELECT entry.version_id {source} AND (entry.name, entry.version_id) > (:name, :past) "
         "ORDER BY entry.name, entry.version_id LIMIT :limit"
     )
-    typed = _typed(statement, values)
-    return list(uow.session.scalars(typed, {**values, "name": past[0], "past": past[1], "limit": limit}))
+    return _first_column(uow, statement, {**values, "name": past[0], "past": past[1], "limit": limit})
 
 
 def count(uow: UnitOfWork, match: Match, cap: int) -> int:
     """How many versions match, counted up to `cap`."""
     source, values = source_of(spelled(uow, match), None)
     statement = f"SELECT count(*) FROM (SELECT 1 {source} LIMIT :cap)"
-    return int(uow.session.scalars(_typed(statement, values), {**values, "cap": cap}).one())
+    return int(_first_column(uow, statement, {**values, "cap": cap})[0])
 
 
 def spelled(uow: UnitOfWork, match: Match) -> Match:
     """With the endings of its long words."""
-    return with_endings(match, PREFIXES + 1, lambda bounds: uow.session.scalars(LONGER, bounds).all())
+    return with_endings(match, PREFIXES + 1, lambda bounds: _first_column(uow, LONGER, dict(bounds)))
 
 
 def token(facet: Facet) -> str:
@@ -143,8 +142,11 @@ def _shapes(match: Match, key: str, values: dict[str, Any]) -> list[str]:
     parts = []
     for number, shape in enumerate(match.shapes):
         values[f"shape{number}"] = like(shape)
-        alike = " OR ".join(f"e.{column} LIKE :shape{number} ESCAPE '\\'" for column in ("name", "title"))
-        found = f"EXISTS (SELECT 1 FROM search_entry AS e WHERE e.version_id = {key} AND ({alike}))"
+        owner = "entry" if key == "entry.version_id" else "e"
+        alike = " OR ".join(f"{owner}.{column} LIKE :shape{number} ESCAPE '\\'" for column in ("name", "title"))
+        found = f"({alike})"
+        if owner == "e":
+            found = f"EXISTS (SELECT 1 FROM search_entry AS e WHERE e.version_id = {key} AND {found})"
         parts.append(f"NOT {found}" if shape.excluded else found)
     return parts
 
@@ -174,6 +176,14 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def _typed(statement: str, values: dict[str, Any]) -> TextClause:
-    moments = [bindparam(name, type_=Instant()) for name in ("since", "until") if name in values]
-    return text(statement).bindparams(*moments)
+def _first_column(uow: UnitOfWork, statement: str, values: dict[str, Any]) -> list[Any]:
+    """Ask the driver itself: each search is another statement, and compiling it would take longer than its answer."""
+    uow.session.flush()
+    connection = uow.session.connection()
+    plain = {name: _plain(value, connection.dialect) for name, value in values.items()}
+    return [row[0] for row in connection.exec_driver_sql(statement, plain)]
+
+
+def _plain(value: Any, dialect: Dialect) -> Any:
+    """A value as SQLite keeps it."""
+    return Instant().process_bind_param(value, dialect) if isinstance(value, datetime) else value
