@@ -7,7 +7,7 @@ building mapped objects, and asking for their parts one after the other, would t
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Label, Row, ScalarSelect, Select, bindparam, func, select
+from sqlalchemy import Label, ScalarSelect, Select, bindparam, func, select
 
 from registry.dialect import json_rows
 from registry.references import OFFERED_BY_NAME, parse_reference, resolve
@@ -103,7 +103,7 @@ def snapshot(uow: UnitOfWork, row: VersionRow) -> Version:
     return snapshots(uow, [row.id])[0]
 
 
-def _version(row: Row[Any]) -> Version:
+def _version(row: Sequence[Any]) -> Version:
     (key, number, digest, state, author, note, created_at, sampling, trigger_words, strength, low, high, *more) = row
     (slug, kind, title, description, license, license_flags, nsfw, identification, architecture, *more) = more
     (came, uri, revision, embedded, tags, aliases, files) = more
