@@ -110,12 +110,12 @@ def hash_tensors(header: Header) -> dict[str, str]:
 
 def _digest(file: BinaryIO, size: int, header: Header | None, sinks: list[Consumer]) -> Digests:
     sha256, whole, short = hashlib.sha256(), blake3(), ShortHashes()
-    consumers: list[Consumer] = [*sinks, sha256.update, whole.update, short.update]
+    consumers: list[Consumer] = [*sinks, sha256.update]
     if header is None:
-        read = broadcast(file, size, consumers)
+        read = broadcast(file, size, [*consumers, _in_turn(whole.update, short.update)])
         return Digests(sha256.hexdigest(), whole.hexdigest(), None, None, read, short.computed())
     section, tensors = _Section(header.data_start), _Tensors(header)
-    read = broadcast(file, size, [*consumers, section.update, tensors.update])
+    read = broadcast(file, size, [*consumers, section.update, _in_turn(whole.update, short.update, tensors.update)])
     contents = tensors.contents()
     return Digests(
         sha256.hexdigest(),
@@ -126,6 +126,16 @@ def _digest(file: BinaryIO, size: int, header: Header | None, sinks: list[Consum
         short.computed() | claimed_hashes(header.metadata),
         contents,
     )
+
+
+def _in_turn(*consumers: Consumer) -> Consumer:
+    """Consumers that together take about as long as SHA-256 does, on one thread: what it has read is near then."""
+
+    def consume(chunk: memoryview) -> None:
+        for one in consumers:
+            one(chunk)
+
+    return consume
 
 
 def _mark(status: os.stat_result) -> tuple[int, ...]:

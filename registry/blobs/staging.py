@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -29,7 +29,7 @@ LOCK = ".lock"
 WRITE_BYTES = 128 << 10
 """Size of a single write: what was just hashed is copied from the processor's cache then."""
 
-FLUSH_BYTES = 256 << 20
+FLUSH_BYTES = 32 << 20
 """How much of a copy waits in memory before it is sent to the disk, while the copying goes on."""
 
 
@@ -122,8 +122,7 @@ def stage_file(source: Path, target: Path, header: Header | None = None) -> Stag
             if _reflink(read.fileno(), write.fileno()):
                 digests = digest(target, header=header)
             else:
-                with _flushed(write) as sink:
-                    digests = digest(source, sink, header)
+                digests = digest(source, _flushed(write), header)
     return StagedFile(target, digests)
 
 
@@ -149,24 +148,21 @@ def stage_in_place(source: Path, header: Header | None = None) -> StagedFile:
     return StagedFile(source, digests, status)
 
 
-@contextlib.contextmanager
-def _flushed(file: IO[bytes]) -> Iterator[Callable[[memoryview], None]]:
+def _flushed(file: IO[bytes]) -> Callable[[memoryview], None]:
     """A way to write to a file that sends it to the disk meanwhile, so that little is left to wait for at the end."""
-    waiting = 0
-    flushing: Future[None] | None = None
+    written = sent = 0
 
     def write(chunk: memoryview) -> None:
-        nonlocal waiting, flushing
+        nonlocal written, sent
         for start in range(0, len(chunk), WRITE_BYTES):
             file.write(chunk[start : start + WRITE_BYTES])
-        waiting += len(chunk)
-        if waiting >= FLUSH_BYTES and (flushing is None or flushing.done()):
-            flushing, waiting = beside.submit(os.fsync, file.fileno()), 0
+        written += len(chunk)
+        if written - sent >= FLUSH_BYTES and hasattr(os, "posix_fadvise"):
+            # what will not be needed soon is written out without anybody waiting for it, as fsync would
+            os.posix_fadvise(file.fileno(), sent, written - sent, os.POSIX_FADV_DONTNEED)
+            sent = written
 
-    with ThreadPoolExecutor(1) as beside:
-        yield write
-    if flushing is not None:
-        flushing.result()
+    return write
 
 
 @contextlib.contextmanager
