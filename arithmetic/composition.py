@@ -15,15 +15,12 @@ from arithmetic.errors import Cancelled, OutputConflict
 from arithmetic.precision import Precision
 from arithmetic.provenance import file_metadata
 from arithmetic.stream import sync_folder, tensor_stream, write_text
-from arithmetic.vector import PEFT_CONFIG, PEFT_WEIGHTS
 from arithmetic.verdict import Verdict, check
 from formats import Layout
+from formats.adapter_files import DIFFUSERS_WEIGHTS, PEFT_CONFIG, PEFT_WEIGHTS
 
 Progress = Callable[[str, int, int], None]
 """Called with the phase (checking, writing, certifying), modules done, and modules."""
-
-DIFFUSERS_WEIGHTS = "pytorch_lora_weights.safetensors"
-"""What diffusers' `load_lora_weights` looks for in a folder; it cannot read PEFT's own names."""
 
 
 def compose(

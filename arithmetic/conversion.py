@@ -18,8 +18,9 @@ from arithmetic.blueprint import ADAPTER_METADATA, WRITTEN_LAYOUTS
 from arithmetic.errors import AlgebraError, NotConvertible
 from arithmetic.lora_config import Strength, adapter_fields, config_document, name_for_peft
 from arithmetic.stream import TORCH_DTYPES, Slot, sync_folder, tensor_stream, write_text
-from arithmetic.vector import PEFT_CONFIG, PEFT_WEIGHTS, Vector
+from arithmetic.vector import Vector
 from formats import FactorKeys, Header, Layout, component_of, factor_keys, read_header
+from formats.adapter_files import PEFT_CONFIG, PEFT_WEIGHTS
 from formats.layout_hash import as_typed
 
 ALPHA_TAG = "F32"

@@ -27,9 +27,7 @@ from formats import (
     read_header,
     read_scalars,
 )
-
-PEFT_WEIGHTS = "adapter_model.safetensors"
-PEFT_CONFIG = "adapter_config.json"
+from formats.adapter_files import PEFT_CONFIG, PEFT_WEIGHTS
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from formats.header import Header, read_header
 PEFT_CONFIG = "adapter_config.json"
 PEFT_WEIGHTS = "adapter_model.safetensors"
 DIFFUSERS_WEIGHTS = "pytorch_lora_weights.safetensors"
+"""What diffusers' `load_lora_weights` looks for in a folder; it cannot read PEFT's own names."""
 
 
 @dataclass(frozen=True, slots=True)

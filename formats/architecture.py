@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -67,6 +67,11 @@ def component_of(module: str) -> str:
 def known_architectures() -> tuple[str, ...]:
     """The names of the shipped tables."""
     return SHIPPED
+
+
+def all_architectures(registered: Iterable[Architecture] = ()) -> tuple[Architecture, ...]:
+    """What a file is compared with: the shipped tables, then those of the bases that a registry holds."""
+    return (*map(architecture, SHIPPED), *registered)
 
 
 @cache

@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from formats.architecture import Architecture, architecture, known_architectures
+from formats.architecture import Architecture, all_architectures
 from formats.digests import Digests
 from formats.errors import FormatError
 from formats.findings import UNKNOWN, Identification
@@ -95,7 +95,7 @@ def find_facts(
     A base whose modules are no known architecture's starts a family of its own, called like its model.
     Raises formats' errors, and Refused for the wrong kind.
     """
-    known = (*map(architecture, known_architectures()), *registered)
+    known = all_architectures(registered)
     try:
         found = found or identify(source.path, architectures=known, hashes=False)
     except FormatError:
@@ -114,7 +114,7 @@ def with_digests(
 ) -> Facts:
     """`facts` with what hashing adds: the digests of the one weight file, and the hash that survives another layout."""
     said = {**facts.identification, "hashes": digests.to_json()}
-    known = {one.name: one for one in (*map(architecture, known_architectures()), *registered)}
+    known = {one.name: one for one in all_architectures(registered)}
     table = known.get(facts.architecture or "") if facts.kind == VECTOR else None
     hashed = layout_hash(weights, table, digests.tensors, header) if table else None
     return replace(facts, identification=said, layout_hash=hashed)

@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar, Unpack
 
-from formats.architecture import Architecture, architecture, known_architectures
+from formats.architecture import Architecture, all_architectures
 from formats.fitting import fittings
 from registry import editing, favourites, fitting, intake, labels, lineage, provenance, pushes, references, removal
 from registry.blobs import materialised, stored
@@ -233,7 +233,7 @@ class Registry:
         Raises Refused for a version that is neither and for a base whose modules are not known, and formats' errors.
         """
         version = self.get(ref)
-        tables = (*map(architecture, known_architectures()), *self.architectures())
+        tables = all_architectures(self.architectures())
         if version.kind == Kind.BASE:
             return self._read(lambda uow: fitting.vectors_for(uow, version, tables, limit))
         fitting.require_vector(version)

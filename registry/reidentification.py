@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from formats.adapter_files import weights_in
-from formats.architecture import Architecture, architecture, known_architectures
+from formats.architecture import Architecture, all_architectures, known_architectures
 from formats.digests import digest
 from formats.errors import FormatError
 from formats.findings import UNKNOWN
@@ -123,7 +123,7 @@ def _unknown(database: Database, after: int) -> list[Version]:
 
 def _look(database: Database, store: BlobStore, version: Version, registered: Sequence[Architecture]) -> Facts | None:
     """What a version is by these tables, None where its family stays unknown: then its header alone is read."""
-    tables = (*map(architecture, known_architectures()), *registered)
+    tables = all_architectures(registered)
     with store.staging.open() as folder:
         outline = _opened(version, _outline(database, store, version, folder / "outline"))
         if identify(outline, architectures=tables, hashes=False).family.value == UNKNOWN:

@@ -81,11 +81,9 @@ def identify_file(path: Path, registry: "Registry | None" = None) -> "Identifica
 
 def known_tables(registry: "Registry | None") -> "tuple[Architecture, ...]":
     """The module tables that files are compared with: the shipped ones, then those of the registered bases."""
-    from formats import architecture, known_architectures
+    from formats import all_architectures
 
-    shipped = tuple(architecture(name) for name in known_architectures())
-    registered = tuple(registry.architectures()) if registry else ()
-    return (*shipped, *registered)
+    return all_architectures(registry.architectures() if registry else ())
 
 
 def kind_of(found: "Identification", path: Path) -> str:

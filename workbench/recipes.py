@@ -127,10 +127,9 @@ class Architectures:
     """The module tables that a vector is looked up in: the shipped ones and those of the registered bases."""
 
     def __init__(self, registry: "Registry") -> None:
-        from formats import architecture, known_architectures
+        from formats import all_architectures
 
-        shipped = (architecture(name) for name in known_architectures())
-        self._tables = {table.name: table for table in (*shipped, *registry.architectures())}
+        self._tables = {table.name: table for table in all_architectures(registry.architectures())}
 
     def of(self, version: "Version") -> "Architecture | None":
         """The table that identification found for a version."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from formats.adapter_files import DIFFUSERS_WEIGHTS, PEFT_CONFIG, PEFT_WEIGHTS
 from workbench.checking import output_layout
 from workbench.cleaning import SAFETENSORS, Cleaned, write_cleaned
 from workbench.errors import IdentityLost, NotAVector, Quarantined, UnsupportedLayout
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from formats import Architecture, Digests, Layout
     from registry import Artifact, Registry, Version
 
-DIFFUSERS_WEIGHTS = "pytorch_lora_weights.safetensors"
-PEFT_WEIGHTS = "adapter_model.safetensors"
-PEFT_CONFIG = "adapter_config.json"
 
 CARD = "README.md"
 PROVENANCE = "provenance.json"

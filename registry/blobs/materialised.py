@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from formats.adapter_files import PEFT_CONFIG
 from registry.blobs.filesystem import safe_relative_path
 from registry.errors import Refused
 from registry.sources import QUARANTINED
@@ -14,7 +15,6 @@ from registry.values import Version
 Locate = Callable[[Sequence[str]], Mapping[str, Path]]
 """Digests -> where the bytes of each can be read, certain to be right."""
 
-PEFT_CONFIG = "adapter_config.json"
 WEIGHTS = "weights"
 
 
