@@ -87,7 +87,10 @@ def import_folder(
     wishes = _changed(registry, scan(folder), tally, kind, dry_run=dry_run)
     if dry_run:
         return tally.would_import(wishes)
-    extent = extent_of(_changed(registry, scan(folder), Tally(), kind, dry_run=True)) if tell else (0, 0)
+    extent = (0, 0)
+    if tell:  # what is told needs to know how much there is to do
+        wishes = list(wishes)
+        extent = extent_of(wishes)
     options = {"draft": draft, "in_place": in_place, "batch_items": batch_items}
     return take(registry, wishes, tally, extent, tell=tell, cancelled=cancelled, **options)
 
