@@ -16,7 +16,7 @@ from arithmetic.errors import (
     ShapeMismatch,
     ValidationRefused,
 )
-from arithmetic.low_rank import LowRank
+from arithmetic.deltas import LowRank
 from arithmetic.precision import Precision
 from arithmetic.recipe import Recipe, Stage, Term, parse
 from arithmetic.vector import LowRankSpec, Vector, diffusers_state_dict, open_vector

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from arithmetic.combination import Combination, reached_modules
 from arithmetic.errors import BoundExceeded, CertificateMismatch
-from arithmetic.low_rank import width
+from arithmetic.deltas import width
 from arithmetic.precision import Precision
 from arithmetic.vector import Vector, open_vector
 from formats import Layout, read_header

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from arithmetic.errors import AlgebraError
-from arithmetic.low_rank import LowRank
+from arithmetic.deltas import LowRank
 from arithmetic.precision import Precision
 from arithmetic.vector import Vector
 from formats import Architecture, ModuleSpec

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from arithmetic.combination import Combination
-from arithmetic.low_rank import LowRank
+from arithmetic.deltas import LowRank
 
 
 class Part(NamedTuple):

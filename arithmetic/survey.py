@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from arithmetic.combination import Combination, column_peaks, distinct_terms, reached_modules, row_peaks
-from arithmetic.low_rank import width
+from arithmetic.deltas import width
 from arithmetic.vector import Vector
 
 PROBES = 4

@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from arithmetic.low_rank import LowRank, fitted
+from arithmetic.deltas import LowRank, fitted
 from formats import (
     Architecture,
     Factors,

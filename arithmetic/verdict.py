@@ -6,7 +6,7 @@ from typing import Literal
 
 from arithmetic.combination import Combination, distinct_terms, plan
 from arithmetic.errors import ValidationRefused
-from arithmetic.low_rank import width
+from arithmetic.deltas import width
 from arithmetic.precision import Precision
 from arithmetic.survey import Survey, survey
 from arithmetic.vector import Vector

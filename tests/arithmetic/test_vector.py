@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from arithmetic import ShapeMismatch, diffusers_state_dict, open_vector
-from arithmetic.low_rank import LowRank, fitted
+from arithmetic.deltas import LowRank, fitted
 from formats import Architecture, FolderError, FormatError, HeaderError, Layout, ModuleSpec
 
 

@@ -28,6 +28,11 @@ class LowRank:
         up = self.up.to(torch.float64).flatten(1)
         return up * self.scale, self.down.to(torch.float64).flatten(1)
 
+    def dense(self) -> Tensor:
+        """scale * up @ down: (m, n*k*k) in float64."""
+        up, down = self.matrices()
+        return up @ down
+
     def apply(self, probes: Tensor) -> Tensor:
         """dW @ probes: (n*k*k, p) float64 to (m, p) float64, without forming dW."""
         up, down = self.matrices()
