@@ -1,7 +1,8 @@
 """The algebra of adapters: recipes, exact sums, verdicts, certificates, and what other tools would have made."""
 
 from arithmetic.certificate import Certificate, certificate_path, certify, verify
-from arithmetic.combination import Combination, ModulePlan, Plan, combine_module, distinct_terms, plan
+from arithmetic.combination import Combination, ModulePlan, Plan, distinct_terms, plan
+from arithmetic.concatenation import combine_module
 from arithmetic.composition import compose
 from arithmetic.conversion import convert, require_convertible
 from arithmetic.dialects import DIALECTS, Dialect, DialectOutcome, dialect_errors, dialect_outcomes
