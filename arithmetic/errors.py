@@ -1,7 +1,9 @@
 """What arithmetic refuses.
 
 AlgebraError
-├── RecipeSyntaxError     the recipe's text; shows the place with a caret
+├── RecipeError           what a recipe cannot say
+│   └── RecipeSyntaxError the recipe's text; shows the place with a caret
+├── ScopeMismatch         a scope that does not fit the modules that it is for
 ├── ShapeMismatch         factors that do not fit their module
 ├── ValidationRefused     a verdict with errors; nothing was computed
 ├── BoundExceeded         the written file is further from its recipe than its precision allows
@@ -23,7 +25,11 @@ class AlgebraError(Exception):
     """The base of every refusal of this package."""
 
 
-class RecipeSyntaxError(AlgebraError):
+class RecipeError(AlgebraError):
+    """What a recipe cannot say: a stage out of its range, a group without a stage, two precisions."""
+
+
+class RecipeSyntaxError(RecipeError):
     """A recipe that cannot be read: `position` is the offset in `text` that the caret points at."""
 
     def __init__(self, text: str, position: int, message: str) -> None:
@@ -31,6 +37,10 @@ class RecipeSyntaxError(AlgebraError):
         self.position = position
         self.message = message
         super().__init__(f"{message}\n{_pointed(text, position)}")
+
+
+class ScopeMismatch(AlgebraError):
+    """A scope with a rule that has no adapted module, or with a block list made for another architecture."""
 
 
 class ShapeMismatch(AlgebraError):
