@@ -4,12 +4,13 @@ from arithmetic.certificate import Certificate, certificate_path, certify, verif
 from arithmetic.combination import Combination, ModulePlan, Plan, combine_module, distinct_terms, plan
 from arithmetic.composition import compose
 from arithmetic.conversion import convert, require_convertible
-from arithmetic.dialects import DIALECTS, Dialect, DialectOutcome, dialect_errors, dialect_outcomes
+from arithmetic.dialects import DIALECTS, Dialect, DialectOutcome, Migration, dialect_errors, dialect_outcomes, migrated
 from arithmetic.errors import (
     AlgebraError,
     BoundExceeded,
     Cancelled,
     CertificateMismatch,
+    MethodRefused,
     NotConvertible,
     OutputConflict,
     RecipeSyntaxError,
@@ -35,6 +36,8 @@ __all__ = [
     "Finding",
     "LowRank",
     "LowRankSpec",
+    "MethodRefused",
+    "Migration",
     "ModulePlan",
     "NotConvertible",
     "OutputConflict",
@@ -58,6 +61,7 @@ __all__ = [
     "dialect_outcomes",
     "diffusers_state_dict",
     "distinct_terms",
+    "migrated",
     "open_vector",
     "parse",
     "plan",
