@@ -5,12 +5,13 @@ from arithmetic.combination import Combination, ModulePlan, Plan, distinct_terms
 from arithmetic.concatenation import combine_module
 from arithmetic.composition import compose
 from arithmetic.conversion import convert, require_convertible
-from arithmetic.dialects import DIALECTS, Dialect, DialectOutcome, dialect_errors, dialect_outcomes
+from arithmetic.dialects import DIALECTS, Dialect, DialectOutcome, Migration, dialect_errors, dialect_outcomes, migrated
 from arithmetic.errors import (
     AlgebraError,
     BoundExceeded,
     Cancelled,
     CertificateMismatch,
+    MethodRefused,
     NotConvertible,
     OutputConflict,
     RecipeError,
@@ -59,6 +60,8 @@ __all__ = [
     "Group",
     "LowRank",
     "LowRankSpec",
+    "MethodRefused",
+    "Migration",
     "ModulePlan",
     "NotConvertible",
     "OptionSignature",
@@ -91,6 +94,7 @@ __all__ = [
     "dialect_outcomes",
     "diffusers_state_dict",
     "distinct_terms",
+    "migrated",
     "open_vector",
     "parse",
     "plan",
