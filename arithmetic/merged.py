@@ -4,12 +4,15 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import cast
+
+import torch
+from torch import Tensor
 
 from arithmetic.combination import Sized, in_table_order
 from arithmetic.deltas import Delta, Dense, LowRank
-from arithmetic.errors import AlgebraError
-from arithmetic.methods import Method, core_space, generator_for
+from arithmetic.errors import MethodRefused
+from arithmetic.methods import Method, Option, Space, core_space, merged
 from arithmetic.source import Source
 from formats import Architecture
 
@@ -20,7 +23,7 @@ class Merged:
 
     method: Method
     arguments: tuple[tuple[float, Source], ...]
-    options: tuple[tuple[str, Any], ...]
+    options: tuple[tuple[str, Option], ...]
 
     @property
     def name(self) -> str:
@@ -56,32 +59,48 @@ class Merged:
 
     def delta(self, module: str) -> Delta:
         """The method's result in float64; random choices follow from the seed and the module alone."""
-        parts = [(weight, source.delta(module)) for weight, source in self.arguments if module in source.modules]
-        if self.method.space == "factors":
-            merged: LowRank = self.method.apply([(weight, self._factors(delta, module)) for weight, delta in parts])
-            return merged
+        parts = [(weight, self._part(source, module)) for weight, source in self.arguments if self._takes(source, module)]
+        if self.method.space is Space.FACTORS:
+            return self._of_factors([(weight, self._factors(delta, module)) for weight, delta in parts], module)
         factors = [delta.low_rank() for _, delta in parts]
         weights = [weight for weight, _ in parts]
-        if self.method.space == "core" and all(factors):
-            return self._in_core([one for one in factors if one], weights, module)
+        known = [one for one in factors if one is not None]
+        if self.method.space is Space.CORE and len(known) == len(factors):
+            return self._in_core(known, weights, module)
         return Dense(self._applied([delta.dense() for _, delta in parts], weights, module))
 
-    def _in_core(self, factors: Sequence[LowRank], weights: Sequence[float], module: str) -> LowRank:
-        left, right, cores = core_space(factors)
-        up, down = left @ self._applied(cores, weights, module), right.T
-        first = factors[0]
-        shaped = up.reshape(*up.shape, *(1 for _ in first.up.shape[2:]))
-        return LowRank(shaped, down.reshape(down.shape[0], *first.down.shape[1:]), 1.0)
+    def _takes(self, source: Source, module: str) -> bool:
+        """Whether an argument is handed to the method: in its place even where it lacks the module, if it has a role."""
+        return module in source.modules or bool(self.method.roles)
 
-    def _applied(self, matrices: Sequence[Any], weights: Sequence[float], module: str) -> Any:
-        options = dict(self.options)
-        generator = generator_for(int(options.pop("seed", 0)), module)
-        return self.method.apply(matrices, weights, generator=generator, **options)
+    def _part(self, source: Source, module: str) -> Delta:
+        if module in source.modules:
+            return source.delta(module)
+        shape = self.architecture.modules[module].shape
+        up = torch.zeros(shape[0], 1, *(1 for _ in shape[2:]), dtype=torch.float64)
+        return LowRank(up, torch.zeros(1, *shape[1:], dtype=torch.float64), 1.0)
+
+    def _of_factors(self, parts: Sequence[tuple[float, LowRank]], module: str) -> LowRank:
+        try:
+            summed = self.method.apply(parts)
+        except MethodRefused as refusal:
+            raise MethodRefused(f"{module}: {refusal}") from refusal
+        return cast(LowRank, summed)
+
+    def _in_core(self, factors: Sequence[LowRank], weights: Sequence[float], module: str) -> LowRank:
+        space = core_space(factors)
+        lifted = space.lifted(self._applied(space.cores, weights, module))
+        shape = self.architecture.modules[module].shape
+        up = lifted.up.reshape(shape[0], lifted.rank, *(1 for _ in shape[2:]))
+        return LowRank(up, lifted.down.reshape(lifted.rank, *shape[1:]), lifted.scale)
+
+    def _applied(self, matrices: Sequence[Tensor], weights: Sequence[float], module: str) -> Tensor:
+        return merged(self.method, matrices, weights, module=module, options=dict(self.options))
 
     def _factors(self, delta: Delta, module: str) -> LowRank:
         factors = delta.low_rank()
         if factors is None:
-            raise AlgebraError(
+            raise MethodRefused(
                 f"{self.name}: {module}: {self.method.name} takes low-rank factors, got a matrix. "
                 "Give the argument a rank: (a | rank(64))."
             )
@@ -90,9 +109,9 @@ class Merged:
     def _most(self, module: str) -> int | None:
         ranks = [source.modules[module].rank for _, source in self.arguments if module in source.modules]
         known = [rank for rank in ranks if rank is not None]
-        if self.method.space == "dense" or len(known) < len(ranks):
+        if self.method.space is Space.DENSE or len(known) < len(ranks):
             return None
-        if self.method.space == "factors":
+        if self.method.space is Space.FACTORS:
             return sum(known)
         shape = self.architecture.modules[module].shape
         return min(sum(known), shape[0], math.prod(shape[1:]))

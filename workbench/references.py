@@ -25,6 +25,11 @@ class Resolved:
     version: "Version | None" = None
 
     @property
+    def named(self) -> str:
+        """How messages and records call it: the version's own reference, or the path as typed."""
+        return self.version.ref if self.version else self.reference
+
+    @property
     def locked(self) -> str:
         """The reference that means these bytes for ever."""
         return f"sha256:{self.sha256}"
