@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from workbench.errors import NotAVector
+from workbench.errors import NotABase, NotAVector
 from workbench.references import Resolved, weights_of
 
 if TYPE_CHECKING:
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 class Architectures:
     """The module tables that a file is looked up in: the shipped ones and those of the registered bases."""
 
-    def __init__(self, registry: "Registry") -> None:
+    def __init__(self, registry: "Registry | None") -> None:
         from formats import all_architectures
 
         self._registry = registry
-        self._tables = {table.name: table for table in all_architectures(registry.architectures())}
+        registered = registry.architectures() if registry else ()
+        self._tables = {table.name: table for table in all_architectures(registered)}
 
     def of(self, version: "Version") -> "Architecture | None":
         """The table that identification found for a version."""
@@ -47,10 +48,10 @@ class Architectures:
         return open_vector(found.path, table, name=name, sha256=found.sha256 if found.path.is_file() else None)
 
     def open_base(self, version: "Version") -> "Weights":
-        """The weights of a registered base. Raises NotAVector for one of no known family."""
+        """The weights of a registered base. Raises NotABase for one of no known family."""
         table = self.of(version)
-        if table is None:
-            raise NotAVector(f"{version.ref}: has no module table; import it again: tau import FOLDER --kind base")
+        if table is None or self._registry is None:
+            raise NotABase(f"{version.ref}: has no module table; import it again: tau import FOLDER --kind base")
         from arithmetic import open_weights
 
         return open_weights(weights_of(self._registry, version), table, name=version.ref)
@@ -63,7 +64,7 @@ class Architectures:
         if table is None and is_base_folder(found.path):
             table = architecture_of_folder(found.path, found.path.name)
         if table is None:
-            raise NotAVector(f"{found.reference}: a base of no known family; import its folder: tau import FOLDER --kind base")
+            raise NotABase(f"{found.reference}: a base of no known family; point at its diffusers folder")
         return open_weights(found.path, table, name=found.reference)
 
     def _identified(self, found: Resolved) -> "Identification":

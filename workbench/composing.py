@@ -62,14 +62,17 @@ def compose(
     Raises ValidationRefused for a verdict with errors, BoundExceeded for a file that misses its sum, Cancelled; nothing
     is left behind then, nor after an interruption.
     """
-    resolved = resolve_recipe(registry, with_stages(as_tool(text, tool), stages), base, device=exact_device(resources))
+    from arithmetic import DEFAULT_RESOURCES
+
+    used = resources or DEFAULT_RESOURCES
+    resolved = resolve_recipe(registry, with_stages(text, stages), base, tool=tool, device=used.exact_device)
     report = check_resolved(resolved, layout=layout)
     report.verdict.require()
     if out is None or name is not None:
         name = name or name_of(resolved)
         require_free(registry, name, KIND)
     with _destination(registry, out, layout) as path:
-        certificate = _write(resolved, report.verdict, path, layout, progress, cancelled, resources)
+        certificate = _write(resolved, report.verdict, path, layout, progress, cancelled, used)
         if name is None:
             return Composition(None, path, certificate, report)
         version = _register(registry, resolved, certificate, path, name, draft)
@@ -99,9 +102,9 @@ def _write(
     layout: str,
     progress: OnModule | None,
     cancelled: Callable[[], object] | None,
-    resources: "Resources | None",
+    resources: "Resources",
 ) -> "Certificate":
-    from arithmetic import DEFAULT_RESOURCES, compose
+    from arithmetic import compose
 
     return compose(
         resolved.combination,
@@ -113,7 +116,7 @@ def _write(
         verdict=verdict,
         progress=progress,
         cancelled=cancelled,
-        resources=resources or DEFAULT_RESOURCES,
+        resources=resources,
     )
 
 

@@ -1,6 +1,6 @@
 """From the text of a recipe to its base, its opened vectors, what it computes, and its locked form."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
@@ -95,10 +95,13 @@ class ResolvedRecipe:
             )
 
 
-def resolve_recipe(registry: "Registry", text: str, base: str | None = None, *, device: str = "cpu") -> ResolvedRecipe:
+def resolve_recipe(
+    registry: "Registry | None", text: str, base: str | None = None, *, tool: str | None = None, device: str = "cpu"
+) -> ResolvedRecipe:
     """Find everything that a recipe names, and bind it to what it computes.
 
     The base is the one in the recipe, else `base`, else the only registered one of the vectors' family, else None.
+    Without a registry, references are paths. With `tool` the vectors are summed as that tool does it: `0.8*a + b` becomes `kohya-merge(0.8*a, b)`.
 
     Raises:
         RecipeSyntaxError: with a caret.
@@ -120,6 +123,7 @@ def resolve_recipe(registry: "Registry", text: str, base: str | None = None, *, 
     candidates = () if named or inside else _bases_of(registry, vectors)
     chosen = named or (candidates[0] if len(candidates) == 1 else None)
     beside = known.open_base(chosen) if chosen and not inside and _has_call(recipe, "on_base") else None
+    recipe = recipe if tool is None else as_tool(recipe, tool, {r for r, one in opened.items() if one not in vectors})
     bound = bind(recipe, opened, base=beside, device=device)
     return ResolvedRecipe(
         text=text,
@@ -134,6 +138,18 @@ def resolve_recipe(registry: "Registry", text: str, base: str | None = None, *, 
     )
 
 
+def as_tool(recipe: "Recipe", tool: str, bases: Collection[str]) -> "Recipe":
+    """The recipe with its vectors inside `tool(...)`, as one sum of that tool's. Raises UnsupportedRecipe."""
+    from arithmetic import DIALECTS, Call, Recipe, Reference, Sum, Term
+
+    if tool not in {dialect.name for dialect in DIALECTS}:
+        known = ", ".join(dialect.name for dialect in DIALECTS)
+        raise UnsupportedRecipe(f"{tool!r} is no other tool's way to sum; expected one of {known}")
+    own = [term for term in recipe.terms if isinstance(term.atom, Reference) and term.atom.text in bases]
+    summed = tuple(Sum((term,)) for term in recipe.terms if term not in own)
+    return Recipe((*own, Term(1.0, Call(tool, summed))), recipe.stages)
+
+
 def with_stages(text: str, stages: "tuple[Stage, ...]") -> str:
     """The recipe with `| rank(64)` and the like written into it. Raises RecipeError when it asks for another dtype."""
     from arithmetic import parse, with_stage
@@ -146,14 +162,17 @@ def with_stages(text: str, stages: "tuple[Stage, ...]") -> str:
     return str(recipe)
 
 
-def with_dtype(text: str, dtype: str | None) -> str:
-    """The recipe with `| dtype(...)` written into it. Raises RecipeError when it asks for another one."""
+def stages_of(**wanted: float | int | str | None) -> "tuple[Stage, ...]":
+    """rank=64, energy=0.99, error=0.01, dtype="fp16" as the stages that a recipe says them by; None says nothing.
+
+    Raises RecipeError for a value that the stage does not take.
+    """
     from arithmetic import Stage
 
-    return with_stages(text, () if dtype is None else (Stage("dtype", (dtype,)),))
+    return tuple(Stage(name, (value,)) for name, value in wanted.items() if value is not None)
 
 
-def _found(registry: "Registry", text: str, reference: str) -> Resolved:
+def _found(registry: "Registry | None", text: str, reference: str) -> Resolved:
     from registry import NotFound
 
     try:
@@ -171,11 +190,13 @@ def _base_inside(recipe: "Recipe", opened: "Mapping[str, Opened]") -> "Opened | 
     return next((opened[text] for text in references if isinstance(opened[text], Weights)), None)
 
 
-def _named_by_option(registry: "Registry", option: str | None) -> "Version | None":
+def _named_by_option(registry: "Registry | None", option: str | None) -> "Version | None":
     """The base that --base names."""
     if option is None:
         return None
-    version = registry.get(option)
+    version = resolve(registry, option).version
+    if version is None:
+        raise NotABase(f"--base {option}: a base must be registered; import it first: tau import {option} --kind base")
     if version.kind != "base":
         raise NotABase(f"--base {option}: {version.ref} is of kind {version.kind}; name a base: tau ls --kind base")
     return version
@@ -187,10 +208,10 @@ def _one_of(text: str, inside: "Version | None", option: "Version | None") -> "V
     return inside or option
 
 
-def _bases_of(registry: "Registry", vectors: "list[Vector]") -> "tuple[Version, ...]":
+def _bases_of(registry: "Registry | None", vectors: "list[Vector]") -> "tuple[Version, ...]":
     """The registered bases of the vectors' families."""
     families = dict.fromkeys(vector.architecture.name for vector in vectors)
-    return tuple(base for family in families for base in registry.bases(family))
+    return tuple(base for family in families for base in registry.bases(family)) if registry else ()
 
 
 def _has_call(recipe: "Recipe", name: str) -> bool:
