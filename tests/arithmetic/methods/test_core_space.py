@@ -12,7 +12,10 @@ from arithmetic import LowRank
 from arithmetic.methods import METHODS, Method, Space, core_space, merged
 
 CORE = [method for method in METHODS.values() if method.space is Space.CORE]
-OPTIONS = {"project": ({"k": 1}, {"k": 3}), "core": tuple({"merge": m} for m in ("ties", "dare", "magnitude", "linear"))}
+OPTIONS = {
+    "project": ({"k": 1}, {"k": 3}),
+    "core": tuple({"merge": m} for m in ("ties", "dare", "magnitude", "linear")),
+}
 CASES = [(method, options) for method in CORE for options in OPTIONS.get(method.name, ({},))]
 NAMES = [" ".join([method.name, *(f"{k}={v}" for k, v in options.items())]) for method, options in CASES]
 WEIGHTS = (0.8, -0.5, 1.3)

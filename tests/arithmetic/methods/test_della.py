@@ -98,5 +98,5 @@ def test_a_bias_counts_as_one_row() -> None:
 
 @pytest.mark.parametrize(("density", "epsilon"), [(0.1, 0.15), (0.9, 0.1), (0.15, 0.15)])
 def test_a_window_that_leaves_the_unit_interval_is_refused(deltas: Callable, density: float, epsilon: float) -> None:
-    with pytest.raises(MethodRefused, match="Use an epsilon below 0.1"):
+    with pytest.raises(MethodRefused, match=r"Use an epsilon below 0\.1"):
         sampled(deltas(1), (1.0,), density=density, epsilon=epsilon)

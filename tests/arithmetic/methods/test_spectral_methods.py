@@ -116,7 +116,9 @@ def test_knots_merges_the_right_components_as_peft_merges_tensors(
     u, sigma, vh = np.linalg.svd(np.concatenate([part.numpy() for part in parts], axis=1), full_matrices=False)
     components = np.split(sigma[:7, None] * vh[:7], 2, axis=1)
     chosen = theirs([torch.from_numpy(component) for component in components], weights_tensor(2), density)
-    np.testing.assert_allclose(knots(parts, WEIGHTS, merge=merge, density=density), u[:, :7] @ chosen.numpy(), atol=1e-10)
+    np.testing.assert_allclose(
+        knots(parts, WEIGHTS, merge=merge, density=density), u[:, :7] @ chosen.numpy(), atol=1e-10
+    )
 
 
 def test_knots_with_every_entry_and_a_linear_merge_is_the_weighted_sum(factors: Callable) -> None:

@@ -30,7 +30,9 @@ def test_mergekit_and_mecha_made_the_same(
     golden: dict[str, Tensor], drawn: list[Tensor], dialect: str, density: float, name: str
 ) -> None:
     ours = ties(drawn, GOLDEN_WEIGHTS[name], density=density, dialect=dialect)
-    assert torch.allclose(ours, golden[f"{dialect}.ties.{name}.{density}"], rtol=1e-5, atol=1e-6 * float(ours.abs().max()))
+    assert torch.allclose(
+        ours, golden[f"{dialect}.ties.{name}.{density}"], rtol=1e-5, atol=1e-6 * float(ours.abs().max())
+    )
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
