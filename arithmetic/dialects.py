@@ -5,7 +5,7 @@ With E = K - diag and the Gram matrices G^B_ik = B_i^T B_k, G^A_jm = A_j A_m^T,
 
     ||sum_ij E_ij B_i A_j||_F^2 = sum_ijkm E_ij E_km tr(G^B_ki G^A_jm)
 
-in float64. No matrix is formed that is larger than the module's weight.
+in float64. No product of factors is formed that is larger than the module's weight.
 """
 
 import math
@@ -95,8 +95,7 @@ def migrated(dialect: Dialect, combination: Combination) -> Migration:
     """The recipe that reproduces the file that `dialect` made of `combination`, read as that tool read it.
 
     Its coefficients are K_ii / s_i, module by module, to fourteen digits. For a tool without cross terms the recipe is
-    its file;
-    for one with them it is what of the file can be said in the inputs, and `error` is the rest.
+    the file; for one with them it is what of the file can be said in the inputs, and `error` is the rest.
 
     Raises:
         MethodRefused: the tool would not have made a file of these inputs.
