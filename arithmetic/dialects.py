@@ -1,14 +1,18 @@
 """What other tools would have made of the same sum, and the recipe that says the same as their file.
 
 Each tool's result is sum_ij K_ij B_i A_j (arithmetic.methods.tool_sums), where the true sum is K = diag(lambda_i s_i).
-With E = K - diag, its error is the norm of sum_i B_i D_i, D_i = sum_j E_ij A_j, in float64. No matrix is formed that is
-larger than the module's weight.
+With E = K - diag and the Gram matrices G^B_ik = B_i^T B_k, G^A_jm = A_j A_m^T,
+
+    ||sum_ij E_ij B_i A_j||_F^2 = sum_ijkm E_ij E_km tr(G^B_ki G^A_jm)
+
+in float64. No product of factors is formed that is larger than the module's weight.
 """
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -90,8 +94,8 @@ def dialect_outcomes(combination: Combination) -> tuple[DialectOutcome, ...]:
 def migrated(dialect: Dialect, combination: Combination) -> Migration:
     """The recipe that reproduces the file that `dialect` made of `combination`, read as that tool read it.
 
-    Its coefficients are K_ii / s_i, module by module. For a tool without cross terms the recipe is its file exactly;
-    for one with them it is what of the file can be said in the inputs, and `error` is the rest.
+    Its coefficients are K_ii / s_i, module by module, to fourteen digits. For a tool without cross terms the recipe is
+    the file; for one with them it is what of the file can be said in the inputs, and `error` is the rest.
 
     Raises:
         MethodRefused: the tool would not have made a file of these inputs.
@@ -103,10 +107,10 @@ def migrated(dialect: Dialect, combination: Combination) -> Migration:
         dialect.require(parts, module)
         made = dialect.coefficients(parts)
         for k, (place, part, _) in enumerate(terms):
-            weights[place][module] = made[k][k] / part.scale if part.scale else part.strength
-        factors = [factors for _, _, factors in terms]
-        rest += _square(_off_diagonal(made), factors)
-        whole += _square(made, factors)
+            weights[place][module] = _rounded(made[k][k] / part.scale if part.scale else part.strength)
+        square = _square_of([factors for _, _, factors in terms])
+        rest += square(_off_diagonal(made))
+        whole += square(made)
     found = zip(combination.terms, weights, strict=True)
     terms_made = tuple(_migrated_term(vector.name, weight, by_module) for (weight, vector), by_module in found)
     return Migration(dialect, terms_made, math.sqrt(rest / whole) if whole > 0 else 0.0)
@@ -116,8 +120,13 @@ def _migrated_term(name: str, weight: float, by_module: Mapping[str, float]) -> 
     """The weight that most modules share, and the others' as factors to it."""
     shared = Counter(value for value in by_module.values() if value != 0).most_common(1)
     common = shared[0][0] if shared else 0.0 if by_module else weight
-    factors = {module: value / common for module, value in by_module.items() if value != common}
+    factors = {module: _rounded(value / common) for module, value in by_module.items() if value != common}
     return MigratedTerm(name, common, factors)
+
+
+def _rounded(value: float) -> float:
+    """To fourteen digits: what roots and quotients added beyond is no difference between modules."""
+    return float(f"{value:.14g}") + 0.0
 
 
 def _modules(combination: Combination) -> Iterator[tuple[str, list[tuple[int, Part, LowRank]]]]:
@@ -144,36 +153,47 @@ def _errors(combination: Combination, dialects: Sequence[Dialect]) -> list[float
     truth = 0.0
     for _, terms in _modules(combination):
         parts = [part for _, part, _ in terms]
-        factors = [factors for _, _, factors in terms]
+        square = _square_of([factors for _, _, factors in terms])
         intended = [part.strength * part.scale for part in parts]
-        truth += _square(_diagonal(intended), factors)
+        truth += square(_diagonal(intended))
         for k, dialect in enumerate(dialects):
-            squares[k] += _square(_minus_diagonal(dialect.coefficients(parts), intended), factors)
+            squares[k] += square(_minus_diagonal(dialect.coefficients(parts), intended))
     return [math.sqrt(square / truth) if truth > 0 else math.inf for square in squares]
 
 
-def _square(coefficients: Coefficients, factors: Sequence[LowRank]) -> float:
-    """||sum_ij E_ij B_i A_j||_F^2 by Gram matrices of the stacked factors, or densely where those would be larger.
-
-    Products B_i A_j of unequal ranks do not exist; their E_ij are 0.
-    """
-    rows = [i for i, row in enumerate(coefficients) if any(row)]
-    if not rows:
-        return 0.0
-    ups = [factors[i].up.to(torch.float64).flatten(1) for i in rows]
-    mixed = [_mixed(coefficients[i], factors) for i in rows]
-    if sum(up.shape[1] for up in ups) ** 2 > ups[0].shape[0] * mixed[0].shape[1]:
-        return float(sum((up @ down for up, down in zip(ups, mixed, strict=True)), torch.zeros(())).square().sum())
-    up, down = torch.cat(ups, dim=1), torch.cat(mixed, dim=0)
-    return max(float(((up.T @ up) * (down @ down.T)).sum()), 0.0)
+Square = Callable[[Coefficients], float]
+"""K -> ||sum_ij K_ij B_i A_j||_F^2; a product of unequal ranks does not exist, its K_ij is 0."""
 
 
-def _mixed(row: Sequence[float], factors: Sequence[LowRank]) -> Tensor:
-    """sum_j E_ij A_j: (r, n*k*k)."""
-    terms = [
-        value * part.down.to(torch.float64).flatten(1) for value, part in zip(row, factors, strict=True) if value != 0
-    ]
-    return sum(terms[1:], terms[0])
+def _square_of(factors: Sequence[LowRank]) -> Square:
+    """By Gram matrices of the stacked factors, formed once; or densely where those would be larger than the weight."""
+    ups = [part.up.to(torch.float64).flatten(1) for part in factors]
+    downs = [part.down.to(torch.float64).flatten(1) for part in factors]
+    if sum(part.rank for part in factors) ** 2 > ups[0].shape[0] * downs[0].shape[1]:
+        return partial(_square_by_product, ups, downs)
+    up, down = torch.cat(ups, dim=1), torch.cat(downs, dim=0)
+    return partial(_square_by_gram, up.T @ up, down @ down.T, [part.rank for part in factors])
+
+
+def _square_by_gram(up_gram: Tensor, down_gram: Tensor, ranks: Sequence[int], coefficients: Coefficients) -> float:
+    """<G^B, (K x 1) G^A (K x 1)^T>, K x 1 acting on blocks; rounding may leave a tiny negative, which is 0."""
+    k = torch.tensor(coefficients, dtype=torch.float64)
+    if len(set(ranks)) == 1:
+        blocks = down_gram.reshape(len(ranks), ranks[0], len(ranks), ranks[0])
+        mixed = torch.einsum("ij,jamb,km->iakb", k, blocks, k).reshape(down_gram.shape)
+    else:
+        each = k.diagonal().repeat_interleave(torch.tensor(ranks))
+        mixed = each.unsqueeze(1) * down_gram * each
+    return max(float((up_gram * mixed).sum()), 0.0)
+
+
+def _square_by_product(ups: Sequence[Tensor], downs: Sequence[Tensor], coefficients: Coefficients) -> float:
+    total = torch.zeros(ups[0].shape[0], downs[0].shape[1], dtype=torch.float64)
+    for up, row in zip(ups, coefficients, strict=True):
+        for value, down in zip(row, downs, strict=True):
+            if value != 0:
+                total += value * (up @ down)
+    return float(total.square().sum())
 
 
 def _diagonal(values: Sequence[float]) -> list[list[float]]:

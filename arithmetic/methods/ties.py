@@ -36,7 +36,8 @@ def ties(
 
     peft is the default: with equal weights it is the paper's formula, and a weight is a strength (twice the weights,
     twice the result), which mergekit's division undoes. Where a weight is negative, peft lets D_i vote as if it were
-    positive; mergekit and mecha (its ties_sum of the deltas w_i D_i) let w_i D_i vote. mecha drops an entry on which two deltas disagree, however unequal.
+    positive; mergekit and mecha (its ties_sum of the deltas w_i D_i) let w_i D_i vote. mecha drops an entry on which
+    two deltas disagree, however unequal they are.
 
     Args:
         deltas: (m, N) each.

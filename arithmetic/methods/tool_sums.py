@@ -91,7 +91,8 @@ class Dialect:
             return Refusal("unequal ranks", " and ".join(map(str, ranks)), self.mismatch)
         if self.divides_by_first_alpha and not all(_has_root(part.alpha, parts[0].alpha) for part in parts):
             alphas = " and ".join(f"{part.alpha:g}" for part in parts)
-            return Refusal("alphas without a real sqrt(alpha / alpha_0)", alphas, "math domain error")
+            words = "math domain error" if parts[0].alpha else "float division by zero"
+            return Refusal("alphas without a real sqrt(alpha / alpha_0)", alphas, words)
         return None
 
     def require(self, parts: Sequence[Part], where: str = "") -> None:
