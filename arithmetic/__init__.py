@@ -1,15 +1,17 @@
 """The algebra of adapters: recipes, exact sums, verdicts, certificates, and what other tools would have made."""
 
 from arithmetic.certificate import Certificate, certificate_path, certify, verify
-from arithmetic.combination import Combination, ModulePlan, Plan, combine_module, distinct_terms, plan
+from arithmetic.combination import Combination, ModulePlan, Plan, distinct_terms, plan
+from arithmetic.concatenation import combine_module
 from arithmetic.composition import compose
 from arithmetic.conversion import convert, require_convertible
-from arithmetic.dialects import DIALECTS, Dialect, DialectOutcome, dialect_errors, dialect_outcomes
+from arithmetic.dialects import DIALECTS, Dialect, DialectOutcome, Migration, dialect_errors, dialect_outcomes, migrated
 from arithmetic.errors import (
     AlgebraError,
     BoundExceeded,
     Cancelled,
     CertificateMismatch,
+    MethodRefused,
     NotConvertible,
     OutputConflict,
     RecipeError,
@@ -58,6 +60,8 @@ __all__ = [
     "Group",
     "LowRank",
     "LowRankSpec",
+    "MethodRefused",
+    "Migration",
     "ModulePlan",
     "NotConvertible",
     "OptionSignature",
@@ -90,6 +94,7 @@ __all__ = [
     "dialect_outcomes",
     "diffusers_state_dict",
     "distinct_terms",
+    "migrated",
     "open_vector",
     "parse",
     "plan",

@@ -9,6 +9,7 @@ AlgebraError
 ├── BoundExceeded         the written file is further from its recipe than its precision allows
 ├── CertificateMismatch   a certificate that belongs to other bytes
 ├── NotConvertible        a vector that another layout cannot hold as it is
+├── MethodRefused         a merge method that does not exist, or that cannot take these options or arguments
 ├── OutputConflict        the output's place is taken, or is one of the inputs
 └── Cancelled             the caller asked to stop; nothing was left behind
 """
@@ -65,6 +66,10 @@ class CertificateMismatch(AlgebraError):
 
 class NotConvertible(AlgebraError):
     """A vector that another layout cannot hold as it is."""
+
+
+class MethodRefused(AlgebraError):
+    """A merge method that does not exist, or that cannot take these options or arguments."""
 
 
 class OutputConflict(AlgebraError):

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import torch
 
-from arithmetic.combination import Combination, column_peaks, distinct_terms, reached_modules, row_peaks
+from arithmetic.combination import Combination, distinct_terms, reached_modules
+from arithmetic.concatenation import column_peaks, row_peaks
 from arithmetic.deltas import width
 from arithmetic.vector import Vector
 

@@ -1,8 +1,7 @@
 """A vector on disk: its low-rank modules, read one at a time."""
 
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from arithmetic.content import Content
 from arithmetic.deltas import LowRank, fitted
 from formats import (
     Architecture,
@@ -79,6 +79,20 @@ class Vector:
         """The base's module that `module` adapts."""
         return self.architecture.modules[module]
 
+    @property
+    def parts(self) -> tuple[()]:
+        """Nothing: it is a file."""
+        return ()
+
+    @property
+    def origins(self) -> "tuple[tuple[float, Vector], ...]":
+        """Itself."""
+        return ((1.0, self),)
+
+    def delta(self, module: str) -> LowRank:
+        """The change of one module."""
+        return self.factors(module)
+
     def factors(self, module: str) -> LowRank:
         """The factors of one module as stored, in the shapes of the base's module.
 
@@ -92,15 +106,19 @@ class Vector:
         factors = LowRank(self._tensor(entry.up_key), self._tensor(entry.down_key), entry.scale)
         return fitted(factors, self.spec(module), f"{self.name}: {module}")
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         """The digest of the weight file."""
-        return file_sha256(self.weights_path)
+        return self._content.sha256
 
     @cached_property
-    def content(self) -> tuple[str, tuple[tuple[str, float], ...]]:
+    def content(self) -> Hashable:
         """Equal for two vectors exactly when their bytes and alphas are."""
-        return self.sha256, tuple(sorted((module, entry.alpha) for module, entry in self.modules.items()))
+        return self._content, tuple(sorted((module, entry.alpha) for module, entry in self.modules.items()))
+
+    @cached_property
+    def _content(self) -> Content:
+        return Content(self.weights_path)
 
     @cached_property
     def _reader(self) -> Any:
@@ -125,12 +143,6 @@ def open_vector(path: Path | str, architecture: Architecture, *, name: str | Non
 def weights_file(path: Path) -> Path:
     """`path`, or the weight file inside it when it is a PEFT folder."""
     return path / PEFT_WEIGHTS if path.is_dir() else path
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, streamed."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def diffusers_state_dict(vector: Vector) -> dict[str, Tensor]:

@@ -3,5 +3,6 @@
 from arithmetic.deltas.delta import Delta
 from arithmetic.deltas.dense import Dense
 from arithmetic.deltas.low_rank import LowRank, fitted, width
+from arithmetic.deltas.products import product, widened
 
-__all__ = ["Delta", "Dense", "LowRank", "fitted", "width"]
+__all__ = ["Delta", "Dense", "LowRank", "fitted", "product", "widened", "width"]

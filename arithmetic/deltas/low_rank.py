@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from arithmetic.deltas.products import product, widened
 from arithmetic.errors import ShapeMismatch
 from formats import ModuleSpec
 
@@ -23,10 +23,13 @@ class LowRank:
         """r."""
         return self.down.shape[0]
 
+    def low_rank(self) -> "LowRank":
+        """Itself."""
+        return self
+
     def matrices(self) -> tuple[Tensor, Tensor]:
         """scale * up as (m, r) and down as (r, n*k*k), in float64."""
-        up = self.up.to(torch.float64).flatten(1)
-        return up * self.scale, self.down.to(torch.float64).flatten(1)
+        return widened(self.up).flatten(1) * self.scale, widened(self.down).flatten(1)
 
     def dense(self) -> Tensor:
         """scale * up @ down: (m, n*k*k) in float64."""
@@ -35,8 +38,7 @@ class LowRank:
 
     def apply(self, probes: Tensor) -> Tensor:
         """dW @ probes: (n*k*k, p) float64 to (m, p) float64, without forming dW."""
-        up, down = self.matrices()
-        return up @ (down @ probes)
+        return product(self.up.flatten(1), product(self.down.flatten(1), probes)) * self.scale
 
 
 def fitted(factors: LowRank, spec: ModuleSpec, where: str) -> LowRank:
