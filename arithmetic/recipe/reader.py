@@ -161,9 +161,9 @@ class Reader:
         token = cast(Token, node.children[0])
         if token.type in ("NUMBER", "SIGNED_NUMBER"):
             number = self._written_number(node)
-            if signature.kind == "float":
+            if signature.kind == "float" and signature.holds(number):
                 return float(number)
-            if signature.kind == "int" and isinstance(number, int):
+            if signature.kind == "int" and isinstance(number, int) and signature.holds(number):
                 return number
         if signature.kind == "bool" and token in TRUTH:
             return TRUTH[token]

@@ -29,6 +29,12 @@ def weights_of(table: Architecture) -> tuple[str, ...]:
     return (*table.modules, *(f"{module}.bias" for module in table.modules), *norms)
 
 
+def scope_of(text: str) -> Scope:
+    (term,) = parse(f"a{text}").terms
+    (scope,) = term.scopes
+    return scope
+
+
 def numbered(length: int) -> BlockList:
     """The list whose entries are their own positions from 1."""
     return BlockList(tuple(float(position + 1) for position in range(length)))
@@ -135,19 +141,17 @@ def test_a_long_list_covers_all_but_what_is_in_no_block(length: int, name: str, 
 @pytest.mark.parametrize(("length", "name"), [(17, "sd15"), (12, "sdxl")])
 def test_what_a_list_leaves_out_keeps_what_else_sets(length: int, name: str) -> None:
     table = architecture(name)
-    text = ", ".join(["0.5"] * length)
-    (kept,) = parse(f"a{{lbw: [{text}]}}").terms
-    (dropped,) = parse(f"a{{lbw: [{text}], else: 0}}").terms
-    assert kept.weight_in(UNLISTED[length], table) == 1
-    assert dropped.weight_in(UNLISTED[length], table) == 0
-    assert dropped.weight_in("unet.mid_block.attentions.0.proj_in", table) == 0.5
+    halves = ", ".join(["0.5"] * length)
+    for text, expected in [(f"{{lbw: [{halves}]}}", 1), (f"{{lbw: [{halves}], else: 0}}", 0)]:
+        assert scope_of(text).factor(UNLISTED[length], table) == expected
+        assert scope_of(text).factor("unet.mid_block.attentions.0.proj_in", table) == 0.5
 
 
 def test_a_list_is_a_rule_among_others() -> None:
     table = architecture("sd15")
-    (term,) = parse(f"a{{lbw: [{', '.join(['0'] * 17)}], unet.mid: 3}}").terms
-    assert term.weight_in("unet.mid_block.resnets.0.conv1", table) == 3
-    assert term.weight_in("unet.down_blocks.0.attentions.0.proj_in", table) == 0
+    scope = scope_of(f"{{lbw: [{', '.join(['0'] * 17)}], unet.mid: 3}}")
+    assert scope.factor("unet.mid_block.resnets.0.conv1", table) == 3
+    assert scope.factor("unet.down_blocks.0.attentions.0.proj_in", table) == 0
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,6 @@ from arithmetic import (
     parse,
     with_stage,
 )
-from formats import architecture
 
 SIGNATURES = {
     "ties": Signature(
@@ -190,11 +189,3 @@ def test_what_no_text_says_cannot_be_put_together() -> None:
         Group(Sum((term,)))
     with pytest.raises(RecipeError, match="twice"):
         Recipe((term,), (Stage("dtype", ("fp16",)), Stage("dtype", ("fp16",))))
-
-
-def test_weights_and_factors_multiply_as_decimals() -> None:
-    (term,) = parse("0.1*a{unet: 3}{unet.mid: 0.7, else: 1.1}").terms
-    table = architecture("sd15")
-    assert term.weight_in("unet.conv_in", table) == 0.33
-    assert term.weight_in("unet.mid_block.resnets.0.conv1", table) == 0.21
-    assert term.weight_in("text_encoder.text_model.encoder.layers.0.mlp.fc1", table) == 0.11
