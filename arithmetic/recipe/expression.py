@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Self
 
 from arithmetic.errors import AlgebraError, RecipeError
 from arithmetic.recipe.scopes import Scope
 from arithmetic.recipe.stages import Stage
 from arithmetic.recipe.text import number_text, reference_text, value_text
-from formats import Architecture
 
 Option = float | int | str | bool
 Resolve = Callable[[str], str]
@@ -101,13 +99,6 @@ class Term:
         if not isinstance(self.atom, Reference):
             raise AlgebraError(f"{self}: the term is no single reference, but what is made of several.")
         return self.atom.text
-
-    def weight_in(self, module: str, architecture: Architecture) -> float:
-        """lambda times every scope's factor for `module`, multiplied as decimals (0.1 times 3 is 0.3)."""
-        product = Decimal(repr(self.weight))
-        for scope in self.scopes:
-            product *= Decimal(repr(scope.factor(module, architecture)))
-        return float(product)
 
     def lock(self, resolve: Resolve) -> "Term":
         return replace(self, atom=self.atom.lock(resolve))

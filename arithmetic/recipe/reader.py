@@ -134,8 +134,7 @@ class Reader:
         options = self._options(node, name, signature, [child for child in children if child.data == "option"])
         least, most = signature.arguments
         if len(arguments) < least or (most is not None and len(arguments) > most):
-            bounds = f"{least}" if least == most else f"{least} or more" if most is None else f"{least} to {most}"
-            raise self._error(node, f"{name} takes {bounds} sums, got {len(arguments)}.")
+            raise self._error(node, f"{name} takes {_count(least, most)}, got {len(arguments)}.")
         return Call(name, arguments, tuple(options.items()))
 
     def _argument(self, node: Node, depth: int) -> Sum:
@@ -162,9 +161,9 @@ class Reader:
         token = cast(Token, node.children[0])
         if token.type in ("NUMBER", "SIGNED_NUMBER"):
             number = self._written_number(node)
-            if signature.kind == "float":
+            if signature.kind == "float" and signature.holds(number):
                 return float(number)
-            if signature.kind == "int" and isinstance(number, int):
+            if signature.kind == "int" and isinstance(number, int) and signature.holds(number):
                 return number
         if signature.kind == "bool" and token in TRUTH:
             return TRUTH[token]
@@ -237,9 +236,9 @@ class Reader:
     def _float(self, node: Node, number: Decimal) -> float:
         """The nearest float64, never -0."""
         if not number.is_finite() or abs(number) > LARGEST_WEIGHT:
-            raise self._error(node, f"The weight is larger than {LARGEST_WEIGHT:e}.")
+            raise self._error(node, f"The number is larger than {LARGEST_WEIGHT:e}.")
         if number and not float(number):
-            raise self._error(node, "The weight is too small for a float64; write 0 or leave the term out.")
+            raise self._error(node, "The number is too small for a float64; write 0.")
         return float(number) + 0.0
 
     def _made(self, node: Node, make: Callable[[], Made]) -> Made:
@@ -256,3 +255,9 @@ class Reader:
 def _nodes(node: Node) -> list[Node]:
     """The children that are nodes themselves."""
     return [child for child in node.children if not isinstance(child, Token)]
+
+
+def _count(least: int, most: int | None) -> str:
+    if least == most:
+        return "one sum" if least == 1 else f"{least} sums"
+    return f"{least} or more sums" if most is None else f"{least} to {most} sums"
