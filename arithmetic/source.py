@@ -34,5 +34,9 @@ class Source(Protocol):
     def content(self) -> Hashable:
         """Equal for two sources exactly when all their deltas are."""
 
+    @property
+    def parts(self) -> "tuple[tuple[float, Source], ...]":
+        """What it is made of, with lambdas; nothing for a file."""
+
     def delta(self, module: str) -> Delta:
         """The change of one module."""
