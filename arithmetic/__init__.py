@@ -1,5 +1,6 @@
 """The algebra of adapters: recipes, exact sums, verdicts, certificates, and what other tools would have made."""
 
+from arithmetic.anchored import BaseWeights, OnBase, anchored_delta
 from arithmetic.certificate import Certificate, certificate_path, certify, verify
 from arithmetic.combination import Combination, ModulePlan, Plan, combine_module, distinct_terms, plan
 from arithmetic.composition import compose
@@ -10,6 +11,8 @@ from arithmetic.errors import (
     BoundExceeded,
     Cancelled,
     CertificateMismatch,
+    DialectRefused,
+    NeedsBase,
     NotConvertible,
     OutputConflict,
     RecipeSyntaxError,
@@ -17,14 +20,16 @@ from arithmetic.errors import (
     ValidationRefused,
 )
 from arithmetic.deltas import LowRank
+from arithmetic.entries import ModuleEntry
 from arithmetic.precision import Precision
 from arithmetic.recipe import Recipe, Stage, Term, parse
-from arithmetic.vector import LowRankSpec, Vector, diffusers_state_dict, open_vector
+from arithmetic.vector import Vector, diffusers_state_dict, open_vector
 from arithmetic.verdict import Finding, Verdict, check
 
 __all__ = [
     "DIALECTS",
     "AlgebraError",
+    "BaseWeights",
     "BoundExceeded",
     "Cancelled",
     "Certificate",
@@ -32,11 +37,14 @@ __all__ = [
     "Combination",
     "Dialect",
     "DialectOutcome",
+    "DialectRefused",
     "Finding",
     "LowRank",
-    "LowRankSpec",
+    "ModuleEntry",
     "ModulePlan",
+    "NeedsBase",
     "NotConvertible",
+    "OnBase",
     "OutputConflict",
     "Plan",
     "Precision",
@@ -48,6 +56,7 @@ __all__ = [
     "ValidationRefused",
     "Vector",
     "Verdict",
+    "anchored_delta",
     "certificate_path",
     "certify",
     "check",
