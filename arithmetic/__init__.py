@@ -1,17 +1,22 @@
 """The algebra of adapters: recipes, exact sums, verdicts, certificates, and what other tools would have made."""
 
+from arithmetic.anchored import BaseWeights, OnBase, anchored_delta
 from arithmetic.certificate import Certificate, certificate_path, certify, verify
 from arithmetic.combination import Combination, ModulePlan, Plan, distinct_terms, plan
-from arithmetic.concatenation import combine_module
 from arithmetic.composition import compose
+from arithmetic.concatenation import combine_module
 from arithmetic.conversion import convert, require_convertible
+from arithmetic.deltas import LowRank
 from arithmetic.dialects import DIALECTS, Dialect, DialectOutcome, Migration, dialect_errors, dialect_outcomes, migrated
+from arithmetic.entries import ModuleEntry
 from arithmetic.errors import (
     AlgebraError,
     BoundExceeded,
     Cancelled,
     CertificateMismatch,
+    DialectRefused,
     MethodRefused,
+    NeedsBase,
     NotConvertible,
     OutputConflict,
     RecipeError,
@@ -20,7 +25,6 @@ from arithmetic.errors import (
     ShapeMismatch,
     ValidationRefused,
 )
-from arithmetic.deltas import LowRank
 from arithmetic.precision import Precision
 from arithmetic.recipe import (
     Block,
@@ -40,12 +44,13 @@ from arithmetic.recipe import (
     parse,
     with_stage,
 )
-from arithmetic.vector import LowRankSpec, Vector, diffusers_state_dict, open_vector
+from arithmetic.vector import Vector, diffusers_state_dict, open_vector
 from arithmetic.verdict import Finding, Verdict, check
 
 __all__ = [
     "DIALECTS",
     "AlgebraError",
+    "BaseWeights",
     "Block",
     "BlockList",
     "BoundExceeded",
@@ -56,14 +61,17 @@ __all__ = [
     "Combination",
     "Dialect",
     "DialectOutcome",
+    "DialectRefused",
     "Finding",
     "Group",
     "LowRank",
-    "LowRankSpec",
     "MethodRefused",
     "Migration",
+    "ModuleEntry",
     "ModulePlan",
+    "NeedsBase",
     "NotConvertible",
+    "OnBase",
     "OptionSignature",
     "OutputConflict",
     "Pattern",
@@ -84,6 +92,7 @@ __all__ = [
     "ValidationRefused",
     "Vector",
     "Verdict",
+    "anchored_delta",
     "certificate_path",
     "certify",
     "check",

@@ -39,9 +39,7 @@ class Bound:
     """The bases with their coefficients; none where the recipe names none."""
 
 
-def bind(
-    recipe: Recipe, opened: Mapping[str, Opened], *, base: Weights | None = None, device: str = "cpu"
-) -> Bound:
+def bind(recipe: Recipe, opened: Mapping[str, Opened], *, base: Weights | None = None, device: str = "cpu") -> Bound:
     """What `recipe` computes.
 
     Args:
@@ -157,9 +155,13 @@ class _Binder:
     def _on_base(self, total: Sum, options: dict[str, Any]) -> OnBase:
         strength, source = self.sum(total)
         if not isinstance(source, Vector):
-            raise BindingRefused(f"on_base({total}): takes one vector and its strength, such as on_base(0.8*a; dialect=peft).")
+            raise BindingRefused(
+                f"on_base({total}): takes one vector and its strength, such as on_base(0.8*a; dialect=peft)."
+            )
         if self.base is None:
-            raise BindingRefused(f"on_base({total}): depends on the base's weights. Name one in the recipe, or with --base.")
+            raise BindingRefused(
+                f"on_base({total}): depends on the base's weights. Name one in the recipe, or with --base."
+            )
         dialect = cast(Literal["peft", "lycoris", "comfy"], options["dialect"])
         return OnBase(strength, source, dialect, self.base)
 

@@ -98,7 +98,9 @@ def required_rank(module: ModulePlan) -> int:
     """The planned rank. Raises AlgebraError where a term is kept as a matrix."""
     if module.rank is None:
         names = ", ".join(source.name for _, source in module.terms if source.modules[module.module].rank is None)
-        raise AlgebraError(f"{module.module}: {names} is no low-rank delta. Give it a rank, as in ... | rank(64), or bake.")
+        raise AlgebraError(
+            f"{module.module}: {names} is no low-rank delta. Give it a rank, as in ... | rank(64), or bake."
+        )
     return module.rank
 
 

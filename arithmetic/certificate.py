@@ -106,8 +106,6 @@ def input_records(combination: Combination) -> tuple[dict[str, Any], ...]:
     )
 
 
-
-
 def certify(
     path: Path,
     combination: Combination,
@@ -235,9 +233,7 @@ def _module_proof(written: Vector, combination: Combination, probes: int, seed: 
     return _projection_proof(module, reduced, out, got, intended, total)
 
 
-def _projection_proof(
-    module: str, reduced: Reduced, out: Delta, got: Tensor, intended: Tensor, terms: Tensor
-) -> Proof:
+def _projection_proof(module: str, reduced: Reduced, out: Delta, got: Tensor, intended: Tensor, terms: Tensor) -> Proof:
     """`out` against the unreduced sum projected on its columns, and the exact norm of what that leaves."""
     factors = out.low_rank()
     if factors is None:

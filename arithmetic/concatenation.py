@@ -95,5 +95,3 @@ def column_peaks(up: Tensor) -> Tensor:
 def row_peaks(down: Tensor) -> Tensor:
     """(r, ...) -> (r,): the largest magnitude in each row."""
     return down.abs().flatten(1).amax(dim=1)
-
-

@@ -5,6 +5,8 @@ AlgebraError
 │   └── RecipeSyntaxError the recipe's text; shows the place with a caret
 ├── ScopeMismatch         a scope that does not fit the modules that it is for
 ├── ShapeMismatch         factors that do not fit their module
+├── NeedsBase             a change that depends on the base's weights, asked for without them
+├── DialectRefused        a base-dependent kind that the dialect does not know
 ├── ValidationRefused     a verdict with errors; nothing was computed
 ├── BoundExceeded         the written file is further from its recipe than its precision allows
 ├── CertificateMismatch   a certificate that belongs to other bytes
@@ -46,6 +48,14 @@ class ScopeMismatch(AlgebraError):
 
 class ShapeMismatch(AlgebraError):
     """Factors that do not fit their module."""
+
+
+class NeedsBase(AlgebraError):
+    """A change that depends on the base's weights, asked for without them."""
+
+
+class DialectRefused(AlgebraError):
+    """A base-dependent kind that the named dialect does not know, or not in this form."""
 
 
 class ValidationRefused(AlgebraError):

@@ -39,7 +39,9 @@ class Resources:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:
             first = str(error).splitlines()[0]
-            raise AlgebraError(f"device {self.device!r}: {first} Name one that this machine has, such as cpu.") from error
+            raise AlgebraError(
+                f"device {self.device!r}: {first} Name one that this machine has, such as cpu."
+            ) from error
 
     @property
     def exact_device(self) -> str:
@@ -61,7 +63,10 @@ def in_order(
     `size` tells how many bytes an item takes while it is in flight: as many are as the budget allows. An exception,
     also one that the caller raises between two results, stops what has not begun and waits for what has.
     """
-    with _single_threaded(), ThreadPoolExecutor(resources.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with (
+        _single_threaded(),
+        ThreadPoolExecutor(resources.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
         flying: deque[tuple[Future[Result], int]] = deque()
         taken = 0
         try:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from arithmetic.combination import Combination, distinct_terms, plan
-from arithmetic.errors import ValidationRefused
 from arithmetic.deltas import width
+from arithmetic.errors import ValidationRefused
 from arithmetic.precision import Precision
 from arithmetic.survey import Survey, survey
 from arithmetic.vector import Vector

@@ -61,6 +61,12 @@ def fitted(factors: LowRank, spec: ModuleSpec, where: str) -> LowRank:
     return LowRank(up, down.reshape(rank, *spec.shape[1:]), factors.scale)
 
 
+def shaped(up: Tensor, down: Tensor, scale: float, shape: tuple[int, ...]) -> LowRank:
+    """up (m, r) and down (r, n*k*k) as the factors of a weight of `shape`: (m, r, 1, 1) and (r, n, k, k) where it has k."""
+    rank = down.shape[0]
+    return LowRank(up.reshape(shape[0], rank, *(1 for _ in shape[2:])), down.reshape(rank, *shape[1:]), scale)
+
+
 def width(spec: ModuleSpec) -> int:
     """n, or n*k*k for a convolution: the columns of the module's weight as a matrix."""
     return math.prod(spec.shape[1:])

@@ -6,7 +6,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-
 ROUNDING = 1e-6
 """How far a file's rounding may move an error or a share of energy."""
 
