@@ -1,6 +1,7 @@
 """What a rule of a scope selects: a component or block by name, or modules by a regular expression."""
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -61,8 +62,10 @@ class Pattern:
         if len(expression) > LONGEST_PATTERN:
             raise RecipeError(f"The regular expression has {len(expression)} letters, more than {LONGEST_PATTERN}.")
         try:
-            re.compile(expression)
-        except (re.error, OverflowError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", FutureWarning)  # a set that a later Python reads otherwise
+                re.compile(expression)
+        except (re.error, OverflowError, FutureWarning) as error:
             raise RecipeError(f"The regular expression is not valid: {error}.") from None
         _require_quick(expression)
         object.__setattr__(self, "expression", expression)

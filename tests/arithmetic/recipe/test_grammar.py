@@ -187,6 +187,7 @@ def test_scopes_stand_behind_what_they_are_for(text: str, canonical: str) -> Non
         ("a{unet: 1e31}", 8, "larger than"),
         ("a{'': 1}", 2, "selector is empty"),
         ("a{/(/: 1}", 2, "not valid: missing"),
+        ("a{/[[a]/: 1}", 2, "Possible nested set"),
         (f"a{{/{'x' * 201}/: 1}}", 2, "201 letters"),
         ("a{/(a+)+b/: 1}", 2, "forever"),
         ("a{/.*a.*b.*c.*d.*e/: 1}", 2, "repeats 5 times"),
