@@ -2,9 +2,10 @@
 
 from arithmetic.certificate import Certificate, certificate_path, certify, verify
 from arithmetic.combination import Combination, ModulePlan, Plan, distinct_terms, plan
-from arithmetic.concatenation import combine_module
 from arithmetic.composition import compose
+from arithmetic.concatenation import combine_module
 from arithmetic.conversion import convert, require_convertible
+from arithmetic.deltas import LowRank
 from arithmetic.dialects import DIALECTS, Dialect, DialectOutcome, Migration, dialect_errors, dialect_outcomes, migrated
 from arithmetic.errors import (
     AlgebraError,
@@ -12,15 +13,18 @@ from arithmetic.errors import (
     Cancelled,
     CertificateMismatch,
     MethodRefused,
+    NeedsBase,
     NotConvertible,
     OutputConflict,
     RecipeError,
     RecipeSyntaxError,
     ScopeMismatch,
     ShapeMismatch,
+    UnknownMeasures,
     ValidationRefused,
 )
-from arithmetic.deltas import LowRank
+from arithmetic.interference import Interference, interference
+from arithmetic.measures import Measures, measure
 from arithmetic.precision import Precision
 from arithmetic.recipe import (
     Block,
@@ -40,8 +44,18 @@ from arithmetic.recipe import (
     parse,
     with_stage,
 )
+from arithmetic.strengths import StrengthRange, suggested_strengths
 from arithmetic.vector import LowRankSpec, Vector, diffusers_state_dict, open_vector
-from arithmetic.verdict import Finding, Verdict, check
+from arithmetic.verdict import (
+    Dossier,
+    Finding,
+    Known,
+    SamplingProfile,
+    SamplingSettings,
+    Verdict,
+    check,
+    check_headers,
+)
 
 __all__ = [
     "DIALECTS",
@@ -56,13 +70,18 @@ __all__ = [
     "Combination",
     "Dialect",
     "DialectOutcome",
+    "Dossier",
     "Finding",
     "Group",
+    "Interference",
+    "Known",
     "LowRank",
     "LowRankSpec",
+    "Measures",
     "MethodRefused",
     "Migration",
     "ModulePlan",
+    "NeedsBase",
     "NotConvertible",
     "OptionSignature",
     "OutputConflict",
@@ -74,19 +93,24 @@ __all__ = [
     "RecipeSyntaxError",
     "Reference",
     "Rule",
+    "SamplingProfile",
+    "SamplingSettings",
     "Scope",
     "ScopeMismatch",
     "ShapeMismatch",
     "Signature",
     "Stage",
+    "StrengthRange",
     "Sum",
     "Term",
+    "UnknownMeasures",
     "ValidationRefused",
     "Vector",
     "Verdict",
     "certificate_path",
     "certify",
     "check",
+    "check_headers",
     "combine_module",
     "compose",
     "convert",
@@ -94,11 +118,14 @@ __all__ = [
     "dialect_outcomes",
     "diffusers_state_dict",
     "distinct_terms",
+    "interference",
+    "measure",
     "migrated",
     "open_vector",
     "parse",
     "plan",
     "require_convertible",
+    "suggested_strengths",
     "verify",
     "with_stage",
 ]

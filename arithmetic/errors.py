@@ -5,11 +5,13 @@ AlgebraError
 │   └── RecipeSyntaxError the recipe's text; shows the place with a caret
 ├── ScopeMismatch         a scope that does not fit the modules that it is for
 ├── ShapeMismatch         factors that do not fit their module
+├── NeedsBase             a change that depends on the base's weights, asked for without them
 ├── ValidationRefused     a verdict with errors; nothing was computed
 ├── BoundExceeded         the written file is further from its recipe than its precision allows
 ├── CertificateMismatch   a certificate that belongs to other bytes
 ├── NotConvertible        a vector that another layout cannot hold as it is
 ├── MethodRefused         a merge method that does not exist, or that cannot take these options or arguments
+├── UnknownMeasures       recorded measures that another version wrote
 ├── OutputConflict        the output's place is taken, or is one of the inputs
 └── Cancelled             the caller asked to stop; nothing was left behind
 """
@@ -48,6 +50,10 @@ class ShapeMismatch(AlgebraError):
     """Factors that do not fit their module."""
 
 
+class NeedsBase(AlgebraError):
+    """A change that depends on the base's weights, asked for without them."""
+
+
 class ValidationRefused(AlgebraError):
     """A combination that must not be computed; `verdict` says why."""
 
@@ -70,6 +76,10 @@ class NotConvertible(AlgebraError):
 
 class MethodRefused(AlgebraError):
     """A merge method that does not exist, or that cannot take these options or arguments."""
+
+
+class UnknownMeasures(AlgebraError):
+    """Recorded measures that another version wrote, or that are damaged."""
 
 
 class OutputConflict(AlgebraError):

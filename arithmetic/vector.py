@@ -52,7 +52,15 @@ class LowRankSpec:
 class Vector:
     """A weight file (or PEFT folder) looked up in an architecture. Tensors are read when asked for, and not kept."""
 
-    def __init__(self, path: Path, name: str, architecture: Architecture, header: Header, located: Located) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        architecture: Architecture,
+        header: Header,
+        located: Located,
+        sha256: str | None = None,
+    ) -> None:
         stored = read_scalars(header, [f.alpha_key for f in located.factors if f.alpha_key is not None])
         self.path = path
         self.name = name
@@ -61,6 +69,7 @@ class Vector:
         self.modules: dict[str, LowRankSpec] = {f.module: _entry(header, f, stored) for f in located.factors}
         self.unmatched: tuple[str, ...] = located.unmatched
         self.misfits: tuple[Misfit, ...] = located.misfits
+        self._content = Content(weights_file(path), sha256)
 
     def __repr__(self) -> str:
         return f"Vector({self.name!r}, {len(self.modules)} modules, {self.layout}, {self.architecture.name})"
@@ -88,6 +97,11 @@ class Vector:
     def origins(self) -> "tuple[tuple[float, Vector], ...]":
         """Itself."""
         return ((1.0, self),)
+
+    @property
+    def anchored(self) -> "Mapping[str, LowRankSpec]":
+        """The modules whose change depends on the base's weights."""
+        return {}
 
     def delta(self, module: str) -> LowRank:
         """The change of one module."""
@@ -117,10 +131,6 @@ class Vector:
         return self._content, tuple(sorted((module, entry.alpha) for module, entry in self.modules.items()))
 
     @cached_property
-    def _content(self) -> Content:
-        return Content(self.weights_path)
-
-    @cached_property
     def _reader(self) -> Any:
         return safe_open(str(self.weights_path), framework="pt", device="cpu")
 
@@ -129,15 +139,20 @@ class Vector:
         return tensor
 
 
-def open_vector(path: Path | str, architecture: Architecture, *, name: str | None = None) -> Vector:
+def open_vector(
+    path: Path | str, architecture: Architecture, *, name: str | None = None, sha256: str | None = None
+) -> Vector:
     """Look a weight file or PEFT folder up in `architecture`; only its header and its alphas are read.
+
+    `sha256` is the weight file's, where it is known and was verified: then nobody has to hash the file for it.
 
     Raises:
         FormatError: unreadable, no adapter, or no key of it belongs to this architecture.
     """
     path = Path(path)
     header = read_header(weights_file(path))
-    return Vector(path, name or path.stem, architecture, header, locate(header, architecture, _peft_config(path)))
+    located = locate(header, architecture, _peft_config(path))
+    return Vector(path, name or path.stem, architecture, header, located, sha256)
 
 
 def weights_file(path: Path) -> Path:
