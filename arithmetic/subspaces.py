@@ -18,7 +18,7 @@ NEGLIGIBLE = 1e-5
 
 @dataclass(frozen=True)
 class Basis:
-    """An orthonormal basis of the span of X, where X^T X = vectors diag(energies) vectors^T without negligible parts."""
+    """An orthonormal basis of the span of X, X^T X being vectors diag(energies) vectors^T without negligible parts."""
 
     vectors: Tensor
     """(r, k)."""
