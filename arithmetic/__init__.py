@@ -23,8 +23,11 @@ from arithmetic.errors import (
     RecipeSyntaxError,
     ScopeMismatch,
     ShapeMismatch,
+    UnknownMeasures,
     ValidationRefused,
 )
+from arithmetic.interference import Interference, interference
+from arithmetic.measures import Measures, measure
 from arithmetic.precision import Precision
 from arithmetic.recipe import (
     Block,
@@ -44,8 +47,9 @@ from arithmetic.recipe import (
     parse,
     with_stage,
 )
+from arithmetic.strengths import StrengthRange, suggested_strengths
 from arithmetic.vector import Vector, diffusers_state_dict, open_vector
-from arithmetic.verdict import Finding, Verdict, check
+from arithmetic.verdict import Dossier, Finding, Known, SamplingProfile, SamplingSettings, Verdict, check, check_headers
 
 __all__ = [
     "DIALECTS",
@@ -62,9 +66,13 @@ __all__ = [
     "Dialect",
     "DialectOutcome",
     "DialectRefused",
+    "Dossier",
     "Finding",
     "Group",
+    "Interference",
+    "Known",
     "LowRank",
+    "Measures",
     "MethodRefused",
     "Migration",
     "ModuleEntry",
@@ -82,13 +90,17 @@ __all__ = [
     "RecipeSyntaxError",
     "Reference",
     "Rule",
+    "SamplingProfile",
+    "SamplingSettings",
     "Scope",
     "ScopeMismatch",
     "ShapeMismatch",
     "Signature",
     "Stage",
+    "StrengthRange",
     "Sum",
     "Term",
+    "UnknownMeasures",
     "ValidationRefused",
     "Vector",
     "Verdict",
@@ -96,6 +108,7 @@ __all__ = [
     "certificate_path",
     "certify",
     "check",
+    "check_headers",
     "combine_module",
     "compose",
     "convert",
@@ -103,11 +116,14 @@ __all__ = [
     "dialect_outcomes",
     "diffusers_state_dict",
     "distinct_terms",
+    "interference",
+    "measure",
     "migrated",
     "open_vector",
     "parse",
     "plan",
     "require_convertible",
+    "suggested_strengths",
     "verify",
     "with_stage",
 ]

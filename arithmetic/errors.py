@@ -12,6 +12,8 @@ AlgebraError
 ├── CertificateMismatch   a certificate that belongs to other bytes
 ├── NotConvertible        a vector that another layout cannot hold as it is
 ├── MethodRefused         a merge method that does not exist, or that cannot take these options or arguments
+├── UnknownMeasures       recorded measures that another version wrote
+├── BindingRefused        a recipe that reads well and makes no sense: a sum of bases, a call on the wrong arguments
 ├── OutputConflict        the output's place is taken, or is one of the inputs
 └── Cancelled             the caller asked to stop; nothing was left behind
 """
@@ -80,6 +82,14 @@ class NotConvertible(AlgebraError):
 
 class MethodRefused(AlgebraError):
     """A merge method that does not exist, or that cannot take these options or arguments."""
+
+
+class UnknownMeasures(AlgebraError):
+    """Recorded measures that another version wrote, or that are damaged."""
+
+
+class BindingRefused(AlgebraError):
+    """A recipe that reads well and makes no sense: a sum of bases, a call on arguments of the wrong sort."""
 
 
 class OutputConflict(AlgebraError):
