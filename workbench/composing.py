@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from workbench.checking import CheckReport, check_resolved, is_acceleration, output_layout
-from workbench.errors import ChangedInput, NotCertified
+from workbench.errors import ChangedInput, NoRegistry, NotCertified
 from workbench.naming import require_free
 from workbench.recipes import ResolvedRecipe, resolve_recipe, with_stages
 from workbench.references import Resolved, is_path, resolve, resolve_path
@@ -79,20 +79,50 @@ def compose(
         return Composition(version, out or registry.file(version), certificate, report)
 
 
-def verify(registry: "Registry", target: str) -> "Certificate":
-    """Prove a composed file (a path) or version again, against the inputs that its recipe names.
+def verify(
+    registry: "Registry | None",
+    target: str,
+    *,
+    recipe: str | None = None,
+    base: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], object] | None = None,
+    resources: "Resources | None" = None,
+) -> "Certificate":
+    """Prove a file (a path) or version against the inputs of a recipe: its own, or `recipe`.
 
-    Raises NotCertified for a file without a recipe, ChangedInput, UnknownInRecipe for an input that is gone,
-    CertificateMismatch, BoundExceeded.
+    With `recipe` any tool's file can be proved: its name, layout and alphas are its own affair, the sum is not.
+
+    Raises NotCertified for a file without a recipe when none is given, ChangedInput, UnknownInRecipe for an input that
+    is gone, CertificateMismatch, BoundExceeded, Cancelled.
     """
-    from arithmetic import verify
+    from arithmetic import DEFAULT_RESOURCES, certify, verify
 
+    used = resources or DEFAULT_RESOURCES
     found = resolve_path(Path(target)) if is_path(target) or Path(target).exists() else resolve(registry, target)
-    resolved = resolve_recipe(registry, _findable_recipe(registry, found.path))
-    certificate = verify(found.path, resolved.combination)
-    if found.version is not None:
+    text = _findable_recipe(registry, found.path) if recipe is None else recipe
+    resolved = resolve_recipe(registry, text, base, device=used.exact_device)
+    prove = verify if recipe is None else certify
+    notify = stoppable(progress, cancelled)
+    certificate = prove(found.path, resolved.combination, progress=notify, resources=used)
+    if found.version is not None and registry is not None:
         _require_recorded(registry, found.version, certificate)
     return certificate
+
+
+def stoppable(
+    progress: Callable[[int, int], None] | None, cancelled: Callable[[], object] | None
+) -> Callable[[int, int], None]:
+    """What reports (done, in all) and raises Cancelled once `cancelled` says so."""
+    from arithmetic import Cancelled
+
+    def notify(done: int, total: int) -> None:
+        if cancelled is not None and cancelled():
+            raise Cancelled(f"stopped after {done} of {total} modules; nothing was changed")
+        if progress is not None:
+            progress(done, total)
+
+    return notify
 
 
 def _write(
@@ -202,7 +232,7 @@ def _parent_of(found: Resolved) -> str:
     return found.version.ref if found.version else f"external:{found.locked}"
 
 
-def _findable_recipe(registry: "Registry", composed: Path) -> str:
+def _findable_recipe(registry: "Registry | None", composed: Path) -> str:
     """The locked recipe inside a composed file; an input that only a path leads to stays a path.
 
     Raises ChangedInput when another content lies at that path now.
@@ -220,8 +250,8 @@ def _findable_recipe(registry: "Registry", composed: Path) -> str:
     references = {}
     for written, fixed in zip(typed.names(), locked.names(), strict=True):
         try:
-            registry.get(fixed)
-        except NotFound:
+            resolve(registry, fixed)
+        except (NotFound, NoRegistry):
             if is_path(written):
                 _require_unchanged(written, fixed)
                 references[fixed] = written
