@@ -17,9 +17,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from arithmetic.combination import Combination
+from arithmetic.combination import Combination, Scoped
 from arithmetic.deltas import LowRank
+from arithmetic.errors import MethodRefused
 from arithmetic.methods.tool_sums import DIALECTS, Dialect, Part
+from arithmetic.source import Source
+from arithmetic.vector import Vector
 
 __all__ = [
     "DIALECTS",
@@ -30,6 +33,7 @@ __all__ = [
     "dialect_errors",
     "dialect_outcomes",
     "migrated",
+    "why_not_comparable",
 ]
 
 Coefficients = Sequence[Sequence[float]]
@@ -129,20 +133,52 @@ def _rounded(value: float) -> float:
     return float(f"{value:.14g}") + 0.0
 
 
+def why_not_comparable(combination: Combination) -> str | None:
+    """Why no other tool could be handed these terms; None where each is a vector of low-rank factors, scoped or not."""
+    for _, source in combination.terms:
+        vector = source.source if isinstance(source, Scoped) else source
+        if not isinstance(vector, Vector):
+            return f"{source.name} is what a method or stage made; other tools sum files"
+        other = next((entry.title for entry in vector.modules.values() if entry.rank is None), None)
+        if other is not None:
+            return f"{vector.name} holds {other}, of which the tools that sum factors know nothing"
+    return None
+
+
 def _modules(combination: Combination) -> Iterator[tuple[str, list[tuple[int, Part, LowRank]]]]:
     """Each module that a term reaches, with the place, the part and the factors of every term that does."""
     for module in combination.architecture.modules:
-        read = ((i, w, v.factors(module)) for i, (w, v) in enumerate(combination.terms) if module in v.modules)
-        terms = [(i, Part(w, factors.scale, factors.rank), factors) for i, w, factors in read]
+        terms = [
+            (place, _part(weight, source, module, factors), factors)
+            for place, (weight, source) in enumerate(combination.terms)
+            if module in source.modules and (factors := _vector_of(source).factors(module))
+        ]
         if terms:
             yield module, terms
+
+
+def _part(weight: float, source: Source, module: str, factors: LowRank) -> Part:
+    block = float(source.strength(module)) if isinstance(source, Scoped) else 1.0
+    return Part(weight, factors.scale, factors.rank, block)
+
+
+def _vector_of(source: Source) -> Vector:
+    """The file behind a term. Raises MethodRefused for what no other tool could be handed."""
+    vector = source.source if isinstance(source, Scoped) else source
+    if not isinstance(vector, Vector):
+        raise MethodRefused(f"{source.name}: is what a method or stage made; other tools sum files. Write it to one.")
+    return vector
 
 
 def _refusal(dialect: Dialect, combination: Combination) -> str | None:
     """The first module at which the tool stops, by what the headers say."""
     for module in combination.architecture.modules:
-        entries = [(w, v.modules[module]) for w, v in combination.terms if module in v.modules]
-        refusal = dialect.refusal([Part(w, entry.scale, entry.rank) for w, entry in entries]) if entries else None
+        parts = [
+            Part(weight, entry.scale, entry.rank or 0)
+            for weight, source in combination.terms
+            if (entry := _vector_of(source).modules.get(module)) is not None
+        ]
+        refusal = dialect.refusal(parts) if parts else None
         if refusal is not None:
             return f"refuses {refusal.what} ({module}: {refusal.found})"
     return None

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from arithmetic.combination import Sized, in_table_order
+from arithmetic.combination import Scoped, Sized, in_table_order
 from arithmetic.deltas import Delta, Dense, LowRank
 from arithmetic.errors import MethodRefused
 from arithmetic.methods import Method, Option, Space, core_space, merged
@@ -72,7 +72,7 @@ class Merged:
         return Dense(self._applied([delta.dense() for _, delta in parts], weights, module))
 
     def _takes(self, source: Source, module: str) -> bool:
-        """Whether an argument is handed to the method: in its place even where it lacks the module, if it has a role."""
+        """Whether an argument is handed over: one with a role even where it lacks the module, as zeros."""
         return module in source.modules or bool(self.method.roles)
 
     def _part(self, source: Source, module: str) -> Delta:
@@ -82,9 +82,19 @@ class Merged:
         up = torch.zeros(shape[0], 1, *(1 for _ in shape[2:]), dtype=torch.float64)
         return LowRank(up, torch.zeros(1, *shape[1:], dtype=torch.float64), 1.0)
 
-    def _of_factors(self, parts: Sequence[tuple[float, LowRank]], module: str) -> LowRank:
+    def _of_factors(self, module: str) -> LowRank:
+        """Another tool's sum; a scope is its block weight, which some of them treat otherwise than lambda."""
+        present = [(weight, source) for weight, source in self.arguments if module in source.modules]
+        apart = [
+            (source.source, float(source.strength(module))) if isinstance(source, Scoped) else (source, 1.0)
+            for _, source in present
+        ]
+        parts = [
+            (weight, self._factors(source.delta(module), module))
+            for (weight, _), (source, _) in zip(present, apart, strict=True)
+        ]
         try:
-            summed = self.method.apply(parts)
+            summed = self.method.apply(parts, blocks=[block for _, block in apart])
         except MethodRefused as refusal:
             raise MethodRefused(f"{module}: {refusal}") from refusal
         return cast(LowRank, summed)
