@@ -16,7 +16,7 @@ from arithmetic.precision import Precision
 from arithmetic.stream import Slot
 from formats import FactorKeys, Layout, component_of, factor_keys
 
-WRITTEN_LAYOUTS = (Layout.KOHYA, Layout.DIFFUSERS, Layout.PEFT)
+WRITTEN_LAYOUTS = (Layout.KOHYA, Layout.KOHYA_SGM, Layout.DIFFUSERS, Layout.PEFT, Layout.COMFY)
 ADAPTER_METADATA = "lora_adapter_metadata"
 
 
@@ -24,7 +24,7 @@ ADAPTER_METADATA = "lora_adapter_metadata"
 class Blueprint:
     """One weight file to come: a plan, and how its tensors are spelled and stored.
 
-    Kohya files and PEFT folders carry one alpha for all modules (the largest rank), and r / alpha is folded into up:
+    Kohya and ComfyUI files and PEFT folders carry one alpha for all modules (the largest rank), and r / alpha is folded into up:
     diffusers 0.42 mis-scales kohya files whose alphas vary, and PEFT's patterns cannot tell two text encoders apart.
     Diffusers files have alpha = r in every module, so a reader that overlooks their metadata is right all the same.
 
@@ -37,7 +37,7 @@ class Blueprint:
 
     @cached_property
     def alpha(self) -> int | None:
-        """The one alpha of a kohya file or PEFT folder."""
+        """The one alpha of a kohya or ComfyUI file or a PEFT folder."""
         return None if self.layout is Layout.DIFFUSERS else self.plan.largest_rank
 
     @cached_property

@@ -34,7 +34,7 @@ def file_metadata(
         "modelspec.implementation": "https://github.com/huggingface/diffusers",
         "modelspec.title": recipe,
     }
-    if layout is Layout.KOHYA:
+    if layout in (Layout.KOHYA, Layout.KOHYA_SGM):
         metadata |= _kohya(combination.architecture, rank)
     return {**metadata, **extra}
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from arithmetic.writeout import WriteOut
 from formats.header import DTYPE_BITS
 
-TORCH_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+TORCH_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}
 HEADER_ALIGNMENT = 8
 
 

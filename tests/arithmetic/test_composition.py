@@ -264,9 +264,19 @@ def test_an_existing_folder_is_never_replaced(layout: Layout, combination: Combi
         compose(combination, place / "v", layout=layout, **TEXTS)
 
 
+@pytest.mark.parametrize("layout", [Layout.KOHYA_SGM, Layout.COMFY])
+def test_the_original_names_carry_one_alpha_as_kohyas_do(
+    layout: Layout, combination: Combination, place: Path
+) -> None:
+    certificate = compose(combination, place / "v", layout=layout, **TEXTS)
+    written = open_vector(place / "v", combination.architecture)
+    assert certificate.layout == written.layout == layout
+    assert len({entry.alpha for entry in written.modules.values()}) == 1
+
+
 def test_a_layout_that_is_only_read_is_refused(combination: Combination, place: Path) -> None:
     with pytest.raises(AlgebraError, match="read, not written"):
-        compose(combination, place / "v", layout=Layout.KOHYA_SGM, **TEXTS)
+        compose(combination, place / "v", layout=Layout.DIFFUSERS_OLD, **TEXTS)
     assert list(place.iterdir()) == []
 
 
