@@ -26,7 +26,7 @@ from arithmetic.errors import (
     UnknownMeasures,
     ValidationRefused,
 )
-from arithmetic.interference import Interference, interference
+from arithmetic.interference import Containment, Interference, interference
 from arithmetic.measures import Measures, measure
 from arithmetic.precision import Precision
 from arithmetic.recipe import (
@@ -63,6 +63,7 @@ __all__ = [
     "Certificate",
     "CertificateMismatch",
     "Combination",
+    "Containment",
     "Dialect",
     "DialectOutcome",
     "DialectRefused",

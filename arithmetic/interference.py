@@ -13,7 +13,7 @@ from torch import Tensor
 
 from arithmetic.blocks import block_of
 from arithmetic.deltas import Delta
-from arithmetic.errors import AlgebraError
+from arithmetic.errors import AlgebraError, NeedsBase
 from arithmetic.grams import Grams, Matrices, grams, matrices_of, own_grams
 from arithmetic.resources import DEFAULT_RESOURCES, Resources, in_order
 from arithmetic.source import Source
@@ -203,7 +203,7 @@ def interference(
     resources: Resources = DEFAULT_RESOURCES,
     progress: Callable[[int, int], None] | None = None,
 ) -> Interference:
-    """Compare two vectors module by module.
+    """Compare two vectors module by module; what cannot be compared is named in `left_out`.
 
     Norms and inner products are exact (relative error 1e-6 for float16 factors, 1e-12 otherwise). Subspaces leave out
     directions below 1e-5 of the strongest one's energy.
@@ -216,7 +216,7 @@ def interference(
         progress: called with (modules done, modules).
 
     Raises:
-        AlgebraError: two architectures, or a share outside (0, 1].
+        AlgebraError: two architectures, no module that can be compared, or a share outside (0, 1].
     """
     _require_comparable(a, b, leading)
     modules = tuple(_ordered(a, b))
@@ -227,13 +227,18 @@ def interference(
             progress(len(compared), len(modules))
     found = tuple(one for one in compared if isinstance(one, ModuleInterference))
     left_out = tuple(one for one in compared if isinstance(one, LeftOut))
+    if left_out and not found:
+        raise AlgebraError(f"{a.name} and {b.name}: no module can be compared: {left_out[0].reason}")
     return Interference(a.name, b.name, weights, found, left_out, leading)
 
 
 def _compared(a: Source, b: Source, module: str, leading: float) -> ModuleInterference | LeftOut:
     """One module; Gram matrices where both deltas have factors, the matrices themselves where not."""
     block = block_of(module)
-    deltas = [source.delta(module) if module in source.modules else None for source in (a, b)]
+    try:
+        deltas = [source.delta(module) if module in source.modules else None for source in (a, b)]
+    except NeedsBase as error:
+        return LeftOut(module, str(error))
     factors = [None if delta is None else matrices_of(delta) for delta in deltas]
     left, right = factors
     if left is not None and right is not None:

@@ -192,14 +192,15 @@ def _sketch(up: Tensor, down: Tensor, scale: float) -> tuple[float, float]:
 
 @lru_cache(maxsize=256)
 def _probes(length: int, side: str) -> Tensor:
-    """(SKETCHES, length) float64: independent, uniform, of variance 1, and the same for ever.
+    """(SKETCHES, length) float64: independent uniform entries of mean square 1, and the same for ever.
 
-    They are the bytes of SHAKE-256 of their length and side: what was recorded once must mean the same under every
-    version of every library.
+    They are made of the bytes of SHAKE-256 of their length and side: what was recorded once must mean the same under
+    every version of every library.
     """
     content = hashlib.shake_256(f"tauworks/{side}/{length}".encode()).digest(4 * SKETCHES * length)
     numbers = np.frombuffer(content, "<u4").astype(np.float64).reshape(SKETCHES, length)
-    return torch.from_numpy(((numbers + 0.5) / 2.0**31 - 1) * math.sqrt(3))
+    found = torch.from_numpy((numbers + 0.5) / 2.0**31 - 1)
+    return found * (math.sqrt(length) / found.norm(dim=1, keepdim=True))
 
 
 def _unit(norms: Columns) -> float:

@@ -1,13 +1,16 @@
 """The verdict on a recipe before any work, and what other tools' merges would have made of it."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workbench.dossiers import known_of, profile_findings
 from workbench.errors import UnsupportedLayout
+from workbench.measuring import measures_of
 from workbench.recipes import ResolvedRecipe, resolve_recipe, with_stages
 
 if TYPE_CHECKING:
-    from arithmetic import DialectOutcome, Finding, Stage, Verdict
+    from arithmetic import DialectOutcome, Finding, Measures, SamplingSettings, Stage, Verdict
     from formats import Layout
     from registry import Registry, Version
 
@@ -39,30 +42,54 @@ def check(
     `stages` are the same as `| rank(64)` and the like at the recipe's end, `tool` sums as that tool does.
     """
     resolved = resolve_recipe(registry, with_stages(text, stages), base, tool=tool)
-    return check_resolved(resolved, layout=layout)
+    return check_resolved(registry, resolved, layout=layout)
 
 
-def check_resolved(resolved: ResolvedRecipe, *, layout: str = "kohya") -> CheckReport:
+def check_resolved(registry: "Registry | None", resolved: ResolvedRecipe, *, layout: str = "kohya") -> CheckReport:
     """Judge a recipe whose references were found; the dialects are measured where the verdict allows the sum."""
     from arithmetic import dialect_outcomes
 
-    verdict = verdict_of(resolved, layout=layout)
+    verdict = verdict_of(registry, resolved, layout=layout)
     dialects = dialect_outcomes(resolved.combination) if verdict.ok else ()
     base = resolved.base.ref if resolved.base else None
     return CheckReport(str(resolved.recipe), str(resolved.locked), base, verdict, dialects)
 
 
-def verdict_of(resolved: ResolvedRecipe, *, layout: str = "kohya") -> "Verdict":
-    """What arithmetic finds, and what only the registry knows: the base, and which vectors are accelerations."""
-    from arithmetic import Verdict, check
+def verdict_of(
+    registry: "Registry | None",
+    resolved: ResolvedRecipe,
+    *,
+    layout: str = "kohya",
+    settings: "SamplingSettings | None" = None,
+) -> "Verdict":
+    """What arithmetic finds, with what only the registry knows; `settings` are how the sum is going to be sampled.
 
+    Tensors are read only of vectors that were never measured, and not where the headers forbid the sum; what is
+    measured of a registered vector is recorded.
+    """
+    from arithmetic import Verdict, check, check_headers
+
+    written = output_layout(layout)
+    of_base = base_findings(resolved)
+    headers = check_headers(resolved.combination, layout=written, has_base=resolved.base is not None)
+    if of_base or not headers.ok:
+        return Verdict.of((*of_base, *headers.findings))
     verdict = check(
         resolved.combination,
-        layout=output_layout(layout),
+        layout=written,
         dtype=resolved.recipe.dtype,
-        accelerations=frozenset(vector.name for _, vector, version in resolved.vectors if is_acceleration(version)),
+        known=known_of(registry, resolved, settings),
+        measures=_measures(registry, resolved),
     )
-    return Verdict((*base_findings(resolved), *verdict.findings))
+    return Verdict.of((*verdict.findings, *profile_findings(resolved)))
+
+
+def _measures(registry: "Registry | None", resolved: ResolvedRecipe) -> "dict[Hashable, Measures]":
+    """Content -> measures of the registered vectors."""
+    versions = {version.ref: (vector, version) for _, vector, version in resolved.vectors if version}
+    if registry is None:
+        return {}
+    return {vector.content: measures_of(registry, version, vector) for vector, version in versions.values()}
 
 
 def output_layout(name: str) -> "Layout":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from workbench.checking import CheckReport, check_resolved, is_acceleration, output_layout
 from workbench.errors import ChangedInput, NoRegistry, NotCertified
+from workbench.measuring import measure_version
 from workbench.naming import require_free
 from workbench.recipes import ResolvedRecipe, resolve_recipe, with_stages
 from workbench.references import Resolved, is_path, resolve, resolve_path
@@ -66,7 +67,7 @@ def compose(
 
     used = resources or DEFAULT_RESOURCES
     resolved = resolve_recipe(registry, with_stages(text, stages), base, tool=tool, device=used.exact_device)
-    report = check_resolved(resolved, layout=layout)
+    report = check_resolved(registry, resolved, layout=layout)
     report.verdict.require()
     if out is None or name is not None:
         name = name or name_of(resolved)
@@ -76,6 +77,7 @@ def compose(
         if name is None:
             return Composition(None, path, certificate, report)
         version = _register(registry, resolved, certificate, path, name, draft)
+        measure_version(registry, version)
         return Composition(version, out or registry.file(version), certificate, report)
 
 

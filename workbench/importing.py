@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.errors import NotImportable, UnknownPath
+from workbench.measuring import measure_version
 from workbench.scanning import is_archive
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def import_file(
     source = sole_file(source) or source
     if source.is_file() and is_archive(source):
         raise NotImportable(f"{source}: an archive; unpack it, then import the folder")
-    return registry.add(
+    version = registry.add(
         source,
         kind=kind or kind_of(identify(source, architectures=known_tables(registry), hashes=False), source),
         name=name,
@@ -68,6 +69,8 @@ def import_file(
         statements=statements,
         kind_is_guess=kind is None,
     )
+    measure_version(registry, version)
+    return version
 
 
 def identify_file(path: Path, registry: "Registry | None" = None) -> "Identification":

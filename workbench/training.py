@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.errors import ChangedInput, InvalidSettings
+from workbench.measuring import measure_version
 
 if TYPE_CHECKING:
     from distill_jobs import Dataset, JobContext, TrainingSettings
@@ -145,4 +146,5 @@ def _register(
         recommended_strength=1.0,
         lease=context.lease,
     )
+    measure_version(context.registry, version)
     return {"version": version.ref}

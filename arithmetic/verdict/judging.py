@@ -9,11 +9,16 @@ from arithmetic.resources import DEFAULT_RESOURCES, Resources
 from arithmetic.source import Source
 from arithmetic.verdict.finding import Finding, Verdict
 from arithmetic.verdict.known import NOTHING_KNOWN, Known
-from arithmetic.verdict.magnitudes import magnitude_findings, vectors_to_measure
+from arithmetic.verdict.magnitudes import magnitude_findings
 from arithmetic.verdict.provenance import provenance_findings
 from arithmetic.verdict.readers import reader_findings
 from arithmetic.verdict.sampling import sampling_findings
-from arithmetic.verdict.structure import are_of_one_architecture, matrix_findings, structure_findings
+from arithmetic.verdict.structure import (
+    are_of_one_architecture,
+    matrix_findings,
+    structure_findings,
+    vectors_in,
+)
 from arithmetic.verdict.usage import usage_findings
 from formats import Layout
 
@@ -79,7 +84,7 @@ def _measured(
     """Identity -> measures of every vector: those that are given, as far as they cover it, the rest by reading."""
     taken: dict[Hashable, Measures] = {}
     missing: dict[Hashable, Source] = {}
-    vectors = list(vectors_to_measure(combination))
+    vectors = list(vectors_in(combination))
     for source in vectors:
         given = measures.get(source.content)
         if given is not None and given.covers(source):

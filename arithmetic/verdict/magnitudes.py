@@ -10,7 +10,9 @@ from arithmetic.combination import Combination, Plan, Scoped, distinct_terms
 from arithmetic.measures import Measure, Measures
 from arithmetic.precision import Precision
 from arithmetic.source import Source
+from arithmetic.vector import Vector
 from arithmetic.verdict.finding import Finding, modules_of, some
+from arithmetic.verdict.structure import vectors_in
 from arithmetic.verdict.usage import same_content
 
 CANCELLATION = 1e-6
@@ -24,11 +26,12 @@ class Size(NamedTuple):
     """How large a delta is. `sketch` is linear in it; None where the delta is something else than a weighted sum."""
 
     norm: float
-    """At most this, for a weighted sum; only its order of magnitude, for anything else."""
+    """At most this."""
     sketch: tuple[float, float] | None
 
 
 NOTHING = Size(0.0, (0.0, 0.0))
+UNKNOWN = Size(1.0, None)
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Peak:
 def magnitude_findings(
     combination: Combination, planned: Plan, measured: Measured, precision: Precision
 ) -> Iterator[Finding]:
-    """`measured` holds every vector of `vectors_to_measure`."""
+    """`measured` holds every vector of `vectors_in`; what is made of them otherwise than by sums stays unknown."""
     broken = list(_non_finite(combination, measured))
     if broken:
         yield from broken
@@ -64,20 +67,9 @@ def magnitude_findings(
     yield from _overflow(planned, measured, precision)
 
 
-def vectors_to_measure(source: Source) -> Iterator[Source]:
-    """What must be measured to judge `source`: its files, and below a method or a base the files that it is made of."""
-    if not source.parts:
-        yield source
-    for _, part in source.parts:
-        yield from vectors_to_measure(part)
-
-
 def _non_finite(combination: Combination, measured: Measured) -> Iterator[Finding]:
-    seen: set[str] = set()
-    for source in vectors_to_measure(combination):
-        modules = measured[id(source)].non_finite
-        if modules and source.name not in seen:
-            seen.add(source.name)
+    for source in {vector.content: vector for vector in vectors_in(combination)}.values():
+        if modules := measured[id(source)].non_finite:
             yield Finding(
                 "non-finite",
                 "error",
@@ -93,11 +85,11 @@ def _size(source: Source, module: str, measured: Measured) -> Size:
         return _sum([(weight, _size(term, module, measured)) for weight, term in source.terms_of(module)])
     if isinstance(source, Scoped):
         return _sum([(float(source.strength(module)), _size(source.source, module, measured))])
-    if not source.parts:
+    if isinstance(source, Vector):
         measure = measured[id(source)].modules.get(module)
-        return Size(measure.norm, measure.sketch) if measure else Size(1.0, None)
+        return Size(measure.norm, measure.sketch) if measure else UNKNOWN
     inner = [_size(part, module, measured) for _, part in source.parts]
-    return NOTHING if _is_nothing(inner) else Size(max(size.norm for size in inner), None)
+    return NOTHING if inner and _is_nothing(inner) else UNKNOWN
 
 
 def _sum(terms: Sequence[tuple[float, Size]]) -> Size:
@@ -127,7 +119,7 @@ def _dead(combination: Combination, measured: Measured) -> Iterator[Finding]:
 
 def _alike(combination: Combination, measured: Measured) -> Iterator[Finding]:
     """Different files that hold the same deltas, in another layout or with alpha folded in."""
-    vectors = {source.content: source for source in vectors_to_measure(combination)}
+    vectors = {vector.content: vector for vector in vectors_in(combination)}
     for one, other in combinations(vectors.values(), 2):
         left, right = measured[id(one)], measured[id(other)]
         if left.norm > 0 and _are_alike(left, right):
@@ -147,7 +139,7 @@ def _overflow(planned: Plan, measured: Measured, precision: Precision) -> Iterat
         Peak(_peak(weight, measure, precision), module.module)
         for module in planned.modules
         for weight, source in module.terms
-        if not source.parts and (measure := measured[id(source)].modules.get(module.module))
+        if isinstance(source, Vector) and (measure := measured[id(source)].modules.get(module.module))
     ]
     peak = max(peaks, key=lambda peak: peak.value, default=Peak(0.0, ""))
     if peak.value > precision.largest:

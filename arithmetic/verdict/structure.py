@@ -39,15 +39,21 @@ def matrix_findings(combination: Combination) -> Iterator[Finding]:
     table = combination.architecture.modules
     for _, source in ((weight, source) for weight, source in combination.terms if weight != 0):
         anchored = {module for vector in _unanchored(source) for module in vector.anchored}
-        matrices = (module for module, entry in source.modules.items() if entry.rank is None)
-        if found := [module for module in matrices if module in table and module not in anchored]:
-            yield Finding(
-                "dense-result",
-                "error",
-                f"{source.name} is kept as a matrix in {modules_of(found)}: {some(found)}; a LoRA file has no place "
-                "for it.",
-                "Give it a rank, as in ... | rank(64), or bake it into a base.",
-            )
+        matrices = [module for module, one in source.modules.items() if one.rank is None and module not in anchored]
+        if found := [module for module in matrices if module in table]:
+            yield _dense(source, found, "Give it a rank, as in ... | rank(64), or bake it into a base.")
+        elif matrices:  # biases and normalisations, which have no rank to give
+            yield _dense(source, matrices, "Bake it into a base.")
+
+
+def _dense(source: Source, modules: list[str], remedy: str) -> Finding:
+    return Finding(
+        "dense-result",
+        "error",
+        f"{source.name} is no low-rank delta in {modules_of(modules)}: {some(modules)}; no LoRA file has a place "
+        "for it.",
+        remedy,
+    )
 
 
 def vectors_in(source: Source) -> Iterator[Vector]:
