@@ -1,0 +1,1 @@
+"""Low rank again: QR cores, truncation, randomised decompositions."""
