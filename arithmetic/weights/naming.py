@@ -22,9 +22,9 @@ Naming = Callable[[str, str], Iterator[Address]]
 CLIP_IN_CHECKPOINT = ("cond_stage_model.transformer.", "conditioner.embedders.0.transformer.")
 """What stands before transformers' names of a first text encoder: in SD-1 and SDXL checkpoints."""
 
-OPENCLIP_IN_CHECKPOINT = ("cond_stage_model.model.",)
-SECOND_OPENCLIP_IN_CHECKPOINT = ("conditioner.embedders.1.model.",)
-ONLY_OPENCLIP_IN_CHECKPOINT = ("conditioner.embedders.0.model.", "conditioner.embedders.1.model.")
+OPENCLIP_IN_CHECKPOINT: Sequence[str] = ("cond_stage_model.model.",)
+SECOND_OPENCLIP_IN_CHECKPOINT: Sequence[str] = ("conditioner.embedders.1.model.",)
+ONLY_OPENCLIP_IN_CHECKPOINT: Sequence[str] = ("conditioner.embedders.0.model.", "conditioner.embedders.1.model.")
 """Where an OpenCLIP text encoder is: SD-2's, SDXL's second, and the only one of SDXL's refiner."""
 
 LAYERS = "text_model.encoder.layers."

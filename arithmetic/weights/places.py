@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from arithmetic.weights.naming import Address, Naming
-from formats import Architecture, Header, Misfit, TensorSpec, component_of
+from formats import Architecture, Header, Misfit, TensorSpec
 from formats.norms import norm_widths
 
 
@@ -84,11 +84,6 @@ def locate(
                     places[module] = place
                 break
     return Located(places, tuple(misfits))
-
-
-def components_of(architecture: Architecture) -> tuple[str, ...]:
-    """The components of the table, in its order."""
-    return tuple(dict.fromkeys(component_of(module) for module in architecture.modules))
 
 
 def _addresses(namings: Sequence[Naming], name: str, end: str) -> Iterator[Address]:

@@ -12,10 +12,10 @@ from torch import Tensor
 from arithmetic.errors import AlgebraError, MissingModule
 from arithmetic.weights.mapped import MappedFile
 from arithmetic.weights.naming import Naming, in_diffusers, namings_of_file
-from arithmetic.weights.places import Located, Part, Place, components_of, locate, named_tensors
+from arithmetic.weights.places import Located, Part, Place, locate, named_tensors
 from formats import Architecture, Header, is_base_folder, read_header
 from formats.bases import unet_folder_headers
-from formats.folders import component_headers
+from formats.folders import component_headers, shards_of
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Weights:
     @cached_property
     def digests(self) -> dict[str, str]:
         """The SHA-256 of each file by its name within the base; read once, then known."""
-        return {file.name: _sha256(file.path) for file in self.files}
+        return {file.name: file_sha256(file.path) for file in self.files}
 
     @cached_property
     def content(self) -> Hashable:
@@ -128,7 +128,8 @@ def open_weights(
     """The weights of the base at `path`, looked up in `architecture`; no tensor is read.
 
     Args:
-        path: a diffusers folder, a U-Net's folder, or a file: a checkpoint or a U-Net, in either dialect of names.
+        path: a diffusers folder, a U-Net's folder, or a file: a checkpoint or a U-Net, in either dialect of names; for
+            one that is cut into shards, their index.
         architecture: the module table.
         name: how messages call it; by default the file's.
         digests: SHA-256 by name within the base, where they are known, to spare reading the files.
@@ -155,14 +156,14 @@ Parts = tuple[list[WeightFile], dict[str, Sequence[Header]], dict[str, Sequence[
 
 
 def _file(path: Path, architecture: Architecture) -> Parts:
-    header = read_header(path)
-    components = components_of(architecture)
+    headers = [read_header(file) for file in (shards_of(path) if path.suffix == ".json" else [path])]
+    components = architecture.components
     namings = {component: namings_of_file(component, architecture) for component in components}
-    return [WeightFile(header, ".")], {component: [header] for component in components}, namings
+    return [WeightFile(header, ".") for header in headers], dict.fromkeys(components, headers), namings
 
 
 def _folder(path: Path, architecture: Architecture) -> Parts:
-    components = components_of(architecture)
+    components = architecture.components
     if is_base_folder(path):
         headers = {component: component_headers(path, component) for component in components}
         files = [WeightFile(header, component) for component, own in headers.items() for header in own]
@@ -174,6 +175,7 @@ def _folder(path: Path, architecture: Architecture) -> Parts:
     return files, dict(headers), {component: [in_diffusers(component)] for component in headers}
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, streamed."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""A base's tensors by module, from every way of storing one; diffusers' and transformers' own readers are the oracle."""
+"""A base's tensors by module, from every way of storing one; diffusers' own readers are the oracle."""
 
 import gzip
 import json
@@ -30,7 +30,7 @@ SHAPES = {
 
 @pytest.fixture
 def stripped(tmp_path: Path) -> Callable[..., Path]:
-    """A file of a corpus header whose data are a hole: the true keys and shapes of a whole checkpoint, and no weights."""
+    """The keys and shapes of a whole checkpoint, from the corpus of headers; its data are a hole."""
 
     def write(name: str, more: Mapping[str, tuple[int, ...]] | None = None) -> Path:
         case = json.loads(gzip.decompress((STRIPPED / f"{name}.json.gz").read_bytes()))
