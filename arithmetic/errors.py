@@ -15,6 +15,9 @@ AlgebraError
 ├── UnknownMeasures       recorded measures that another version wrote
 ├── BindingRefused        a recipe that reads well and makes no sense: a sum of bases, a call on the wrong arguments
 ├── OutputConflict        the output's place is taken, or is one of the inputs
+├── MissingModule         a base that lacks a module that is asked of it
+├── Overflow              a weight that the output's dtype cannot hold
+├── NotRestored           a residual that does not give the base back, bit for bit
 └── Cancelled             the caller asked to stop; nothing was left behind
 """
 
@@ -94,6 +97,18 @@ class BindingRefused(AlgebraError):
 
 class OutputConflict(AlgebraError):
     """An output whose place is taken, or that would replace one of its own inputs."""
+
+
+class MissingModule(AlgebraError):
+    """A base that lacks a module that is asked of it, or has it in another size."""
+
+
+class Overflow(AlgebraError):
+    """A weight that is no finite number in the dtype that it is to be stored in."""
+
+
+class NotRestored(AlgebraError):
+    """A residual that does not give the base back, bit for bit."""
 
 
 class Cancelled(AlgebraError):

@@ -77,7 +77,7 @@ def _weight_files(place: Path) -> list[Path]:
         if (place / f"{stem}.safetensors").is_file():
             return [place / f"{stem}.safetensors"]
         if indexes:
-            return _shards(indexes[0])
+            return shards_of(indexes[0])
         variants = sorted(place.glob(f"{stem}.*.safetensors"))
         if variants:
             return variants[:1]
@@ -87,7 +87,8 @@ def _weight_files(place: Path) -> list[Path]:
     )
 
 
-def _shards(index: Path) -> list[Path]:
+def shards_of(index: Path) -> list[Path]:
+    """The weight files that an index of shards names. Raises FolderError for anything else."""
     try:
         shards = sorted({str(shard) for shard in json.loads(index.read_text("utf-8"))["weight_map"].values()})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

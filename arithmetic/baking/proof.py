@@ -1,0 +1,230 @@
+"""Proof that a baked base is the sum it claims to be: every changed module by random probes, all else by its digest.
+
+The output is opened again with the ordinary reader. For every module that changed, with probe vectors x,
+
+    error = ||(W' - sum_i c_i W_i - dW) x|| / (sum_i |c_i| ||W_i x|| + ||dW x|| + tiny)
+
+in float64. tiny is what a matrix of the smallest normal numbers of the output's dtype would give: below them a float's
+step no longer shrinks with it. Every other tensor must have the BLAKE3 digest that it has in the first base.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from blake3 import blake3
+from torch import Tensor
+
+from arithmetic.baking.sheets import Sheet
+from arithmetic.baking.sums import BLOCK_ELEMENTS, Bases
+from arithmetic.certificate import ENGINE_VERSION, METHOD, SEED
+from arithmetic.errors import BoundExceeded, CertificateMismatch
+from arithmetic.precision import Precision
+from arithmetic.source import Source
+from arithmetic.weights import WeightFile, Weights
+from arithmetic.workers import in_order
+from formats import digest
+
+PROBES = 4
+BOUNDS = {"F64": Precision.FP32.bound, **{precision.tag: precision.bound for precision in Precision}}
+
+
+@dataclass(frozen=True)
+class BakeCertificate:
+    """What was proved about a baked base. `files`: SHA-256 by name within it; `modules`: each changed one's error.
+
+    `moved` counts the modules whose weights are not what they were; `untouched` the tensors that are the first base's
+    to the bit; `left_out` names files of its folder that were not copied: hidden ones, and the same weights unbaked.
+    """
+
+    files: Mapping[str, str]
+    worst_relative_error: float
+    bound: float
+    dtype: str
+    modules: Mapping[str, float]
+    moved: int
+    untouched: int
+    left_out: tuple[str, ...]
+    method: str
+    probes: int
+    seed: int
+    engine_version: str
+    recipe: str
+    locked: str
+    inputs: tuple[Mapping[str, Any], ...]
+
+    def to_json(self) -> str:
+        """A stable JSON text that `from_json` reads back."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "BakeCertificate":
+        """The certificate that `to_json` wrote. Raises CertificateMismatch for anything else."""
+        try:
+            fields = json.loads(text)
+            return cls(**{**fields, "inputs": tuple(fields["inputs"]), "left_out": tuple(fields["left_out"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise CertificateMismatch(f"not a certificate of a bake: {error!r}. Bake again.") from error
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What reading the output back showed."""
+
+    files: Mapping[str, str]
+    errors: Mapping[str, float]
+    bounds: Mapping[str, float]
+    moved: int
+    untouched: int
+
+    @property
+    def worst(self) -> str:
+        """The module whose error is largest for its dtype."""
+        return max(self.errors, key=lambda module: _badness(self.errors[module] / self.bounds[module]))
+
+
+def prove(
+    written: Weights,
+    sheets: Sequence[Sheet],
+    bases: Bases,
+    source: Source | None,
+    *,
+    workers: int,
+    probes: int = PROBES,
+    seed: int = SEED,
+    notify: Callable[[int, int], None] = lambda done, total: None,
+) -> Proof:
+    """Read every tensor of `written` back; see the module's docstring for the equation.
+
+    Args:
+        written: the output.
+        sheets: what should be in it.
+        bases: (coefficient, base) each; the first one is where untouched tensors come from.
+        source: dW.
+        workers: how many modules are read at once.
+        probes: Gaussian probe vectors a module.
+        seed: of the probes.
+        notify: called with (modules done, modules).
+
+    Raises:
+        BoundExceeded: a module that is not the sum, a tensor that is missing or not the base's.
+    """
+    changed = [part.module for sheet in sheets for entry in sheet.entries if entry.is_changed for part in entry.parts]
+    tasks = [partial(_module_error, written, module, bases, source, probes, seed) for module in changed]
+    errors: dict[str, float] = {}
+    moved = 0
+    with closing(in_order(tasks, workers)) as results:
+        for module, (error, is_moved) in zip(changed, results, strict=True):
+            errors[module] = error
+            moved += is_moved
+            notify(len(errors), len(changed))
+    bounds = {module: BOUNDS[written.dtype_tag(module)] for module in changed}
+    digests = {file.name: _digests(file) for file in written.files}
+    untouched = sum(_check_untouched(sheet, digests, bases[0][1]) for sheet in sheets)
+    return Proof({name: sha256 for name, (sha256, _) in digests.items()}, errors, bounds, moved, untouched)
+
+
+def certificate_of(
+    proof: Proof,
+    *,
+    dtypes: Sequence[str],
+    others: Mapping[str, str],
+    left_out: Sequence[str],
+    recipe: str,
+    locked: str,
+    inputs: Sequence[Mapping[str, Any]],
+    probes: int = PROBES,
+    seed: int = SEED,
+) -> BakeCertificate:
+    """The certificate of a proof. Raises BoundExceeded where its dtype does not explain an error, or nothing moved."""
+    if not proof.moved:
+        raise BoundExceeded("no weight moved: all that the sum adds is lost in rounding. Raise its weights.")
+    worst = proof.worst
+    if not proof.errors[worst] <= proof.bounds[worst]:
+        raise BoundExceeded(
+            f"{worst}: arithmetic error {proof.errors[worst]:.2e}, at most {proof.bounds[worst]:.0e} is explained by "
+            "its dtype. Bake again, and check that the inputs are the recipe's."
+        )
+    return BakeCertificate(
+        files={**others, **proof.files},
+        worst_relative_error=max(proof.errors.values()),
+        bound=max(proof.bounds.values()),
+        dtype="+".join(sorted(set(dtypes))),
+        modules=proof.errors,
+        moved=proof.moved,
+        untouched=proof.untouched,
+        left_out=tuple(left_out),
+        method=METHOD,
+        probes=probes,
+        seed=seed,
+        engine_version=ENGINE_VERSION,
+        recipe=recipe,
+        locked=locked,
+        inputs=tuple(inputs),
+    )
+
+
+def _module_error(
+    written: Weights, module: str, bases: Bases, source: Source | None, probes: int, seed: int
+) -> tuple[float, bool]:
+    """(error, whether the module is another than the first base's)."""
+    weight = written.weight(module)
+    rows, columns = weight.shape[0], math.prod(weight.shape[1:])
+    x = torch.randn(columns, probes, generator=generator_of(seed, module), dtype=torch.float64)
+    applied = [_applied(base.weight(module), x) for _, base in bases]
+    difference = _applied(weight, x)
+    is_moved = not torch.equal(difference, applied[0])
+    terms = torch.finfo(weight.dtype).smallest_normal * math.sqrt(rows) * float(x.norm())
+    for (coefficient, _), own in zip(bases, applied, strict=True):
+        difference -= coefficient * own
+        terms += abs(coefficient) * float(own.norm())
+    if source is not None and module in source.modules:
+        delta = source.delta(module).apply(x)
+        difference -= delta
+        terms += float(delta.norm())
+    return float(difference.norm()) / terms, is_moved
+
+
+def _applied(weight: Tensor, probes: Tensor) -> Tensor:
+    """W @ x in float64, by blocks of rows."""
+    matrix = weight.reshape(weight.shape[0], -1)
+    step = max(1, BLOCK_ELEMENTS // max(1, matrix.shape[1]))
+    blocks = [matrix[first : first + step].to(torch.float64) @ probes for first in range(0, matrix.shape[0], step)]
+    return torch.cat(blocks)
+
+
+def generator_of(seed: int, module: str) -> torch.Generator:
+    """A generator of random numbers that follow from the seed and the module's name alone."""
+    name = hashlib.sha256(f"{seed}:{module}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(name[:7], "little"))
+
+
+def _digests(file: WeightFile) -> tuple[str, Mapping[str, str]]:
+    """(SHA-256 of the file, BLAKE3 of each tensor), from one reading."""
+    found = digest(file.path, header=file.header)
+    return found.sha256, found.tensors
+
+
+def _check_untouched(sheet: Sheet, digests: Mapping[str, tuple[str, Mapping[str, str]]], base: Weights) -> int:
+    """How many tensors are the base's own. Raises BoundExceeded where one should be and is not."""
+    _, tensors = digests[sheet.name]
+    if tensors.keys() != {entry.key for entry in sheet.entries}:
+        raise BoundExceeded(f"{sheet.name}: its tensors are not those of the base. Bake again.")
+    count = 0
+    for entry in sheet.entries:
+        if not entry.is_changed:
+            own = blake3(base.mapped(entry.file.path).raw(entry.key)).hexdigest()
+            if tensors[entry.key] != own:
+                raise BoundExceeded(f"{sheet.name}: {entry.key} is not the base's. Bake again.")
+            count += 1
+    return count
+
+
+def _badness(error: float) -> float:
+    return math.inf if math.isnan(error) else error
