@@ -15,7 +15,7 @@ from formats import Architecture, ModuleSpec
 RANK = 64
 TINY_RANK = 4
 ALPHAS = (32.0, 8.0)
-"""Dealt out in turn; the second is PEFT's default, which published LCM-LoRAs carry."""
+"""The second is PEFT's default, which published LCM-LoRAs probably carry."""
 
 WEIGHTS = (1.0, 0.8)
 DECAYS = {"Gaussian": 0.0, "decaying": 1.0}
@@ -66,12 +66,18 @@ def command_line(doc: str | None, *, runs: int) -> argparse.ArgumentParser:
 
 
 def write_inputs(
-    folder: Path, table: Architecture, *, count: int = 2, spectrum: str = "Gaussian", tiny: bool = False
+    folder: Path,
+    table: Architecture,
+    *,
+    count: int = 2,
+    spectrum: str = "Gaussian",
+    alphas: tuple[float, ...] = ALPHAS,
+    tiny: bool = False,
 ) -> Inputs:
-    """`count` fp16 vectors in `folder`, one seed each, lambda 1 and 0.8 in turn."""
+    """`count` fp16 vectors in `folder`, one seed each; alphas and the lambdas 1 and 0.8 are dealt out in turn."""
     modules, rank = adapted_modules(table), TINY_RANK if tiny else RANK
     modules = few_modules(modules) if tiny else modules
-    draws = [Draw(seed, rank, ALPHAS[seed % len(ALPHAS)], DECAYS[spectrum]) for seed in range(count)]
+    draws = [Draw(seed, rank, alphas[seed % len(alphas)], DECAYS[spectrum]) for seed in range(count)]
     paths = tuple(write_vectors(folder, table, modules, draws))
     weights = tuple(WEIGHTS[place % len(WEIGHTS)] for place in range(count))
     return Inputs(table.name, paths, weights, modules, rank)
