@@ -1,56 +1,114 @@
 """The algebra of adapters: recipes, exact sums, verdicts, certificates, and what other tools would have made."""
 
+from arithmetic.anchored import BaseWeights, OnBase, anchored_delta
 from arithmetic.certificate import Certificate, certificate_path, certify, verify
-from arithmetic.combination import Combination, ModulePlan, Plan, combine_module, distinct_terms, plan
+from arithmetic.combination import Combination, ModulePlan, Plan, distinct_terms, plan
 from arithmetic.composition import compose
+from arithmetic.concatenation import combine_module
 from arithmetic.conversion import convert, require_convertible
-from arithmetic.dialects import DIALECTS, Dialect, DialectOutcome, dialect_errors, dialect_outcomes
+from arithmetic.deltas import LowRank
+from arithmetic.dialects import DIALECTS, Dialect, DialectOutcome, Migration, dialect_errors, dialect_outcomes, migrated
+from arithmetic.entries import ModuleEntry
 from arithmetic.errors import (
     AlgebraError,
     BoundExceeded,
     Cancelled,
     CertificateMismatch,
+    DialectRefused,
+    MethodRefused,
+    NeedsBase,
     NotConvertible,
     OutputConflict,
+    RecipeError,
     RecipeSyntaxError,
+    ScopeMismatch,
     ShapeMismatch,
+    UnknownMeasures,
     ValidationRefused,
 )
-from arithmetic.deltas import LowRank
+from arithmetic.interference import Interference, interference
+from arithmetic.measures import Measures, measure
 from arithmetic.precision import Precision
-from arithmetic.recipe import Recipe, Stage, Term, parse
-from arithmetic.vector import LowRankSpec, Vector, diffusers_state_dict, open_vector
-from arithmetic.verdict import Finding, Verdict, check
+from arithmetic.recipe import (
+    Block,
+    BlockList,
+    Call,
+    Group,
+    OptionSignature,
+    Pattern,
+    Recipe,
+    Reference,
+    Rule,
+    Scope,
+    Signature,
+    Stage,
+    Sum,
+    Term,
+    parse,
+    with_stage,
+)
+from arithmetic.strengths import StrengthRange, suggested_strengths
+from arithmetic.vector import Vector, diffusers_state_dict, open_vector
+from arithmetic.verdict import Dossier, Finding, Known, SamplingProfile, SamplingSettings, Verdict, check, check_headers
 
 __all__ = [
     "DIALECTS",
     "AlgebraError",
+    "BaseWeights",
+    "Block",
+    "BlockList",
     "BoundExceeded",
+    "Call",
     "Cancelled",
     "Certificate",
     "CertificateMismatch",
     "Combination",
     "Dialect",
     "DialectOutcome",
+    "DialectRefused",
+    "Dossier",
     "Finding",
+    "Group",
+    "Interference",
+    "Known",
     "LowRank",
-    "LowRankSpec",
+    "Measures",
+    "MethodRefused",
+    "Migration",
+    "ModuleEntry",
     "ModulePlan",
+    "NeedsBase",
     "NotConvertible",
+    "OnBase",
+    "OptionSignature",
     "OutputConflict",
+    "Pattern",
     "Plan",
     "Precision",
     "Recipe",
+    "RecipeError",
     "RecipeSyntaxError",
+    "Reference",
+    "Rule",
+    "SamplingProfile",
+    "SamplingSettings",
+    "Scope",
+    "ScopeMismatch",
     "ShapeMismatch",
+    "Signature",
     "Stage",
+    "StrengthRange",
+    "Sum",
     "Term",
+    "UnknownMeasures",
     "ValidationRefused",
     "Vector",
     "Verdict",
+    "anchored_delta",
     "certificate_path",
     "certify",
     "check",
+    "check_headers",
     "combine_module",
     "compose",
     "convert",
@@ -58,9 +116,14 @@ __all__ = [
     "dialect_outcomes",
     "diffusers_state_dict",
     "distinct_terms",
+    "interference",
+    "measure",
+    "migrated",
     "open_vector",
     "parse",
     "plan",
     "require_convertible",
+    "suggested_strengths",
     "verify",
+    "with_stage",
 ]

@@ -27,6 +27,8 @@ class Blueprint:
     Kohya files and PEFT folders carry one alpha for all modules (the largest rank), and r / alpha is folded into up:
     diffusers 0.42 mis-scales kohya files whose alphas vary, and PEFT's patterns cannot tell two text encoders apart.
     Diffusers files have alpha = r in every module, so a reader that overlooks their metadata is right all the same.
+
+    A rank that the computation finds is at most the plan's; `ranks` are those that were written.
     """
 
     plan: Plan
@@ -44,19 +46,16 @@ class Blueprint:
         modules = self.plan.modules
         return {m.module: factor_keys(self.layout, m.module, self.plan.architecture) for m in modules}
 
-    def scale(self, module: ModulePlan) -> float:
-        """What a reader of the file multiplies up @ down by: alpha / r."""
-        return 1.0 if self.alpha is None else self.alpha / module.rank
-
     def slots(self) -> list[Slot]:
         """The tensors in the order of writing: the alphas first, since a float32 scalar keeps what follows aligned."""
         tag = self.precision.tag
         alphas = [Slot(key, "F32", ()) for key in self.alpha_tensors()]
         factors: list[Slot] = []
         for module in self.plan.modules:
-            keys, shape = self.keys[module.module], module.spec.shape
-            up_shape = (shape[0], module.rank, *(1 for _ in shape[2:]))
-            factors += [Slot(keys.down, tag, (module.rank, *shape[1:])), Slot(keys.up, tag, up_shape)]
+            keys, shape, rank = self.keys[module.module], module.spec.shape, required_rank(module)
+            up_shape = (shape[0], rank, *(1 for _ in shape[2:]))
+            factors.append(Slot(keys.down, tag, (rank, *shape[1:]), module.is_limit))
+            factors.append(Slot(keys.up, tag, up_shape, module.is_limit))
         return alphas + factors
 
     def alpha_tensors(self) -> dict[str, Tensor]:
@@ -64,15 +63,28 @@ class Blueprint:
         value = torch.tensor(float(self.alpha or 0), dtype=torch.float32)
         return {keys.alpha: value for keys in self.keys.values() if keys.alpha is not None}
 
-    def metadata(self) -> dict[str, str]:
+    def metadata(self, ranks: Mapping[str, int]) -> dict[str, str]:
         """What the layout itself keeps in the header: diffusers' LoraConfig of each component."""
         if self.layout is not Layout.DIFFUSERS:
             return {}
         entries: dict[str, Any] = {}
-        for component in dict.fromkeys(component_of(module.module) for module in self.plan.modules):
-            own = [module for module in self.plan.modules if component_of(module.module) == component]
+        for component in dict.fromkeys(component_of(module) for module in ranks):
+            own = {module: rank for module, rank in ranks.items() if component_of(module) == component}
             entries |= {f"{component}.{key}": value for key, value in lora_config(own, self.alpha).items()}
         return {ADAPTER_METADATA: json.dumps(entries, sort_keys=True)}
+
+    def widest_metadata(self) -> dict[str, str]:
+        """As `metadata`, as long as it can become when every rank is another."""
+        most = self.plan.largest_rank
+        if not any(module.is_limit for module in self.plan.modules):
+            return self.metadata(self.limits)
+        spread = {module: most * 10 + number % 2 for number, module in enumerate(self.limits)}
+        return {key: value + " " * 32 * len(spread) for key, value in self.metadata(spread).items()}
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """Module -> the rank that the plan has."""
+        return {module.module: required_rank(module) for module in self.plan.modules}
 
 
 def draw(plan: Plan, layout: Layout, precision: Precision) -> Blueprint:
@@ -82,13 +94,21 @@ def draw(plan: Plan, layout: Layout, precision: Precision) -> Blueprint:
     return Blueprint(plan, layout, precision)
 
 
-def lora_config(modules: list[ModulePlan], alpha: int | None) -> dict[str, Any]:
+def required_rank(module: ModulePlan) -> int:
+    """The planned rank. Raises AlgebraError where a term is kept as a matrix."""
+    if module.rank is None:
+        names = ", ".join(source.name for _, source in module.terms if source.modules[module.module].rank is None)
+        raise AlgebraError(
+            f"{module.module}: {names} is no low-rank delta. Give it a rank, as in ... | rank(64), or bake."
+        )
+    return module.rank
+
+
+def lora_config(ranks: Mapping[str, int], alpha: int | None) -> dict[str, Any]:
     """The fields of PEFT's LoraConfig that say what was adapted; without an `alpha`, it is r everywhere."""
-    strengths = {name_for_peft(m.module): Strength(m.rank, m.rank if alpha is None else alpha) for m in modules}
-    return adapter_fields(strengths)
+    return adapter_fields({name_for_peft(m): Strength(r, r if alpha is None else alpha) for m, r in ranks.items()})
 
 
-def peft_config(blueprint: Blueprint) -> str:
+def peft_config(blueprint: Blueprint, ranks: Mapping[str, int]) -> str:
     """adapter_config.json of a PEFT folder."""
-    fields = lora_config(list(blueprint.plan.modules), blueprint.alpha)
-    return json.dumps(config_document(fields), indent=2, sort_keys=True)
+    return json.dumps(config_document(lora_config(ranks, blueprint.alpha)), indent=2, sort_keys=True)

@@ -1,33 +1,44 @@
 """Proof that a written file is the sum it claims to be, by random probes in float64 (Freivalds 1977).
 
 For every module the file is opened again with the ordinary reader and multiplied by probe vectors x. With out the
-file's delta and dW_i the inputs' own,
+file's delta and dW_i the terms' own,
 
-    error = ||(out - sum_i lambda_i dW_i) x|| / sum_i |lambda_i| ||dW_i x||
+    arithmetic error = ||(out - sum_i lambda_i dW_i) x|| / sum_i |lambda_i| ||dW_i x||
 
-which needs no dense matrix and, divided by the terms and not by their sum, stays meaningful when they cancel.
+which needs no dense matrix and, divided by the terms and not by their sum, stays meaningful when they cancel. What a
+merge method made is made again for the proof.
+
+Where the recipe ends by lowering the rank, out must be the unreduced sum S projected on out's own columns, Q Q^T S,
+and what the projection leaves is measured exactly:
+
+    approximation error = ||S - Q Q^T S||_F / ||S||_F
 """
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from arithmetic.combination import Combination, reached_modules
+from arithmetic.combination import Combination, inputs, reached_modules
+from arithmetic.deltas import Delta, width
 from arithmetic.errors import BoundExceeded, CertificateMismatch
-from arithmetic.deltas import width
 from arithmetic.precision import Precision
+from arithmetic.probes import probe_vectors
+from arithmetic.reduced import Reduced
+from arithmetic.resources import DEFAULT_RESOURCES, Resources, in_order
+from arithmetic.source import Source
 from arithmetic.vector import Vector, open_vector
 from formats import Layout, read_header
 
 METHOD = "freivalds-float64"
 PROBES = 8
 SEED = 20231109
-ENGINE_VERSION = f"arithmetic/1 torch/{torch.__version__}"
+ENGINE_VERSION = f"arithmetic/2 torch/{torch.__version__}"
 """The first part changes when the same recipe would give other bytes."""
 
 RECIPE_KEY = "tauworks.recipe"
@@ -36,7 +47,10 @@ LOCKED_KEY = "tauworks.locked"
 
 @dataclass(frozen=True)
 class Certificate:
-    """What was proved about one file, keyed by its digest; `modules` maps each module to its arithmetic error."""
+    """What was proved about one file, keyed by its digest; `modules` maps each module to its arithmetic error.
+
+    `approximations` maps each module whose rank was lowered to its approximation error; empty for an exact sum.
+    """
 
     file_sha256: str
     worst_relative_error: float
@@ -51,6 +65,12 @@ class Certificate:
     recipe: str
     locked: str
     inputs: tuple[Mapping[str, Any], ...]
+    approximations: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def worst_approximation_error(self) -> float:
+        """The largest approximation error of a module; 0 for an exact sum."""
+        return max(self.approximations.values(), default=0.0)
 
     def to_json(self) -> str:
         """A stable JSON text that `from_json` reads back."""
@@ -71,10 +91,18 @@ def certificate_path(path: Path) -> Path:
     return path.with_name(path.name + ".certificate.json")
 
 
+class Proof(NamedTuple):
+    """The errors of one module; there is an approximation error only where a rank was lowered."""
+
+    module: str
+    error: float
+    approximation: float | None = None
+
+
 def input_records(combination: Combination) -> tuple[dict[str, Any], ...]:
-    """What the sum was made of: name, digest and lambda of each term, in order."""
+    """What the sum was made of: name, digest and lambda of each file, in the order of the recipe."""
     return tuple(
-        {"name": vector.name, "sha256": vector.sha256, "weight": weight} for weight, vector in combination.terms
+        {"name": source.name, "sha256": source.sha256, "weight": weight} for weight, source in inputs(combination)
     )
 
 
@@ -86,8 +114,9 @@ def certify(
     probes: int = PROBES,
     seed: int = SEED,
     progress: Callable[[int, int], None] | None = None,
+    resources: Resources = DEFAULT_RESOURCES,
 ) -> Certificate:
-    """Measure the file at `path` against `combination`; see the module's docstring for the equation.
+    """Measure the file at `path` against `combination`; see the module's docstring for the equations.
 
     Args:
         path: a weight file or PEFT folder.
@@ -96,34 +125,30 @@ def certify(
         probes: Gaussian probe vectors a module.
         seed: of the probes.
         progress: called with (modules done, modules).
+        resources: threads and memory.
 
     Raises:
-        BoundExceeded: a module is missing or one too many, or an error exceeds the bound of the file's precision.
+        BoundExceeded: a module is missing or one too many, or an error exceeds the bound of the file's precision or of
+            the recipe's last stages.
     """
     written = open_vector(path, combination.architecture, name=path.name)
     precision = stored_precision(written)
     _check_modules(written, combination)
-    modules = reached_modules(combination)
-    generator = torch.Generator().manual_seed(seed)
-    errors: dict[str, float] = {}
-    for module in modules:
-        errors[module] = _module_error(written, combination, module, probes, generator)
-        if progress is not None:
-            progress(len(errors), len(modules))
-    worst = max(errors, key=lambda module: _badness(errors[module]))
-    if not errors[worst] <= precision.bound:
+    proofs = _proofs(written, combination, probes, seed, progress, resources)
+    worst = max(proofs, key=lambda proof: _badness(proof.error))
+    if not worst.error <= precision.bound:
         raise BoundExceeded(
-            f"{path.name}: {worst}: arithmetic error {errors[worst]:.2e}, at most {precision.bound:.0e} is explained "
-            f"by {precision}. Compose again with a finer dtype, or check that the inputs are the recipe's."
+            f"{path.name}: {worst.module}: arithmetic error {worst.error:.2e}, at most {precision.bound:.0e} is "
+            f"explained by {precision}. Compose again with a finer dtype, or check that the inputs are the recipe's."
         )
     metadata = read_header(written.weights_path).metadata
     return Certificate(
         file_sha256=written.sha256,
-        worst_relative_error=errors[worst],
+        worst_relative_error=worst.error,
         bound=precision.bound,
         layout=str(layout or written.layout),
         dtype=str(precision),
-        modules=errors,
+        modules={proof.module: proof.error for proof in proofs},
         method=METHOD,
         probes=probes,
         seed=seed,
@@ -131,17 +156,43 @@ def certify(
         recipe=metadata.get(RECIPE_KEY, ""),
         locked=metadata.get(LOCKED_KEY, ""),
         inputs=input_records(combination),
+        approximations={p.module: p.approximation for p in proofs if p.approximation is not None},
     )
 
 
-def verify(path: Path, combination: Combination, *, seed: int = SEED) -> Certificate:
+def _proofs(
+    written: Vector,
+    combination: Combination,
+    probes: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+    resources: Resources,
+) -> list[Proof]:
+    modules = reached_modules(combination)
+    prove = partial(_module_proof, written, combination, probes, seed)
+    proofs: list[Proof] = []
+    for proof in in_order(prove, modules, resources):
+        proofs.append(proof)
+        if progress is not None:
+            progress(len(proofs), len(modules))
+    return proofs
+
+
+def verify(
+    path: Path,
+    combination: Combination,
+    *,
+    seed: int = SEED,
+    progress: Callable[[int, int], None] | None = None,
+    resources: Resources = DEFAULT_RESOURCES,
+) -> Certificate:
     """Prove a result again against its recipe's inputs; the certificate beside it, when there is one, must be its own.
 
     Raises:
         CertificateMismatch: the certificate beside the file belongs to other bytes or other inputs.
         BoundExceeded: as `certify`.
     """
-    certificate = certify(path, combination, seed=seed)
+    certificate = certify(path, combination, seed=seed, progress=progress, resources=resources)
     beside = certificate_path(path)
     if beside.exists():
         kept = Certificate.from_json(beside.read_text(encoding="utf-8"))
@@ -165,21 +216,73 @@ def stored_precision(vector: Vector) -> Precision:
     return max((p for p in Precision if p.tag in tags), key=lambda p: p.bound, default=Precision.FP32)
 
 
-def _module_error(
-    written: Vector, combination: Combination, module: str, probes: int, generator: torch.Generator
-) -> float:
-    spec = combination.architecture.modules[module]
-    x = torch.randn(width(spec), probes, generator=generator, dtype=torch.float64)
-    difference = torch.zeros(spec.shape[0], probes, dtype=torch.float64)
-    terms = torch.zeros((), dtype=torch.float64)
-    if module in written.modules:
-        difference += written.factors(module).apply(x)
-    for weight, vector in combination.terms:
-        if module in vector.modules:
-            y = weight * vector.factors(module).apply(x)
-            difference -= y
-            terms += y.norm()
-    return relative_error(difference, terms)
+def _module_proof(written: Vector, combination: Combination, probes: int, seed: int, module: str) -> Proof:
+    shape = combination.architecture.modules[module].shape
+    x = probe_vectors(width(combination.architecture.modules[module]), probes, seed, module)
+    out = written.delta(module) if module in written.modules else None
+    terms = combination.terms_of(module)
+    reduced = _lowered(terms, module)
+    if reduced is not None:
+        terms = _unreduced(reduced, module)
+    products = [weight * source.delta(module).apply(x) for weight, source in terms]
+    total = torch.stack([y.norm() for y in products]).sum() if products else torch.zeros((), dtype=torch.float64)
+    intended = sum(products, torch.zeros(shape[0], probes, dtype=torch.float64))
+    got = out.apply(x) if out is not None else torch.zeros_like(intended)
+    if reduced is None or out is None:
+        return Proof(module, relative_error(got - intended, total))
+    return _projection_proof(module, reduced, out, got, intended, total)
+
+
+def _projection_proof(module: str, reduced: Reduced, out: Delta, got: Tensor, intended: Tensor, terms: Tensor) -> Proof:
+    """`out` against the unreduced sum projected on its columns, and the exact norm of what that leaves."""
+    factors = out.low_rank()
+    if factors is None:
+        raise BoundExceeded(f"{module}: is a matrix in the file, the recipe lowers its rank. Compose again.")
+    columns = torch.linalg.qr(factors.matrices()[0])[0]
+    error = relative_error(got - columns @ (columns.T @ intended), terms)
+    approximation = projection_error(reduced.source.delta(module), columns)
+    for rule in reduced.rules:
+        if not rule.is_met(factors.rank, approximation):
+            raise BoundExceeded(
+                f"{module}: rank {factors.rank} and approximation error {approximation:.3g} do not keep to {rule}. "
+                "Compose again."
+            )
+    return Proof(module, error, approximation)
+
+
+def projection_error(delta: Delta, columns: Tensor) -> float:
+    """||S - Q Q^T S||_F / ||S||_F of a delta S (m, n) and orthonormal columns Q (m, k), float64, by Gram matrices."""
+    factors = delta.low_rank()
+    if factors is None:
+        dense = delta.dense()
+        total, inside = dense.square().sum().item(), (columns.T @ dense).square().sum().item()
+    else:
+        up, down = factors.matrices()
+        gram = down @ down.T
+        projected = columns.T @ up
+        total, inside = _trace(up.T @ up, gram), _trace(projected.T @ projected, gram)
+    return (max(total - inside, 0.0) / total) ** 0.5 if total > 0 else 0.0
+
+
+def _trace(left: Tensor, right: Tensor) -> float:
+    """tr(left right) of two symmetric matrices: the squared Frobenius norm of B A from B^T B and A A^T."""
+    return torch.sum(left * right).item()
+
+
+def _lowered(terms: tuple[tuple[float, Source], ...], module: str) -> Reduced | None:
+    """The reduction that a module ends with, where it did lower the rank."""
+    if len(terms) != 1:
+        return None
+    weight, source = terms[0]
+    if weight != 1 or not isinstance(source, Reduced):
+        return None
+    before, after = source.source.modules[module].rank, source.modules[module].rank
+    return source if after is not None and (before is None or source.lowers(before)) else None
+
+
+def _unreduced(reduced: Reduced, module: str) -> tuple[tuple[float, Source], ...]:
+    source = reduced.source
+    return source.terms_of(module) if isinstance(source, Combination) else ((1.0, source),)
 
 
 def _check_modules(written: Vector, combination: Combination) -> None:

@@ -3,59 +3,186 @@
     sum_i lambda_i s_i B_i A_i = [lambda_1 s_1 B_1 | lambda_2 s_2 B_2 | ...] @ [A_1; A_2; ...]
 
 Nothing is made dense, nothing is truncated: ranks and alphas may differ, a module that one vector lacks is the others'.
+Where a term has no factors (a full difference, a method that works entry by entry) the module's sum is a matrix.
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
+from typing import Protocol
 
 import torch
-from torch import Tensor
 
+from arithmetic.deltas import Delta, Dense, LowRank
 from arithmetic.errors import AlgebraError
-from arithmetic.deltas import LowRank
-from arithmetic.precision import Precision
-from arithmetic.vector import Vector
+from arithmetic.source import Origin, Source
 from formats import Architecture, ModuleSpec
+
+ONE = Decimal(1)
+
+
+class Factor(Protocol):
+    """What a scope multiplies lambda by, module by module."""
+
+    def factor(self, module: str, architecture: Architecture) -> float:
+        """1 where it says nothing."""
+
+
+@dataclass(frozen=True)
+class Sized:
+    """A module of a sum before a tensor is read."""
+
+    rank: int | None
+
+
+@dataclass(frozen=True)
+class Scoped:
+    """A source whose strength depends on the module."""
+
+    source: Source
+    scopes: tuple[Factor, ...]
+
+    @property
+    def name(self) -> str:
+        """The source's."""
+        return self.source.name
+
+    @property
+    def architecture(self) -> Architecture:
+        """The source's."""
+        return self.source.architecture
+
+    @property
+    def modules(self) -> Mapping[str, Sized]:
+        """The source's, those with strength 0 included."""
+        return {module: Sized(entry.rank) for module, entry in self.source.modules.items()}
+
+    @property
+    def content(self) -> Hashable:
+        """Of the source and the scopes."""
+        return ("scoped", self.source.content, self.scopes)
+
+    @property
+    def parts(self) -> tuple[tuple[float, Source], ...]:
+        """The source alone."""
+        return ((1.0, self.source),)
+
+    @property
+    def origins(self) -> tuple[()]:
+        """Nothing."""
+        return ()
+
+    def strength(self, module: str) -> Decimal:
+        """The product of what the scopes say."""
+        return math.prod((_exact(scope.factor(module, self.architecture)) for scope in self.scopes), start=ONE)
+
+    def delta(self, module: str) -> Delta:
+        """The source's delta times the module's strength."""
+        return stacked([(float(self.strength(module)), self.source)], module)
 
 
 @dataclass(frozen=True)
 class Combination:
-    """sum_i lambda_i tau_i, in the order of the recipe."""
+    """sum_i lambda_i tau_i, in the order of the recipe. It is itself a source, so that sums nest."""
 
-    terms: tuple[tuple[float, Vector], ...]
+    terms: tuple[tuple[float, Source], ...]
+    name: str = field(default="sum", compare=False)
 
     def __post_init__(self) -> None:
         if not self.terms:
             raise AlgebraError("Combination: no terms, expected at least one (lambda, vector) pair.")
-        for weight, vector in self.terms:
+        for weight, source in self.terms:
             if not math.isfinite(weight):
-                raise AlgebraError(f"{vector.name}: its weight is {weight}, expected a finite number.")
+                raise AlgebraError(f"{source.name}: its weight is {weight}, expected a finite number.")
 
     @property
     def architecture(self) -> Architecture:
-        """The first vector's; `check` refuses a combination whose vectors disagree."""
+        """The first term's; `check` refuses a combination whose terms disagree."""
         return self.terms[0][1].architecture
+
+    @property
+    def content(self) -> Hashable:
+        """Of the terms and their lambdas."""
+        return ("sum", tuple((weight, source.content) for weight, source in self.terms))
+
+    @property
+    def parts(self) -> tuple[tuple[float, Source], ...]:
+        """The terms."""
+        return self.terms
+
+    @property
+    def origins(self) -> tuple[()]:
+        """Nothing."""
+        return ()
+
+    @cached_property
+    def modules(self) -> Mapping[str, Sized]:
+        """What `plan` computes."""
+        return {module.module: Sized(module.rank) for module in plan(self).modules}
+
+    def delta(self, module: str) -> Delta:
+        """The sum's delta of one module."""
+        return stacked(self.terms_of(module), module)
+
+    def terms_of(self, module: str) -> tuple[tuple[float, Source], ...]:
+        """The sources that reach a module, those of equal content once, with their lambdas; none whose lambda is 0.
+
+        Lambdas are multiplied and added as decimals: 0.1 + 0.2 is 0.3, and what cancels is gone.
+        """
+        weights: dict[int, Decimal] = {}
+        for weight, source in _spread(ONE, self, module):
+            place = self._places[id(source)]
+            weights[place] = weights.get(place, Decimal(0)) + weight
+        return tuple((float(weight), self._distinct[place]) for place, weight in weights.items() if weight)
+
+    @cached_property
+    def _places(self) -> Mapping[int, int]:
+        """The identity of each source at the leaves -> the number of its content."""
+        numbers: dict[Hashable, int] = {}
+        return {id(source): numbers.setdefault(source.content, len(numbers)) for source in leaves(self)}
+
+    @cached_property
+    def _distinct(self) -> Mapping[int, Source]:
+        """The number of a content -> the first source that has it."""
+        found: dict[int, Source] = {}
+        for source in leaves(self):
+            found.setdefault(self._places[id(source)], source)
+        return found
 
 
 @dataclass(frozen=True)
 class ModulePlan:
-    """One module of the sum: the vectors that reach it with their lambdas, and the rank they add up to."""
+    """One module of the sum: the sources that reach it with their lambdas, and the rank they add up to."""
 
     module: str
     spec: ModuleSpec
-    terms: tuple[tuple[float, Vector], ...]
+    terms: tuple[tuple[float, Source], ...]
 
     @property
-    def rank(self) -> int:
-        """The sum of the terms' ranks."""
-        return sum(vector.modules[self.module].rank for _, vector in self.terms)
+    def rank(self) -> int | None:
+        """The sum of the terms' ranks; None where one of them is kept as a matrix."""
+        total = 0
+        for _, source in self.terms:
+            rank = source.modules[self.module].rank
+            if rank is None:
+                return None
+            total += rank
+        return total
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether the rank is only the most that the computation can find: that of a file's own factors is exact."""
+        return any(source.parts for _, source in self.terms)
 
     def factors(self) -> Iterator[tuple[float, LowRank]]:
-        """(lambda, factors) of each term, read one after the other."""
-        for weight, vector in self.terms:
-            yield weight, vector.factors(self.module)
+        """(lambda, factors) of each term, read one after the other. Raises AlgebraError where a term has none."""
+        for weight, source in self.terms:
+            factors = source.delta(self.module).low_rank()
+            if factors is None:
+                raise AlgebraError(f"{source.name}: {self.module}: is kept as a matrix. Give it a rank: | rank(64).")
+            yield weight, factors
 
 
 @dataclass(frozen=True)
@@ -67,79 +194,87 @@ class Plan:
 
     @property
     def largest_rank(self) -> int:
-        """The largest rank of any module; 0 for an empty plan."""
-        return max((module.rank for module in self.modules), default=0)
+        """The largest rank of any module that has one; 0 for an empty plan."""
+        return max((module.rank or 0 for module in self.modules), default=0)
 
 
-def distinct_terms(combination: Combination) -> tuple[tuple[float, Vector], ...]:
+def distinct_terms(combination: Combination) -> tuple[tuple[float, Source], ...]:
     """Terms of equal content gathered at the first one's place, their lambdas added as decimals (0.1 + 0.2 = 0.3)."""
-    weights: dict[object, Decimal] = {}
-    vectors: dict[object, Vector] = {}
-    for weight, vector in combination.terms:
-        vectors.setdefault(vector.content, vector)
-        weights[vector.content] = weights.get(vector.content, Decimal(0)) + Decimal(repr(weight))
-    return tuple((float(weights[content]), vector) for content, vector in vectors.items())
+    weights: dict[Hashable, Decimal] = {}
+    sources: dict[Hashable, Source] = {}
+    for weight, source in combination.terms:
+        content = source.content
+        sources.setdefault(content, source)
+        weights[content] = weights.get(content, Decimal(0)) + _exact(weight)
+    return tuple((float(weights[content]), source) for content, source in sources.items())
 
 
 def reached_modules(combination: Combination) -> tuple[str, ...]:
     """Every module that a term reaches, those with lambda 0 included, in the architecture's order."""
-    reached = {module for _, vector in combination.terms for module in vector.modules}
-    return tuple(module for module in combination.architecture.modules if module in reached)
+    return in_table_order(combination.architecture, {m for _, source in combination.terms for m in source.modules})
+
+
+def in_table_order(architecture: Architecture, modules: set[str]) -> tuple[str, ...]:
+    """The architecture's own modules as its table has them, then biases and normalisations by name."""
+    listed = tuple(module for module in architecture.modules if module in modules)
+    return (*listed, *sorted(modules.difference(listed)))
 
 
 def plan(combination: Combination) -> Plan:
-    """Which vectors meet in which module; a term whose lambda is 0 takes no rank."""
-    terms = tuple((weight, vector) for weight, vector in distinct_terms(combination) if weight != 0)
+    """Which sources meet in which module; a term whose lambda is 0 takes no rank."""
     architecture = combination.architecture
-    reached = {module for _, vector in terms for module in vector.modules}
-    modules = (
-        ModulePlan(module, spec, tuple((weight, vector) for weight, vector in terms if module in vector.modules))
-        for module, spec in architecture.modules.items()
-        if module in reached
+    planned = (
+        ModulePlan(module, architecture.modules[module], combination.terms_of(module))
+        for module in reached_modules(combination)
     )
-    return Plan(architecture, tuple(modules))
+    return Plan(architecture, tuple(module for module in planned if module.terms))
 
 
-def combine_module(module: ModulePlan, precision: Precision = Precision.FP32, *, scale: float = 1.0) -> LowRank:
-    """One module of the sum by concatenation, for a file whose reader multiplies by `scale`.
-
-    lambda_i s_i / scale is folded into up in float64 and rounded once; down keeps its bits where the precision holds
-    them. In fp16 the factors are balanced by powers of two first, which is exact.
-
-    Returns:
-        up (m, R[, 1, 1]) and down (R, n[, k, k]) in `precision`, R the sum of the ranks.
-
-    Raises:
-        ShapeMismatch: factors that do not fit the module.
-    """
-    ups: list[Tensor] = []
-    downs: list[Tensor] = []
-    for weight, factors in module.factors():
-        up = factors.up.to(torch.float64) * (weight * factors.scale / scale)
-        down = factors.down
-        if precision is Precision.FP16:
-            up, down = _balanced(up, down.to(torch.float64))
-        ups.append(up.to(precision.dtype))
-        downs.append(down.to(precision.dtype))
-    return LowRank(torch.cat(ups, dim=1), torch.cat(downs, dim=0), scale)
+def stacked(terms: Sequence[tuple[float, Source]], module: str) -> Delta:
+    """sum_i lambda_i dW_i of one module: by concatenation in float64 where every term has factors, else as a matrix."""
+    deltas = [(weight, source.delta(module)) for weight, source in terms]
+    factors = [(weight, delta.low_rank()) for weight, delta in deltas]
+    if all(low_rank is not None for _, low_rank in factors):
+        ups = [low_rank.up.double() * (weight * low_rank.scale) for weight, low_rank in factors if low_rank]
+        downs = [low_rank.down.double() for _, low_rank in factors if low_rank]
+        return LowRank(torch.cat(ups, dim=1), torch.cat(downs, dim=0), 1.0)
+    total = deltas[0][1].dense() * deltas[0][0]
+    for weight, delta in deltas[1:]:
+        total += weight * delta.dense()
+    return Dense(total)
 
 
-def _balanced(up: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
-    """The same product, each rank's column of up and row of down scaled by powers of two to about equal magnitude.
-
-    fp16 loses digits below 6e-5 and ends at 65,504; a power of two costs nothing.
-    """
-    ups, downs = column_peaks(up), row_peaks(down)
-    ratio = torch.where((ups > 0) & (downs > 0), downs / ups, 1.0)
-    shift = torch.exp2((torch.log2(ratio) / 2).round())
-    return up * shift.reshape(1, -1, *(1 for _ in up.shape[2:])), down / shift.reshape(-1, *(1 for _ in down.shape[1:]))
-
-
-def column_peaks(up: Tensor) -> Tensor:
-    """(m, r, ...) -> (r,): the largest magnitude in each column."""
-    return up.abs().transpose(0, 1).flatten(1).amax(dim=1)
+def _spread(weight: Decimal, source: Source, module: str) -> Iterator[tuple[Decimal, Source]]:
+    """The leaves of a tree of sums and scopes that reach a module, with the product of the lambdas on the way."""
+    if isinstance(source, Combination):
+        for own, term in source.terms:
+            yield from _spread(weight * _exact(own), term, module)
+    elif isinstance(source, Scoped):
+        if module in source.source.modules:
+            yield from _spread(weight * source.strength(module), source.source, module)
+    elif module in source.modules:
+        yield weight, source
 
 
-def row_peaks(down: Tensor) -> Tensor:
-    """(r, ...) -> (r,): the largest magnitude in each row."""
-    return down.abs().flatten(1).amax(dim=1)
+def leaves(source: Source) -> Iterator[Source]:
+    """What a tree of sums and scopes is made of, in the order written."""
+    if isinstance(source, Combination):
+        for _, term in source.terms:
+            yield from leaves(term)
+    elif isinstance(source, Scoped):
+        yield from leaves(source.source)
+    else:
+        yield source
+
+
+def inputs(source: Source, weight: Decimal = ONE) -> Iterator[tuple[float, Origin]]:
+    """The files that a source is made of, in the order written, each with the product of the lambdas that lead to it."""
+    for own, origin in source.origins:
+        yield float(weight * _exact(own)), origin
+    for own, part in source.parts:
+        yield from inputs(part, weight * _exact(own))
+
+
+def _exact(number: float) -> Decimal:
+    """The decimal that was typed: 0.1, not 0.1000000000000000055."""
+    return Decimal(repr(number))

@@ -1,19 +1,25 @@
 """Computes a sum and writes it: streamed to a temporary sibling, proved by reading it back, then renamed into place."""
 
+import math
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+
+import torch
 
 from arithmetic.blueprint import Blueprint, draw, peft_config
 from arithmetic.certificate import Certificate, certificate_path, certify
-from arithmetic.combination import Combination, combine_module, plan
+from arithmetic.combination import Combination, ModulePlan, inputs, plan
+from arithmetic.concatenation import combine_parts
 from arithmetic.errors import Cancelled, OutputConflict
 from arithmetic.precision import Precision
 from arithmetic.provenance import file_metadata
+from arithmetic.resources import DEFAULT_RESOURCES, Resources, in_order
 from arithmetic.stream import sync_folder, tensor_stream, write_text
 from arithmetic.verdict import Verdict, check
 from formats import Layout
@@ -35,6 +41,7 @@ def compose(
     verdict: Verdict | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], object] | None = None,
+    resources: Resources = DEFAULT_RESOURCES,
 ) -> Certificate:
     """Write tau' = sum_i lambda_i tau_i to `path`, with PATH.certificate.json beside it.
 
@@ -52,6 +59,7 @@ def compose(
         verdict: what `check` said of this very combination, layout and dtype, to spare reading the inputs once more.
         progress: called as the work goes on.
         cancelled: asked before each module; a true answer stops the work.
+        resources: device, threads and memory.
 
     Raises:
         ValidationRefused: the verdict has an error.
@@ -69,45 +77,63 @@ def compose(
         combination, layout, rank=drawn.plan.largest_rank, recipe=recipe, locked=locked, extra=metadata or {}
     )
     with _staged(path) as (output, proof):
-        if layout is Layout.PEFT:
-            _write_folder(output, drawn, header, notify("writing"))
-        else:
-            _write_file(output, drawn, header, notify("writing"))
-        certificate = _certified(output, combination, layout, notify("certifying"))
+        write(output, drawn, header, notify=notify("writing"), resources=resources)
+        certificate = _certified(output, combination, layout, notify("certifying"), resources)
         write_text(proof, certificate.to_json())
     return certificate
 
 
-def _write_file(path: Path, drawn: Blueprint, header: Mapping[str, str], notify: Callable[[int, int], None]) -> None:
-    modules = drawn.plan.modules
-    with tensor_stream(path, drawn.slots(), {**drawn.metadata(), **header}) as stream:
+def write(
+    path: Path,
+    drawn: Blueprint,
+    header: Mapping[str, str],
+    *,
+    notify: Callable[[int, int], None] = lambda done, total: None,
+    resources: Resources = DEFAULT_RESOURCES,
+) -> None:
+    """Compute what `drawn` plans and create `path` with it, for PEFT a folder; nothing proves it yet."""
+    if drawn.layout is not Layout.PEFT:
+        _write_file(path, drawn, header, notify, resources)
+        return
+    path.mkdir()
+    ranks = _write_file(path / PEFT_WEIGHTS, drawn, header, notify, resources)
+    _write_file(path / DIFFUSERS_WEIGHTS, replace(drawn, layout=Layout.DIFFUSERS), header, notify, resources)
+    write_text(path / PEFT_CONFIG, peft_config(drawn, ranks))
+    sync_folder(path)
+
+
+def _write_file(
+    path: Path, drawn: Blueprint, header: Mapping[str, str], notify: Callable[[int, int], None], resources: Resources
+) -> dict[str, int]:
+    """Write one weight file; the rank of each module in it."""
+    modules, ranks = drawn.plan.modules, dict[str, int]()
+    compute = partial(combine_parts, precision=drawn.precision, alpha=drawn.alpha, device=resources.device)
+    with tensor_stream(path, drawn.slots(), {**drawn.widest_metadata(), **header}) as stream:
         for key, alpha in drawn.alpha_tensors().items():
             stream.write(key, alpha)
-        for done, module in enumerate(modules):
-            notify(done, len(modules))
-            factors = combine_module(module, drawn.precision, scale=drawn.scale(module))
-            stream.write(drawn.keys[module.module].down, factors.down)
-            stream.write(drawn.keys[module.module].up, factors.up)
+        for module, parts in zip(modules, in_order(compute, modules, resources, _bytes_of), strict=True):
+            notify(len(ranks), len(modules))
+            stream.write(drawn.keys[module.module].down, *parts.downs)
+            stream.write(drawn.keys[module.module].up, parts.up)
+            ranks[module.module] = parts.up.shape[1]
+        stream.metadata = {**drawn.metadata(ranks), **header}
         notify(len(modules), len(modules))
+    return ranks
 
 
-def _write_folder(
-    folder: Path, drawn: Blueprint, header: Mapping[str, str], notify: Callable[[int, int], None]
-) -> None:
-    folder.mkdir()
-    _write_file(folder / PEFT_WEIGHTS, drawn, header, notify)
-    _write_file(folder / DIFFUSERS_WEIGHTS, replace(drawn, layout=Layout.DIFFUSERS), header, notify)
-    write_text(folder / PEFT_CONFIG, peft_config(drawn))
-    sync_folder(folder)
+def _bytes_of(module: ModulePlan) -> int:
+    """What a module takes at most while it is computed: its factors in float64, twice."""
+    shape = module.spec.shape
+    return 2 * torch.float64.itemsize * (module.rank or min(shape)) * (shape[0] + math.prod(shape[1:]))
 
 
 def _certified(
-    output: Path, combination: Combination, layout: Layout, notify: Callable[[int, int], None]
+    output: Path, combination: Combination, layout: Layout, notify: Callable[[int, int], None], resources: Resources
 ) -> Certificate:
     """Of a PEFT folder both weight files are proved; the certificate is PEFT's own file's."""
-    certificate = certify(output, combination, layout=layout, progress=notify)
+    certificate = certify(output, combination, layout=layout, progress=notify, resources=resources)
     if layout is Layout.PEFT:
-        certify(output / DIFFUSERS_WEIGHTS, combination, progress=notify)
+        certify(output / DIFFUSERS_WEIGHTS, combination, progress=notify, resources=resources)
     return certificate
 
 
@@ -141,8 +167,7 @@ def _publish(output: Path, proof: Path, path: Path) -> None:
 
 
 def _check_place(path: Path, combination: Combination, layout: Layout) -> None:
-    inputs = {vector.path.resolve() for _, vector in combination.terms}
-    if path.resolve() in inputs:
+    if path.resolve() in {source.path.resolve() for _, source in inputs(combination)}:
         raise OutputConflict(f"{path}: is an input of the sum. Write somewhere else.")
     if path.is_dir() or (layout is Layout.PEFT and path.exists()):
         raise OutputConflict(f"{path}: exists. A folder is never replaced: remove it or write somewhere else.")

@@ -1,12 +1,19 @@
 """What arithmetic refuses.
 
 AlgebraError
-├── RecipeSyntaxError     the recipe's text; shows the place with a caret
+├── RecipeError           what a recipe cannot say
+│   └── RecipeSyntaxError the recipe's text; shows the place with a caret
+├── ScopeMismatch         a scope that does not fit the modules that it is for
 ├── ShapeMismatch         factors that do not fit their module
+├── NeedsBase             a change that depends on the base's weights, asked for without them
+├── DialectRefused        a base-dependent kind that the dialect does not know
 ├── ValidationRefused     a verdict with errors; nothing was computed
 ├── BoundExceeded         the written file is further from its recipe than its precision allows
 ├── CertificateMismatch   a certificate that belongs to other bytes
 ├── NotConvertible        a vector that another layout cannot hold as it is
+├── MethodRefused         a merge method that does not exist, or that cannot take these options or arguments
+├── UnknownMeasures       recorded measures that another version wrote
+├── BindingRefused        a recipe that reads well and makes no sense: a sum of bases, a call on the wrong arguments
 ├── OutputConflict        the output's place is taken, or is one of the inputs
 └── Cancelled             the caller asked to stop; nothing was left behind
 """
@@ -23,7 +30,11 @@ class AlgebraError(Exception):
     """The base of every refusal of this package."""
 
 
-class RecipeSyntaxError(AlgebraError):
+class RecipeError(AlgebraError):
+    """What a recipe cannot say: a stage out of its range, a group without a stage, two precisions."""
+
+
+class RecipeSyntaxError(RecipeError):
     """A recipe that cannot be read: `position` is the offset in `text` that the caret points at."""
 
     def __init__(self, text: str, position: int, message: str) -> None:
@@ -33,8 +44,20 @@ class RecipeSyntaxError(AlgebraError):
         super().__init__(f"{message}\n{_pointed(text, position)}")
 
 
+class ScopeMismatch(AlgebraError):
+    """A scope with a rule that has no adapted module, or with a block list made for another architecture."""
+
+
 class ShapeMismatch(AlgebraError):
     """Factors that do not fit their module."""
+
+
+class NeedsBase(AlgebraError):
+    """A change that depends on the base's weights, asked for without them."""
+
+
+class DialectRefused(AlgebraError):
+    """A base-dependent kind that the named dialect does not know, or not in this form."""
 
 
 class ValidationRefused(AlgebraError):
@@ -55,6 +78,18 @@ class CertificateMismatch(AlgebraError):
 
 class NotConvertible(AlgebraError):
     """A vector that another layout cannot hold as it is."""
+
+
+class MethodRefused(AlgebraError):
+    """A merge method that does not exist, or that cannot take these options or arguments."""
+
+
+class UnknownMeasures(AlgebraError):
+    """Recorded measures that another version wrote, or that are damaged."""
+
+
+class BindingRefused(AlgebraError):
+    """A recipe that reads well and makes no sense: a sum of bases, a call on arguments of the wrong sort."""
 
 
 class OutputConflict(AlgebraError):

@@ -1,15 +1,17 @@
-"""Writes a safetensors file tensor by tensor: the header comes first, so every shape is known before the first byte."""
+"""Writes a safetensors file tensor by tensor: the header's place is kept before the first byte, its words follow last."""
 
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor
 
+from arithmetic.writeout import WriteOut
 from formats.header import DTYPE_BITS
 
 TORCH_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -17,11 +19,15 @@ HEADER_ALIGNMENT = 8
 
 
 class Slot(NamedTuple):
-    """One tensor of the file to come: its key, its dtype as safetensors spells it, its shape."""
+    """One tensor of the file to come: its key, its dtype as safetensors spells it, its shape.
+
+    Where `is_limit`, the shape is the largest that the tensor can have: its rank is found while the file is written.
+    """
 
     key: str
     tag: str
     shape: tuple[int, ...]
+    is_limit: bool = False
 
     @property
     def size(self) -> int:
@@ -31,42 +37,79 @@ class Slot(NamedTuple):
             elements *= extent
         return elements * DTYPE_BITS[self.tag] // 8
 
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of `shape` can stand here."""
+        if not self.is_limit:
+            return shape == self.shape
+        return len(shape) == len(self.shape) and all(got <= most for got, most in zip(shape, self.shape, strict=True))
 
+
+@dataclass
 class TensorStream:
     """Takes the tensors of `slots` in their order and appends them to an open file."""
 
-    def __init__(self, file: BinaryIO, slots: Sequence[Slot], metadata: Mapping[str, str]) -> None:
-        self._file = file
-        self._slots = iter(slots)
-        file.write(header_bytes(slots, metadata))
+    file: BinaryIO
+    slots: Sequence[Slot]
+    metadata: Mapping[str, str]
+    written: list[Slot] = field(default_factory=list)
 
-    def write(self, key: str, tensor: Tensor) -> None:
-        """Append the next tensor. Raises ValueError when it is not the one that the header announced."""
-        slot = next(self._slots, None)
-        if slot is None or (slot.key, slot.shape, TORCH_DTYPES[slot.tag]) != (key, tuple(tensor.shape), tensor.dtype):
-            raise ValueError(f"{key}: {tensor.dtype} {list(tensor.shape)}, the header announced {slot}.")
-        self._file.write(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    def __post_init__(self) -> None:
+        self._room = len(header_bytes(self.slots, self.metadata))
+        self._out = WriteOut(self.file.fileno())
+        self.file.write(b" " * self._room)
+        self.file.flush()
+
+    def write(self, key: str, *parts: Tensor) -> None:
+        """Append the next tensor, given whole or as slices along its first axis.
+
+        Raises ValueError when it is not the one that the header announced.
+        """
+        slot = self.slots[len(self.written)] if len(self.written) < len(self.slots) else None
+        first = parts[0]
+        shape = (sum(part.shape[0] for part in parts), *first.shape[1:]) if first.ndim else ()
+        if slot is None or slot.key != key or not slot.takes(shape) or TORCH_DTYPES[slot.tag] != first.dtype:
+            raise ValueError(f"{key}: {first.dtype} {list(shape)}, the header announced {slot}.")
+        for part in parts:
+            self._out.write(raw_bytes(part))
+        self.written.append(Slot(key, slot.tag, shape))
 
     def finish(self) -> None:
-        """Raises ValueError when an announced tensor was never written."""
-        missing = next(self._slots, None)
-        if missing is not None:
+        """Write the header and bring everything to the disk. Raises ValueError for an announced tensor that is missing."""
+        if len(self.written) < len(self.slots):
+            missing = self.slots[len(self.written)]
             raise ValueError(f"{missing.key}: announced in the header and never written.")
+        header = header_bytes(self.written, self.metadata, room=self._room)
+        if len(header) != self._room:
+            raise ValueError(f"the header takes {len(header)} bytes, {self._room} were kept for it.")
+        os.pwrite(self.file.fileno(), header, 0)
+        self.close()
+        os.fsync(self.file.fileno())
+
+    def close(self) -> None:
+        """Wait for what is on its way to the disk."""
+        self._out.finish()
 
 
 @contextmanager
 def tensor_stream(path: Path, slots: Sequence[Slot], metadata: Mapping[str, str]) -> Iterator[TensorStream]:
-    """Create `path` with the header of `slots`; on leaving, every tensor was written and is on the disk."""
+    """Create `path` with room for the header of `slots`; on leaving, every tensor was written and is on the disk."""
     with path.open("xb") as file:
         stream = TensorStream(file, slots, metadata)
-        yield stream
-        stream.finish()
-        file.flush()
-        os.fsync(file.fileno())
+        try:
+            yield stream
+            stream.finish()
+        finally:
+            stream.close()
 
 
-def header_bytes(slots: Sequence[Slot], metadata: Mapping[str, str]) -> bytes:
-    """The length and JSON header, padded with spaces so that the data section is aligned to 8 bytes."""
+def raw_bytes(tensor: Tensor) -> memoryview:
+    """The tensor's elements as bytes, without a copy where they lie in order."""
+    flat: memoryview = tensor.contiguous().flatten().view(torch.uint8).numpy().data
+    return flat
+
+
+def header_bytes(slots: Sequence[Slot], metadata: Mapping[str, str], *, room: int = 0) -> bytes:
+    """The length and JSON header, padded with spaces to `room` bytes and so that the data is aligned to 8 bytes."""
     document: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
     position = 0
     for slot in slots:
@@ -77,7 +120,7 @@ def header_bytes(slots: Sequence[Slot], metadata: Mapping[str, str]) -> bytes:
         }
         position += slot.size
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-    text += b" " * (-len(text) % HEADER_ALIGNMENT)
+    text += b" " * (max(room - 8 - len(text), 0) or -len(text) % HEADER_ALIGNMENT)
     return len(text).to_bytes(8, "little") + text
 
 

@@ -1,9 +1,7 @@
-"""A vector on disk: its low-rank modules, read one at a time."""
+"""A vector on disk: its modules, of whatever adapter kind, read one at a time."""
 
-import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,14 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from arithmetic.deltas import LowRank, fitted
+from arithmetic.content import Content
+from arithmetic.deltas import Delta, LowRank
+from arithmetic.entries import ModuleEntry, assemble, dtype_of, entry_of
+from arithmetic.errors import AlgebraError, NeedsBase, ShapeMismatch
+from arithmetic.source import Source
 from formats import (
+    AdaptedModule,
     Architecture,
-    Factors,
     FolderError,
     Header,
     Layout,
@@ -26,39 +28,43 @@ from formats import (
     locate,
     read_header,
     read_scalars,
+    spec_of,
 )
 from formats.adapter_files import PEFT_CONFIG, PEFT_WEIGHTS
+from formats.header import read_numbers
 
-
-@dataclass(frozen=True)
-class LowRankSpec:
-    """What a header says of one module's factors; `scale` is alpha / rank, and dW = scale * up @ down."""
-
-    module: str
-    up_key: str
-    down_key: str
-    dtype: str
-    rank: int
-    alpha: float
-    alpha_key: str | None = None
-    """Where the file holds alpha as a tensor."""
-
-    @property
-    def scale(self) -> float:
-        """alpha / r."""
-        return self.alpha / self.rank
+READABLE = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
+"""The dtypes of a delta's tensors; eight bits are widened to sixteen, which hold them exactly."""
 
 
 class Vector:
-    """A weight file (or PEFT folder) looked up in an architecture. Tensors are read when asked for, and not kept."""
+    """A weight file (or PEFT folder) looked up in an architecture. Tensors are read when asked for, and not kept.
 
-    def __init__(self, path: Path, name: str, architecture: Architecture, header: Header, located: Located) -> None:
-        stored = read_scalars(header, [f.alpha_key for f in located.factors if f.alpha_key is not None])
+    `config` is the adapter_config.json of a PEFT folder. Any thread may ask for any module's delta.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        architecture: Architecture,
+        header: Header,
+        located: Located,
+        config: Mapping[str, Any] | None = None,
+        sha256: str | None = None,
+    ) -> None:
+        scalars = (one.keys[role] for one in located.modules for role in ("alpha", "scalar") if role in one.keys)
+        stored = read_scalars(header, scalars)
         self.path = path
         self.name = name
         self.architecture = architecture
+        self.header = header
+        self._sha256 = sha256
+        self.config: Mapping[str, Any] = config or {}
         self.layout: Layout = located.layout
-        self.modules: dict[str, LowRankSpec] = {f.module: _entry(header, f, stored) for f in located.factors}
+        self.modules: dict[str, ModuleEntry] = {
+            one.module: _entry(one, header, spec_of(architecture, one.module), stored) for one in located.modules
+        }
         self.unmatched: tuple[str, ...] = located.unmatched
         self.misfits: tuple[Misfit, ...] = located.misfits
 
@@ -75,62 +81,130 @@ class Vector:
         """The parts of a pipeline that the vector reaches: unet, text_encoder, text_encoder_2."""
         return tuple(dict.fromkeys(component_of(module) for module in self.modules))
 
+    @property
+    def parts(self) -> tuple[tuple[float, Source], ...]:
+        """None: it is a file."""
+        return ()
+
+    @cached_property
+    def anchored(self) -> Mapping[str, ModuleEntry]:
+        """The modules whose change depends on the base's weights."""
+        return {module: entry for module, entry in self.modules.items() if entry.is_anchored}
+
     def spec(self, module: str) -> ModuleSpec:
-        """The base's module that `module` adapts."""
-        return self.architecture.modules[module]
+        """The base's module that `module` adapts; of a bias or normalisation (m,)."""
+        return spec_of(self.architecture, module)
 
-    def factors(self, module: str) -> LowRank:
-        """The factors of one module as stored, in the shapes of the base's module.
+    @property
+    def origins(self) -> "tuple[tuple[float, Vector], ...]":
+        """Itself."""
+        return ((1.0, self),)
 
-        Returns:
-            up (m, r) or (m, r, 1, 1), down (r, n) or (r, n, k, k) in the file's dtype, and scale = alpha / r.
+    def delta(self, module: str) -> Delta:
+        """The change of one module, symbolic, with its scale; the same bits whenever and from wherever it is asked.
 
         Raises:
-            ShapeMismatch: the factors do not fit the module.
+            NeedsBase: the change depends on the base's weights.
+            ShapeMismatch: the tensors do not fit the module.
+            AlgebraError: a dtype that is no floating-point number.
         """
         entry = self.modules[module]
-        factors = LowRank(self._tensor(entry.up_key), self._tensor(entry.down_key), entry.scale)
-        return fitted(factors, self.spec(module), f"{self.name}: {module}")
+        if entry.is_anchored:
+            raise NeedsBase(
+                f"{self.name}: {module}: the change of {entry.title} depends on the base's weights. "
+                f"Name a base and write on_base({self.name}; dialect=peft|lycoris|comfy)."
+            )
+        return self.carrier(module)
 
-    @cached_property
+    def carrier(self, module: str) -> Delta:
+        """As `delta`, of a module with DoRA magnitudes without them: what is added to the base before they apply."""
+        entry, spec = self.modules[module], self.spec(module)
+        self._check_padding(entry, spec)
+        return assemble(entry, spec, lambda role: self.tensor(module, role), f"{self.name}: {module}")
+
+    def factors(self, module: str) -> LowRank:
+        """The lossless low-rank form of one module, in the shapes of the base's; a plain LoRA's factors as stored.
+
+        Returns:
+            up (m, r) or (m, r, 1, 1), down (r, n) or (r, n, k, k), and the scale that their product is multiplied by.
+
+        Raises:
+            AlgebraError: it has none that is smaller than the matrix; and as `delta`.
+        """
+        factors = self.delta(module).low_rank()
+        if factors is None:
+            raise AlgebraError(
+                f"{self.name}: {module}: {self.modules[module].title} has no low-rank form smaller than its "
+                f"{'x'.join(map(str, self.spec(module).shape))} matrix. Reduce it: {self.name} | rank(64)."
+            )
+        return factors
+
+    def tensor(self, module: str, role: str) -> Tensor:
+        """One piece of a module, for computing: eight-bit numbers widened. Raises AlgebraError for integers."""
+        key = self.modules[module].keys[role]
+        tag = self.header.tensors[key].dtype
+        if tag not in READABLE:
+            raise AlgebraError(
+                f"{self.name}: {key} is {tag}, expected one of {', '.join(sorted(READABLE))}. "
+                "Export the vector anew in fp16, bf16 or fp32."
+            )
+        stored = self.stored(key)
+        return stored.to(torch.float16) if tag.startswith("F8") else stored
+
+    def stored(self, key: str) -> Tensor:
+        """A tensor of the file as it is."""
+        tensor: Tensor = self._reader.get_tensor(key)
+        return tensor
+
+    @property
     def sha256(self) -> str:
         """The digest of the weight file."""
-        return file_sha256(self.weights_path)
+        return self._content.sha256
 
     @cached_property
-    def content(self) -> tuple[str, tuple[tuple[str, float], ...]]:
-        """Equal for two vectors exactly when their bytes and alphas are."""
-        return self.sha256, tuple(sorted((module, entry.alpha) for module, entry in self.modules.items()))
+    def content(self) -> Hashable:
+        """Equal for two vectors exactly when their bytes, and what a configuration says about them, are."""
+        scales = tuple(sorted((module, entry.scale) for module, entry in self.modules.items()))
+        settings = json.dumps(self.config, sort_keys=True) if self.anchored else ""
+        return self._content, scales, settings
+
+    @cached_property
+    def _content(self) -> Content:
+        return Content(self.weights_path, self._sha256)
 
     @cached_property
     def _reader(self) -> Any:
         return safe_open(str(self.weights_path), framework="pt", device="cpu")
 
-    def _tensor(self, key: str) -> Tensor:
-        tensor: Tensor = self._reader.get_tensor(key)
-        return tensor
+    def _check_padding(self, entry: ModuleEntry, spec: ModuleSpec) -> None:
+        """ComfyUI's reshape_weight pads the base's weight before it is adapted; here it may only say what it is."""
+        key = entry.keys.get("reshape")
+        if key is not None and tuple(map(int, read_numbers(self.header, key))) != spec.shape:
+            raise ShapeMismatch(
+                f"{self.name}: {entry.module}: pads the base's weight to {list(read_numbers(self.header, key))}, the "
+                f"base has {list(spec.shape)}. Use it on a base of that shape."
+            )
 
 
-def open_vector(path: Path | str, architecture: Architecture, *, name: str | None = None) -> Vector:
+def open_vector(
+    path: Path | str, architecture: Architecture, *, name: str | None = None, sha256: str | None = None
+) -> Vector:
     """Look a weight file or PEFT folder up in `architecture`; only its header and its alphas are read.
+
+    `sha256` is the weight file's digest where it is known, to spare reading it.
 
     Raises:
         FormatError: unreadable, no adapter, or no key of it belongs to this architecture.
     """
     path = Path(path)
     header = read_header(weights_file(path))
-    return Vector(path, name or path.stem, architecture, header, locate(header, architecture, _peft_config(path)))
+    config = _peft_config(path)
+    return Vector(path, name or path.stem, architecture, header, locate(header, architecture, config), config, sha256)
 
 
 def weights_file(path: Path) -> Path:
     """`path`, or the weight file inside it when it is a PEFT folder."""
     return path / PEFT_WEIGHTS if path.is_dir() else path
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, streamed."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def diffusers_state_dict(vector: Vector) -> dict[str, Tensor]:
@@ -147,17 +221,10 @@ def diffusers_state_dict(vector: Vector) -> dict[str, Tensor]:
     return state
 
 
-def _entry(header: Header, factors: Factors, stored: Mapping[str, float]) -> LowRankSpec:
-    alpha = factors.alpha if factors.alpha_key is None else stored[factors.alpha_key]
-    return LowRankSpec(
-        module=factors.module,
-        up_key=factors.up,
-        down_key=factors.down,
-        dtype=header.tensors[factors.down].dtype,
-        rank=factors.rank,
-        alpha=float(factors.rank) if alpha is None else alpha,
-        alpha_key=factors.alpha_key,
-    )
+def _entry(found: AdaptedModule, header: Header, spec: ModuleSpec, stored: Mapping[str, float]) -> ModuleEntry:
+    tensors = {role: header.tensors[key] for role, key in found.keys.items()}
+    dtype = dtype_of(found, {role: tensor.dtype for role, tensor in tensors.items()})
+    return entry_of(found, spec, dtype, {role: tensor.shape for role, tensor in tensors.items()}, stored)
 
 
 def _peft_config(path: Path) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """What a weight file is: safetensors headers, key layouts, architecture tables, identification and hashes."""
 
+from formats.adapted_modules import AdaptedModule
 from formats.adapter_files import AdapterFile, open_adapter
 from formats.architecture import (
     COMPONENTS,
@@ -28,20 +29,21 @@ from formats.folders import architecture_of_folder, is_base_folder
 from formats.header import Header, TensorSpec, read_header, read_scalars
 from formats.identification import identify
 from formats.layout_hash import layout_hash
-from formats.layouts import FactorKeys, Factors, Located, factor_keys, locate
+from formats.layouts import FactorKeys, Located, factor_keys, locate
 from formats.matching import Misfit
 from formats.metadata import Described, Stated, normalise, scrub
+from formats.norms import spec_of
 from formats.opaque import pickled_content
 from formats.spellings import Layout
 
 __all__ = [
     "COMPONENTS",
+    "AdaptedModule",
     "AdapterFile",
     "Architecture",
     "Described",
     "Digests",
     "FactorKeys",
-    "Factors",
     "FileChanged",
     "Finding",
     "Fitting",
@@ -79,4 +81,5 @@ __all__ = [
     "read_header",
     "read_scalars",
     "scrub",
+    "spec_of",
 ]

@@ -10,7 +10,10 @@ from typing import Any, Literal, cast, get_args
 
 from formats.errors import UnknownArchitecture
 
-ModuleKind = Literal["linear", "conv", "embedding"]
+ModuleKind = Literal["linear", "conv", "embedding", "channel"]
+"""What a module is; a `channel` is a bias or half of a normalisation, which tables leave out (see norms.spec_of)."""
+
+TABLE_KINDS = frozenset(get_args(ModuleKind)) - {"channel"}
 
 COMPONENTS = ("unet", "text_encoder", "text_encoder_2")
 """The parts of a pipeline that adapters reach, in the order in which names without a part are tried."""
@@ -20,7 +23,8 @@ SHIPPED = ("sd15", "sd21", "sdxl", "ssd1b", "sdxl-refiner", "vega")
 
 @dataclass(frozen=True, slots=True)
 class ModuleSpec:
-    """One module. `shape` is its weight's: (out, in) linear, (out, in, k, k) conv, (count, width) embedding."""
+    """One module. `shape` is its weight's: (out, in) linear, (out, in, k, k) conv, (count, width) embedding,
+    (out,) channel."""
 
     kind: ModuleKind
     shape: tuple[int, ...]
@@ -87,6 +91,6 @@ def architecture(name: str) -> Architecture:
 
 
 def _module(kind: str, shape: list[int]) -> ModuleSpec:
-    if kind not in get_args(ModuleKind) or not all(type(size) is int and size > 0 for size in shape):
+    if kind not in TABLE_KINDS or not all(type(size) is int and size > 0 for size in shape):
         raise ValueError(f"module of kind {kind!r} and shape {shape!r}")
     return ModuleSpec(cast(ModuleKind, kind), tuple(shape))

@@ -14,13 +14,14 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from formats.adapted_modules import SCALED_BY_CONFIGURATION
 from formats.adapter_files import AdapterFile, open_adapter
 from formats.architecture import Architecture
 from formats.digests import hash_tensors
 from formats.folders import is_base_folder
 from formats.header import Header, TensorSpec, read_scalars
 from formats.layouts import match_table
-from formats.marks import read_marks
+from formats.marks import kind_of, read_marks
 from formats.scales import AlphaRule, alpha_rules
 from formats.shapes import rank_of
 from formats.spellings import inner_names
@@ -111,14 +112,21 @@ def _scale_lines(opened: AdapterFile, modules: Modules) -> Iterator[Line]:
 def _scale(
     module: str, shapes: Mapping[str, tuple[int, ...]], alpha: float | None, rules: Mapping[str, AlphaRule]
 ) -> float | None:
-    """alpha / rank; where a kind has no rank, its alpha as it is: the constraint of OFT. None where it has neither."""
+    """alpha / rank; where a kind has no rank, its alpha as it is: the constraint of OFT. None where it has neither.
+
+    The scale of a LoKr of two whole factors is 1, whatever alpha stands beside it, unless PEFT's configuration has one.
+    """
     rank = rank_of(shapes)
-    if rank is None:
-        has_no_scale = any(role.startswith("lokr") for role in shapes)
-        return None if has_no_scale else alpha
     component, _, name = module.partition(".")
-    if alpha is None and "down" in shapes:
-        alpha = rules[component].alpha_of(inner_names(component, name), rank)
+    rule, names = rules[component], inner_names(component, name)
+    if rank is None and any(role.startswith("lokr") for role in shapes):
+        rank = rule.rank_of(names)
+        scale = 1.0 if rank is None else rule.alpha_of(names, rank) / rank
+        return None if scale == 1 else scale
+    if rank is None:
+        return alpha
+    if alpha is None and kind_of(shapes) in SCALED_BY_CONFIGURATION:
+        alpha = rule.alpha_of(names, rank)
     return 1.0 if alpha is None else alpha / rank
 
 

@@ -1,16 +1,17 @@
-"""Where the factors of a low-rank adapter are in a file, found by looking its keys up in a module table."""
+"""Where the pieces of an adapter are in a file, found by looking its keys up in a module table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from formats.adapted_modules import AdaptedModule, modules_of_stem
 from formats.architecture import Architecture
 from formats.errors import NotAnAdapter, UnknownLayout, UnknownModule
 from formats.header import Header
-from formats.marks import Marks, read_marks
+from formats.marks import Marks, kind_of, read_marks
 from formats.matching import Ballot, Match, Misfit
-from formats.scales import AlphaRule, alpha_rules
-from formats.spellings import Layout, inner_names, stems
+from formats.scales import alpha_rules
+from formats.spellings import Layout, stems
 
 ENDS: Mapping[Layout, tuple[str, str, str | None]] = {
     Layout.KOHYA: (".lora_down.weight", ".lora_up.weight", ".alpha"),
@@ -35,26 +36,11 @@ class FactorKeys:
 
 
 @dataclass(frozen=True, slots=True)
-class Factors:
-    """One module's factors in a file. The scale is alpha / rank; `alpha` is None where `alpha_key` holds it.
-
-    Where the table has a linear layer the tensors may carry a 1x1 kernel, and the other way round.
-    """
-
-    module: str
-    down: str
-    up: str
-    alpha_key: str | None
-    alpha: float | None
-    rank: int
-
-
-@dataclass(frozen=True, slots=True)
 class Located:
-    """Every key of a file accounted for: in `factors` or in `unmatched`; `misfits` are unmatched for their shapes."""
+    """Every key of a file accounted for: in `modules` or in `unmatched`; `misfits` are unmatched for their shapes."""
 
     layout: Layout
-    factors: tuple[Factors, ...]
+    modules: tuple[AdaptedModule, ...]
     unmatched: tuple[str, ...]
     misfits: tuple[Misfit, ...]
 
@@ -69,26 +55,26 @@ def factor_keys(layout: Layout, module: str, architecture: Architecture) -> Fact
 
 
 def locate(header: Header, architecture: Architecture, config: Mapping[str, Any] | None = None) -> Located:
-    """Where `architecture`'s modules have their low-rank factors in the file of `header`.
+    """Where `architecture`'s modules have their pieces in the file of `header`, whatever the adapter's kind.
 
-    `config` is the adapter_config.json of a PEFT folder. Factors come in the order of the module table.
+    `config` is the adapter_config.json of a PEFT folder. The table's modules come in its order, then biases and
+    normalisations by name. Pieces that do not make a whole module are unmatched.
     Raises NotAnAdapter when no key carries an adapter's mark, UnknownLayout when no key names a module of the table.
     """
     marks = read_marks(header)
-    if not any("down" in roles or "up" in roles for roles in marks.pieces.values()):
-        raise NotAnAdapter(f"{header.path}: no low-rank adapter: {_example(header)}. `tau identify` says what it is.")
+    if not any(kind_of(dict.fromkeys(roles, ())) for roles in marks.pieces.values()):
+        raise NotAnAdapter(f"{header.path}: no adapter: {_example(header)}. `tau identify` says what it is.")
     match = match_table(marks, header, architecture)
     if not match.spelled and not match.misfits:
         raise UnknownLayout(
             f"{header.path}: none of its {len(marks.pieces)} adapted modules is one of {architecture.name}'s "
             f"in any known layout, {_example(header)}. Name the base that it was trained on."
         )
-    rules = alpha_rules(header, config)
-    found = {s.module: _factors(s.module, marks.pieces[stem], header, rules) for stem, s in match.spelled.items()}
-    factors = {module: found[module] for module in architecture.modules if found.get(module)}
-    used = {key for f in factors.values() if f for key in (f.down, f.up, f.alpha_key)}
+    found = _adapted(marks, match, header, architecture, config)
+    used = {key for one in found.values() for key in one.keys.values()}
     unmatched = tuple(key for key in header.tensors if key not in used)
-    return Located(layout_of(match), tuple(f for f in factors.values() if f), unmatched, match.misfits)
+    listed = [found.pop(module) for module in architecture.modules if module in found]
+    return Located(layout_of(match), (*listed, *(found[name] for name in sorted(found))), unmatched, match.misfits)
 
 
 def match_table(marks: Marks, header: Header, architecture: Architecture) -> Match:
@@ -105,15 +91,18 @@ def layout_of(match: Match) -> Layout:
     return counted.most_common(1)[0][0] if counted else Layout.DIFFUSERS
 
 
-def _factors(module: str, roles: Mapping[str, str], header: Header, rules: Mapping[str, AlphaRule]) -> Factors | None:
-    """The factors of one module; None unless its pieces are down, up and at most an alpha."""
-    if not {"down", "up"} <= roles.keys() <= {"down", "up", "alpha"}:
-        return None
-    rank = header.tensors[roles["down"]].shape[0]
-    component, _, name = module.partition(".")
-    alpha_key = roles.get("alpha")
-    alpha = None if alpha_key else rules[component].alpha_of(inner_names(component, name), rank)
-    return Factors(module, roles["down"], roles["up"], alpha_key, alpha, rank)
+def _adapted(
+    marks: Marks, match: Match, header: Header, architecture: Architecture, config: Mapping[str, Any] | None
+) -> dict[str, AdaptedModule]:
+    """Name -> what adapts it; of two that adapt one bias or normalisation the first counts."""
+    rules = alpha_rules(header, config)
+    found: dict[str, AdaptedModule] = {}
+    for stem, spelling in match.spelled.items():
+        roles = marks.pieces[stem]
+        shapes = {role: header.tensors[key].shape for role, key in roles.items()}
+        for one in modules_of_stem(spelling.module, roles, shapes, architecture, rules):
+            found.setdefault(one.module, one)
+    return found
 
 
 def _example(header: Header) -> str:

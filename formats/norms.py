@@ -1,8 +1,10 @@
-"""The normalisations of a base, which its module table leaves out: each is named after the module that it feeds."""
+"""What a module table leaves out: biases, and normalisations, each of them named after the module that it feeds."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
-from formats.architecture import Architecture
+from formats.architecture import Architecture, ModuleSpec
+from formats.errors import UnknownModule
 
 FED_BY: Mapping[str, str] = {
     ".conv1": ".norm1",
@@ -31,3 +33,26 @@ def norm_widths(architecture: Architecture) -> dict[str, int]:
             if module.endswith(end):
                 found[module.removesuffix(end) + norm] = spec.shape[1]
     return found
+
+
+def spec_of(architecture: Architecture, name: str) -> ModuleSpec:
+    """What `name` is: a module of the table, `<module>.bias`, or a normalisation's `<norm>.weight` and `<norm>.bias`.
+
+    Raises UnknownModule for any other name. Which modules have a bias is the base's affair: none is refused here.
+    """
+    spec = architecture.modules.get(name)
+    if spec is not None:
+        return spec
+    owner, _, end = name.rpartition(".")
+    width = _widths(architecture).get(owner)
+    if width is not None and end in ("weight", "bias"):
+        return ModuleSpec("channel", (width,))
+    spec = architecture.modules.get(owner)
+    if spec is None or end != "bias" or spec.kind == "embedding":
+        raise UnknownModule(f"{name}: not a module of {architecture.name}, nor a bias or normalisation. Check the base.")
+    return ModuleSpec("channel", spec.shape[:1])
+
+
+@lru_cache(maxsize=16)
+def _widths(architecture: Architecture) -> Mapping[str, int]:
+    return norm_widths(architecture)

@@ -59,22 +59,33 @@ class Patterns:
 
 @dataclass(frozen=True)
 class AlphaRule:
-    """How one component's alphas follow from a LoraConfig. Without one, alpha is the rank and the scale is 1."""
+    """How one component's alphas follow from a LoraConfig. Without one, alpha is the rank and the scale is 1.
+
+    `rank` and its patterns matter to the one kind whose tensors do not show a rank: a LoKr of two whole factors.
+    """
 
     alpha: float | None = None
     patterns: Patterns = field(default_factory=lambda: Patterns({}, ()))
     is_rank_stabilised: bool = False
+    rank: int | None = None
+    rank_patterns: Patterns = field(default_factory=lambda: Patterns({}, ()))
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> "AlphaRule":
-        """The rule of a LoraConfig. Raises FormatError where a field has the wrong type."""
-        pattern = config.get("alpha_pattern") or {}
-        if not isinstance(pattern, dict):
-            raise FormatError(
-                f"alpha_pattern: got {pattern!r}, expected an object. Correct the adapter's configuration."
-            )
-        alpha = _number(config.get("lora_alpha", PEFT_DEFAULT_ALPHA), "lora_alpha")
-        return cls(alpha, Patterns.parse(pattern), bool(config.get("use_rslora")))
+        """The rule of a LoraConfig, or of a LoHaConfig or LoKrConfig, which call it `alpha`.
+
+        Raises FormatError where a field has the wrong type.
+        """
+        alpha = _number(config.get("lora_alpha", config.get("alpha", PEFT_DEFAULT_ALPHA)), "lora_alpha")
+        rank = None if config.get("r") is None else int(_number(config["r"], "r"))
+        patterns, rank_patterns = _patterns(config, "alpha_pattern"), _patterns(config, "rank_pattern")
+        return cls(alpha, patterns, bool(config.get("use_rslora")), rank, rank_patterns)
+
+    def rank_of(self, names: Sequence[str]) -> int | None:
+        """The rank that was configured for the module that goes by any of `names`; None without a configuration."""
+        matches = (self.rank_patterns.find(name) for name in names)
+        found = next((value for value in matches if value is not None), self.rank)
+        return None if found is None or found < 1 else int(found)
 
     def alpha_of(self, names: Sequence[str], rank: int) -> float:
         """The alpha for which the scale is alpha / rank, of the module that goes by any of `names`.
@@ -101,6 +112,13 @@ def alpha_rules(header: Header, config: Mapping[str, Any] | None) -> Mapping[str
     if not isinstance(entries, dict):
         raise FormatError(f"{header.path}: {ADAPTER_METADATA} is not an object. Export the file again.")
     return {component: _rule_of(component, entries) for component in COMPONENTS}
+
+
+def _patterns(config: Mapping[str, Any], field_name: str) -> Patterns:
+    pattern = config.get(field_name) or {}
+    if not isinstance(pattern, dict):
+        raise FormatError(f"{field_name}: got {pattern!r}, expected an object. Correct the adapter's configuration.")
+    return Patterns.parse(pattern)
 
 
 def _rule_of(component: str, entries: Mapping[str, Any]) -> AlphaRule:

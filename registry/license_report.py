@@ -7,7 +7,7 @@ data set's terms are a notice, not a conflict.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -72,6 +72,31 @@ def report_of(uow: UnitOfWork, version: VersionRow) -> LicenseReport:
     return LicenseReport(said.ref, model.license, terms, inherited, tuple(conflicts), tuple(notices))
 
 
+def conflicts_of_sum(uow: UnitOfWork, refs: Iterable[str]) -> tuple[str, ...]:
+    """What the licences of these versions, and of what they were made from, forbid of a sum of them.
+
+    The sum has no licence of its own yet; where one of them asks for the same licence, it is taken to have that one.
+    """
+    found: dict[str, Inherited] = {}
+    for version in (resolve(uow, ref) for ref in refs):
+        model = version.model
+        own = Inherited(
+            f"{model.slug}:{version.number}",
+            Relation.COMPOSED_FROM,
+            model.license,
+            terms_of(model.license, model.license_flags),
+            contained=True,
+        )
+        for one in (own, *_ancestors(uow, version)):
+            if one.ref not in found or one.contained:
+                found[one.ref] = one
+    inherited = tuple(found.values())
+    asked = {one.license: one.terms for one in _asking(inherited)}
+    license, terms = next(iter(asked.items())) if len(asked) == 1 else (None, None)
+    said = _Claim("their sum", license, terms)
+    return (*_forbidden(said, inherited), *_not_the_same(said, inherited))
+
+
 @dataclass(frozen=True)
 class _Claim:
     """What the version itself says."""
@@ -105,13 +130,18 @@ def _forbidden(said: _Claim, inherited: tuple[Inherited, ...]) -> Iterator[str]:
 
 def _not_the_same(said: _Claim, inherited: tuple[Inherited, ...]) -> Iterator[str]:
     """Licences that ask for themselves, where the version or another ancestor has a different one."""
-    asking = [one for one in inherited if one.terms and one.terms.same_license and one.relation != Relation.TRAINED_ON]
+    asking = _asking(inherited)
     for one in asking:
         if said.license is not None and said.license != one.license:
             yield f"{one} asks for the same licence, and {said.ref} is {said.license}"
     different = {one.license: one for one in asking}
     if len(different) > 1:
         yield f"{' and '.join(map(str, different.values()))} ask for different licences"
+
+
+def _asking(inherited: Iterable[Inherited]) -> list[Inherited]:
+    """Those whose licence asks for itself."""
+    return [one for one in inherited if one.terms and one.terms.same_license and one.relation != Relation.TRAINED_ON]
 
 
 def _unknown(said: _Claim, inherited: tuple[Inherited, ...]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from registry.history import history
 from registry.jobs.lease import Lease
 from registry.license_report import LicenseReport, license_report
 from registry.lookups import Statement
+from registry.measurements import Measurements
 from registry.names import slug_of
 from registry.opening import open_place
 from registry.reidentification import registered_architectures
@@ -153,6 +154,11 @@ class Registry:
     def uploads(self) -> Uploads:
         """Bytes that arrive in pieces."""
         return Uploads(self.database, self.store)
+
+    @property
+    def measurements(self) -> Measurements:
+        """What was measured of vectors, so that a verdict reads no tensor."""
+        return Measurements(self.database)
 
     def remove(self, ref: str) -> Version:
         """Hide a version for good; its number and history stay. Raises Conflict where something depends on it."""

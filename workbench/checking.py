@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.errors import UnsupportedLayout
-from workbench.recipes import ResolvedRecipe, resolve_recipe, with_dtype
+from workbench.recipes import ResolvedRecipe, resolve_recipe, with_stages
 
 if TYPE_CHECKING:
-    from arithmetic import DialectOutcome, Finding, Verdict
+    from arithmetic import DialectOutcome, Finding, Stage, Verdict
     from formats import Layout
     from registry import Registry, Version
 
@@ -26,10 +26,20 @@ class CheckReport:
 
 
 def check(
-    registry: "Registry", text: str, base: str | None = None, *, layout: str = "kohya", dtype: str | None = None
+    registry: "Registry | None",
+    text: str,
+    base: str | None = None,
+    *,
+    layout: str = "kohya",
+    stages: "tuple[Stage, ...]" = (),
+    tool: str | None = None,
 ) -> CheckReport:
-    """Judge a recipe for a file in `layout`; `dtype` is the same as `| dtype(...)`. Reads tensors, writes nothing."""
-    return check_resolved(resolve_recipe(registry, with_dtype(text, dtype), base), layout=layout)
+    """Judge a recipe for a file in `layout`; writes nothing. Without a registry, its references are paths.
+
+    `stages` are the same as `| rank(64)` and the like at the recipe's end, `tool` sums as that tool does.
+    """
+    resolved = resolve_recipe(registry, with_stages(text, stages), base, tool=tool)
+    return check_resolved(resolved, layout=layout)
 
 
 def check_resolved(resolved: ResolvedRecipe, *, layout: str = "kohya") -> CheckReport:

@@ -10,13 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from workbench.checking import CheckReport, check_resolved, is_acceleration, output_layout
-from workbench.errors import ChangedInput, NotCertified
+from workbench.errors import ChangedInput, NoRegistry, NotCertified
 from workbench.naming import require_free
-from workbench.recipes import ResolvedRecipe, resolve_recipe, with_dtype
+from workbench.recipes import ResolvedRecipe, resolve_recipe, with_stages
 from workbench.references import Resolved, is_path, resolve, resolve_path
 
 if TYPE_CHECKING:
-    from arithmetic import Certificate, Verdict
+    from arithmetic import Certificate, Resources, Stage, Verdict
     from registry import Parent, Registry, Version
 
 KIND = "composition"
@@ -42,50 +42,87 @@ def compose(
     out: Path | None = None,
     name: str | None = None,
     layout: str = "kohya",
-    dtype: str | None = None,
+    stages: "tuple[Stage, ...]" = (),
+    tool: str | None = None,
     base: str | None = None,
     draft: bool = False,
     progress: OnModule | None = None,
     cancelled: Callable[[], object] | None = None,
+    resources: "Resources | None" = None,
 ) -> Composition:
     """Write the exact sum that `text` describes, prove it, and register it.
 
     With `out` the file and its certificate are written there, and registered only if `name` is given; without, the
-    file lives in the registry, under `name` or the names of its terms. `dtype` is the same as `| dtype(...)`.
+    file lives in the registry, under `name` or the names of its terms. `stages` are the same as `| rank(64)` and the
+    like at the recipe's end; `tool` wraps the sum in what another tool makes of it, as `kohya-merge(...)` does.
 
-    `cancelled` is asked before each module; a true answer stops the work.
+    `cancelled` is asked before each module; a true answer stops the work. `resources` are the device, threads and
+    memory to use.
 
     Raises ValidationRefused for a verdict with errors, BoundExceeded for a file that misses its sum, Cancelled; nothing
     is left behind then, nor after an interruption.
     """
-    resolved = resolve_recipe(registry, with_dtype(text, dtype), base)
+    from arithmetic import DEFAULT_RESOURCES
+
+    used = resources or DEFAULT_RESOURCES
+    resolved = resolve_recipe(registry, with_stages(text, stages), base, tool=tool, device=used.exact_device)
     report = check_resolved(resolved, layout=layout)
     report.verdict.require()
     if out is None or name is not None:
         name = name or name_of(resolved)
         require_free(registry, name, KIND)
     with _destination(registry, out, layout) as path:
-        certificate = _write(resolved, report.verdict, path, layout, progress, cancelled)
+        certificate = _write(resolved, report.verdict, path, layout, progress, cancelled, used)
         if name is None:
             return Composition(None, path, certificate, report)
         version = _register(registry, resolved, certificate, path, name, draft)
         return Composition(version, out or registry.file(version), certificate, report)
 
 
-def verify(registry: "Registry", target: str) -> "Certificate":
-    """Prove a composed file (a path) or version again, against the inputs that its recipe names.
+def verify(
+    registry: "Registry | None",
+    target: str,
+    *,
+    recipe: str | None = None,
+    base: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], object] | None = None,
+    resources: "Resources | None" = None,
+) -> "Certificate":
+    """Prove a file (a path) or version against the inputs of a recipe: its own, or `recipe`.
 
-    Raises NotCertified for a file without a recipe, ChangedInput, UnknownInRecipe for an input that is gone,
-    CertificateMismatch, BoundExceeded.
+    With `recipe` any tool's file can be proved: its name, layout and alphas are its own affair, the sum is not.
+
+    Raises NotCertified for a file without a recipe when none is given, ChangedInput, UnknownInRecipe for an input that
+    is gone, CertificateMismatch, BoundExceeded, Cancelled.
     """
-    from arithmetic import verify
+    from arithmetic import DEFAULT_RESOURCES, certify, verify
 
+    used = resources or DEFAULT_RESOURCES
     found = resolve_path(Path(target)) if is_path(target) or Path(target).exists() else resolve(registry, target)
-    resolved = resolve_recipe(registry, _findable_recipe(registry, found.path))
-    certificate = verify(found.path, resolved.combination)
-    if found.version is not None:
+    text = _findable_recipe(registry, found.path) if recipe is None else recipe
+    resolved = resolve_recipe(registry, text, base, device=used.exact_device)
+    prove = verify if recipe is None else certify
+    notify = stoppable(progress, cancelled)
+    certificate = prove(found.path, resolved.combination, progress=notify, resources=used)
+    if found.version is not None and registry is not None:
         _require_recorded(registry, found.version, certificate)
     return certificate
+
+
+def stoppable(
+    progress: Callable[[int, int], None] | None, cancelled: Callable[[], object] | None
+) -> Callable[[int, int], None]:
+    """What reports (done, in all) and raises Cancelled once `cancelled` says so."""
+    from arithmetic import Cancelled
+
+    def notify(done: int, total: int) -> None:
+        if cancelled is not None and cancelled():
+            raise Cancelled(f"stopped after {done} of {total} modules; nothing was changed")
+        if progress is not None:
+            progress(done, total)
+
+    return notify
 
 
 def _write(
@@ -95,6 +132,7 @@ def _write(
     layout: str,
     progress: OnModule | None,
     cancelled: Callable[[], object] | None,
+    resources: "Resources",
 ) -> "Certificate":
     from arithmetic import compose
 
@@ -108,6 +146,7 @@ def _write(
         verdict=verdict,
         progress=progress,
         cancelled=cancelled,
+        resources=resources,
     )
 
 
@@ -178,14 +217,14 @@ def name_of(resolved: ResolvedRecipe) -> str:
 
 
 def _edges(resolved: ResolvedRecipe) -> "tuple[Parent, ...]":
-    """An edge to every input with its lambda on it."""
+    """An edge to every input: to a vector with its lambda on it, to a base whose difference was extracted."""
+    from arithmetic import Weights, inputs
     from registry import Parent
 
-    inputs = {found.reference: found for found in resolved.inputs}
-    terms = [term for term in resolved.recipe.terms if inputs[term.reference].version != resolved.base]
+    parents = {found.named: _parent_of(found) for found in resolved.inputs}
     return tuple(
-        Parent(_parent_of(inputs[term.reference]), "composed_from", term.weight, position)
-        for position, term in enumerate(terms)
+        Parent(parents[origin.name], "extracted_from" if isinstance(origin, Weights) else "composed_from", weight, place)
+        for place, (weight, origin) in enumerate(inputs(resolved.combination))
     )
 
 
@@ -193,7 +232,7 @@ def _parent_of(found: Resolved) -> str:
     return found.version.ref if found.version else f"external:{found.locked}"
 
 
-def _findable_recipe(registry: "Registry", composed: Path) -> str:
+def _findable_recipe(registry: "Registry | None", composed: Path) -> str:
     """The locked recipe inside a composed file; an input that only a path leads to stays a path.
 
     Raises ChangedInput when another content lies at that path now.
@@ -209,13 +248,13 @@ def _findable_recipe(registry: "Registry", composed: Path) -> str:
         raise NotCertified(f"{composed}: carries no recipe to prove it against; tau compose writes files that do")
     typed, locked = parse(metadata[RECIPE_KEY]), parse(metadata[LOCKED_KEY])
     references = {}
-    for written, fixed in zip(typed.terms, locked.terms, strict=True):
+    for written, fixed in zip(typed.names(), locked.names(), strict=True):
         try:
-            registry.get(fixed.reference)
-        except NotFound:
-            if is_path(written.reference):
-                _require_unchanged(written.reference, fixed.reference)
-                references[fixed.reference] = written.reference
+            resolve(registry, fixed)
+        except (NotFound, NoRegistry):
+            if is_path(written):
+                _require_unchanged(written, fixed)
+                references[fixed] = written
     return str(locked.lock(lambda reference: references.get(reference, reference)))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.evaluation import EVALUATIONS, Contender, Examiner, Score, exam, teacher
-from workbench.recipes import Architectures
+from workbench.architectures import Architectures
 from workbench.report import Sheet
 
 if TYPE_CHECKING:

@@ -7,6 +7,8 @@ WorkbenchError
 |-- UnsupportedRecipe       a recipe that this operation cannot carry out
 |-- UnsupportedLayout       a key layout that no output can be written in
 |-- UnknownInRecipe         a reference in a recipe that nothing answers to; shows the place with a caret
+|-- NoRegistry              a name where there is no registry to find it in
+|-- InvalidSize             a text that is no number of bytes
 |-- UnknownPath             a path in a recipe or argument at which nothing lies
 |-- InvalidSettings         settings of a job that its kind does not accept
 |-- ChangedInput            a path whose content is no longer what a recipe was locked to
@@ -91,6 +93,14 @@ class UnknownPath(WorkbenchError):
 
 class InvalidSettings(WorkbenchError):
     """Settings of a job that its kind does not accept."""
+
+
+class NoRegistry(WorkbenchError):
+    """A name where there is no registry to find it in."""
+
+
+class InvalidSize(WorkbenchError):
+    """A text that is no number of bytes."""
 
 
 class ChangedInput(WorkbenchError):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from workbench.recipes import Architectures
+from workbench.architectures import Architectures
 from workbench.sync_items import Item, Items, beside, copy_of
 from workbench.tools import Tool
 from workbench.weight_files import (

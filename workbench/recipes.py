@@ -1,20 +1,22 @@
-"""From the text of a recipe to its base, its opened vectors and its locked form."""
+"""From the text of a recipe to its base, its opened vectors, what it computes, and its locked form."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from workbench.errors import BaseUndecided, NotABase, NotAVector, UnknownInRecipe, UnsupportedRecipe
+from workbench.architectures import Architectures
+from workbench.errors import BaseUndecided, NotABase, UnknownInRecipe, UnsupportedRecipe
 from workbench.references import Resolved, resolve
 
 if TYPE_CHECKING:
-    from arithmetic import Combination, Recipe, Vector
+    from arithmetic import Bound, Combination, Opened, Recipe, Stage, Vector
     from formats import Architecture
     from registry import Registry, Version
 
 
 class WeightedVector(NamedTuple):
-    """One term of a recipe: lambda, the opened vector, and its version (None for a path)."""
+    """One vector of a recipe: the product of the lambdas before it, the opened vector, its version (None for a path)."""
 
     weight: float
     vector: "Vector"
@@ -30,39 +32,51 @@ class ResolvedRecipe:
     recipe: "Recipe"
     locked: "Recipe"
     """The same with sha256:... for every name."""
+    bound: "Bound"
+    """What it computes."""
     base: "Version | None"
+    """The registered base that it stands on."""
     candidates: "tuple[Version, ...]"
     """Where no base was named: the registered ones of the vectors' family."""
     architecture: "Architecture | None"
     """The base's module table."""
     vectors: tuple[WeightedVector, ...]
+    """Every vector, those inside methods included, in the order of the recipe."""
     inputs: tuple[Resolved, ...]
     """What each reference stands for, each once, in the order of the recipe."""
 
     @property
     def required_base(self) -> "Version":
-        """The base. Raises BaseUndecided when none is named and not exactly one fits."""
-        if self.base is None:
-            families = dict.fromkeys(vector.architecture.name for _, vector, _ in self.vectors)
-            raise BaseUndecided(" or ".join(families), [base.ref for base in self.candidates])
-        return self.base
+        """The one base. Raises BaseUndecided when none is named and not exactly one fits, NotABase for a path."""
+        self._require_one_base()
+        if self.base is not None:
+            return self.base
+        if self.bound.bases:
+            path = self.bound.bases[0][1].path
+            raise NotABase(f"{path}: a base must be registered; import it first: tau import {path} --kind base")
+        families = dict.fromkeys(vector.architecture.name for _, vector, _ in self.vectors)
+        raise BaseUndecided(" or ".join(families), [base.ref for base in self.candidates])
 
     @property
     def combination(self) -> "Combination":
-        """The sum of the vectors, the base left out. Raises UnsupportedRecipe when there is no vector."""
-        from arithmetic import Combination
+        """The vector that the recipe makes, the base left out.
 
-        if not self.vectors:
+        Raises UnsupportedRecipe when there is none, or when it stands on a sum of bases.
+        """
+        if self.bound.combination is None:
             raise UnsupportedRecipe(f"{self.text}: names no vector; add one, such as {self.text} + 0.8*papercut")
-        return Combination(tuple((weight, vector) for weight, vector, _ in self.vectors))
+        self._require_one_base()
+        return self.bound.combination
 
     @property
     def sole_version(self) -> "Version | None":
         """The version that the recipe is, as it stands: one vector at strength 1, or a base without vectors."""
-        if not self.vectors:
+        combination = self.bound.combination
+        if combination is None:
             return self.base
-        weight, _, version = self.vectors[0]
-        return version if len(self.vectors) == 1 and weight == 1 else None
+        first = self.vectors[0] if self.vectors else None
+        is_plain = not self.recipe.stages and first is not None and combination.terms == ((1.0, first.vector),)
+        return first.version if first is not None and is_plain else None
 
     @property
     def strengths(self) -> dict[str, float]:
@@ -72,89 +86,93 @@ class ResolvedRecipe:
             sums[vector.name] = sums.get(vector.name, Decimal(0)) + Decimal(repr(weight))
         return {name: float(total) for name, total in sums.items()}
 
+    def _require_one_base(self) -> None:
+        if [weight for weight, _ in self.bound.bases] not in ([], [1.0]):
+            sums = " + ".join(f"{weight:g}*{weights.name}" for weight, weights in self.bound.bases)
+            raise UnsupportedRecipe(
+                f"{self.text}: stands on {sums}, expected one base with the weight 1; bake it, or make a vector of the "
+                "difference: extract(tuned - base; rank=64)"
+            )
 
-def resolve_recipe(registry: "Registry", text: str, base: str | None = None) -> ResolvedRecipe:
-    """Find everything that a recipe names.
+
+def resolve_recipe(
+    registry: "Registry | None", text: str, base: str | None = None, *, tool: str | None = None, device: str = "cpu"
+) -> ResolvedRecipe:
+    """Find everything that a recipe names, and bind it to what it computes.
 
     The base is the one in the recipe, else `base`, else the only registered one of the vectors' family, else None.
+    Without a registry, references are paths. With `tool` the vectors are summed as that tool does it: `0.8*a + b` becomes `kohya-merge(0.8*a, b)`.
 
     Raises:
         RecipeSyntaxError: with a caret.
         UnknownInRecipe: a reference that nothing answers to; with a caret and the nearest names.
-        UnsupportedRecipe: two bases, or one that is scaled.
+        BindingRefused: bases whose coefficients add up to neither 1 nor 0; a call on the wrong sort of argument.
+        UnsupportedRecipe: one base in the recipe and another one named beside it.
     """
-    from arithmetic import parse
+    from arithmetic import Vector, bind, parse
 
     recipe = parse(text)
-    found = {term.reference: _found(registry, text, term.reference) for term in recipe.terms}
-    bases = [(term.weight, found[term.reference]) for term in recipe.terms if _is_base(found[term.reference])]
+    found = {reference: _found(registry, text, reference) for reference in recipe.references}
     known = Architectures(registry)
-    vectors = tuple(
-        WeightedVector(term.weight, known.open(found[term.reference]), found[term.reference].version)
-        for term in recipe.terms
-        if not _is_base(found[term.reference])
-    )
-    named = _named_base(registry, text, bases, base)
-    candidates = () if named else _bases_of(registry, vectors)
+    opened = {reference: known.open_any(one) for reference, one in found.items()}
+    versions = {id(opened[reference]): one.version for reference, one in found.items()}
+    vectors = [one for one in opened.values() if isinstance(one, Vector)]
+    inside = _base_inside(recipe, opened)
+    option = _named_by_option(registry, base)
+    named = _one_of(text, versions.get(id(inside)), option)
+    candidates = () if named or inside else _bases_of(registry, vectors)
     chosen = named or (candidates[0] if len(candidates) == 1 else None)
+    beside = known.open_base(chosen) if chosen and not inside and _has_call(recipe, "on_base") else None
+    recipe = recipe if tool is None else as_tool(recipe, tool, {r for r, one in opened.items() if one not in vectors})
+    bound = bind(recipe, opened, base=beside, device=device)
     return ResolvedRecipe(
         text=text,
         recipe=recipe,
         locked=recipe.lock(lambda name: found[name].locked),
+        bound=bound,
         base=chosen,
         candidates=candidates,
         architecture=known.of(chosen) if chosen else None,
-        vectors=vectors,
+        vectors=_weighted(bound, versions),
         inputs=tuple(found.values()),
     )
 
 
-def with_dtype(text: str, dtype: str | None) -> str:
-    """The recipe with `| dtype(...)` written into it. Raises UnsupportedRecipe when it asks for another one."""
-    from arithmetic import parse
+def as_tool(recipe: "Recipe", tool: str, bases: Collection[str]) -> "Recipe":
+    """The recipe with its vectors inside `tool(...)`, as one sum of that tool's. Raises UnsupportedRecipe."""
+    from arithmetic import DIALECTS, Call, Recipe, Reference, Sum, Term
 
-    if dtype is None:
+    if tool not in {dialect.name for dialect in DIALECTS}:
+        known = ", ".join(dialect.name for dialect in DIALECTS)
+        raise UnsupportedRecipe(f"{tool!r} is no other tool's way to sum; expected one of {known}")
+    own = [term for term in recipe.terms if isinstance(term.atom, Reference) and term.atom.text in bases]
+    summed = tuple(Sum((term,)) for term in recipe.terms if term not in own)
+    return Recipe((*own, Term(1.0, Call(tool, summed))), recipe.stages)
+
+
+def with_stages(text: str, stages: "tuple[Stage, ...]") -> str:
+    """The recipe with `| rank(64)` and the like written into it. Raises RecipeError when it asks for another dtype."""
+    from arithmetic import parse, with_stage
+
+    if not stages:
         return text
     recipe = parse(text)
-    if any(stage.name == "dtype" for stage in recipe.stages):
-        if recipe.dtype != dtype:
-            raise UnsupportedRecipe(f"{text}: asks for {recipe.dtype}, --dtype for {dtype}; keep one of them")
-        return text
-    return f"{text} | dtype({dtype})"
+    for stage in stages:
+        recipe = with_stage(recipe, stage)
+    return str(recipe)
 
 
-class Architectures:
-    """The module tables that a vector is looked up in: the shipped ones and those of the registered bases."""
+def stages_of(**wanted: float | int | str | None) -> "tuple[Stage, ...]":
+    """rank=64, energy=0.99, error=0.01, dtype="fp16" as the stages that a recipe says them by; None says nothing.
 
-    def __init__(self, registry: "Registry") -> None:
-        from formats import all_architectures
+    Raises RecipeError for a value that the stage does not take.
+    """
+    from arithmetic import Stage
 
-        self._tables = {table.name: table for table in all_architectures(registry.architectures())}
-
-    def of(self, version: "Version") -> "Architecture | None":
-        """The table that identification found for a version."""
-        return self._tables.get(version.architecture) if version.architecture else None
-
-    def open(self, found: Resolved) -> "Vector":
-        """The vector that a reference stands for. Raises NotAVector, or what formats refuses about the file."""
-        from arithmetic import open_vector
-
-        table = (self.of(found.version) if found.version else None) or self._identified(found)
-        if table is None:
-            raise NotAVector(
-                f"{found.reference}: its modules are those of no known base ({', '.join(self._tables)}); "
-                "import its base first: tau import FOLDER --kind base"
-            )
-        return open_vector(found.path, table, name=found.version.ref if found.version else found.reference)
-
-    def _identified(self, found: Resolved) -> "Architecture | None":
-        from formats import identify
-
-        name = identify(found.path, architectures=tuple(self._tables.values())).architecture
-        return self._tables.get(name) if name else None
+    return tuple(Stage(name, (value,)) for name, value in wanted.items() if value is not None)
 
 
-def _found(registry: "Registry", text: str, reference: str) -> Resolved:
+def _found(registry: "Registry | None", text: str, reference: str) -> Resolved:
     from registry import NotFound
 
     try:
@@ -163,35 +181,48 @@ def _found(registry: "Registry", text: str, reference: str) -> Resolved:
         raise UnknownInRecipe(text, reference, str(error)) from error
 
 
-def _is_base(found: Resolved) -> bool:
-    from formats import is_base_folder
+def _base_inside(recipe: "Recipe", opened: "Mapping[str, Opened]") -> "Opened | None":
+    """The first base of the recipe's outermost sum."""
+    from arithmetic import Weights
+    from arithmetic.recipe import Reference
 
-    if found.version is None and is_base_folder(found.path):
-        raise NotABase(
-            f"{found.reference}: a base must be registered; import it first: tau import {found.path} --kind base"
-        )
-    return found.version is not None and found.version.kind == "base"
+    references = (term.atom.text for term in recipe.terms if isinstance(term.atom, Reference))
+    return next((opened[text] for text in references if isinstance(opened[text], Weights)), None)
 
 
-def _named_base(
-    registry: "Registry", text: str, bases: list[tuple[float, Resolved]], option: str | None
-) -> "Version | None":
-    """The base that the recipe or the option names."""
-    named = registry.get(option) if option else None
-    if named and named.kind != "base":
-        raise NotABase(f"--base {option}: {named.ref} is of kind {named.kind}; name a base: tau ls --kind base")
-    if not bases:
-        return named
-    if len(bases) > 1 or bases[0][0] != 1:
-        sums = " + ".join(f"{weight:g}*{found.reference}" for weight, found in bases)
-        raise UnsupportedRecipe(f"{text}: a recipe here takes one base with the weight 1, got {sums}")
-    version = bases[0][1].version
-    if named and version and named.id != version.id:
-        raise UnsupportedRecipe(f"{text}: names the base {version.ref}, --base names {named.ref}; keep one of them")
+def _named_by_option(registry: "Registry | None", option: str | None) -> "Version | None":
+    """The base that --base names."""
+    if option is None:
+        return None
+    version = resolve(registry, option).version
+    if version is None:
+        raise NotABase(f"--base {option}: a base must be registered; import it first: tau import {option} --kind base")
+    if version.kind != "base":
+        raise NotABase(f"--base {option}: {version.ref} is of kind {version.kind}; name a base: tau ls --kind base")
     return version
 
 
-def _bases_of(registry: "Registry", vectors: tuple[WeightedVector, ...]) -> "tuple[Version, ...]":
+def _one_of(text: str, inside: "Version | None", option: "Version | None") -> "Version | None":
+    if inside and option and inside.id != option.id:
+        raise UnsupportedRecipe(f"{text}: names the base {inside.ref}, --base names {option.ref}; keep one of them")
+    return inside or option
+
+
+def _bases_of(registry: "Registry | None", vectors: "list[Vector]") -> "tuple[Version, ...]":
     """The registered bases of the vectors' families."""
-    families = dict.fromkeys(vector.architecture.name for _, vector, _ in vectors)
-    return tuple(base for family in families for base in registry.bases(family))
+    families = dict.fromkeys(vector.architecture.name for vector in vectors)
+    return tuple(base for family in families for base in registry.bases(family)) if registry else ()
+
+
+def _has_call(recipe: "Recipe", name: str) -> bool:
+    return any(call.name == name for call in recipe.calls())
+
+
+def _weighted(bound: "Bound", versions: "Mapping[int, Version | None]") -> tuple[WeightedVector, ...]:
+    from arithmetic import Vector
+    from arithmetic.combination import inputs
+
+    found = inputs(bound.combination) if bound.combination else ()
+    return tuple(
+        WeightedVector(weight, origin, versions[id(origin)]) for weight, origin in found if isinstance(origin, Vector)
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.errors import UnknownPath
+from workbench.errors import NoRegistry, UnknownPath
 
 if TYPE_CHECKING:
     from registry import Registry, Version
@@ -25,6 +25,11 @@ class Resolved:
     version: "Version | None" = None
 
     @property
+    def named(self) -> str:
+        """How messages and records call it: the version's own reference, or the path as typed."""
+        return self.version.ref if self.version else self.reference
+
+    @property
     def locked(self) -> str:
         """The reference that means these bytes for ever."""
         return f"sha256:{self.sha256}"
@@ -35,13 +40,18 @@ def is_path(reference: str) -> bool:
     return _PATH.match(reference) is not None
 
 
-def resolve(registry: "Registry", reference: str) -> Resolved:
-    """The version or path that `reference` stands for.
+def resolve(registry: "Registry | None", reference: str) -> Resolved:
+    """The version or path that `reference` stands for; without a registry, a path.
 
-    Raises NotFound with the nearest names, UnknownPath, or what `registry.get` refuses.
+    Raises NotFound with the nearest names, UnknownPath, NoRegistry, or what `registry.get` refuses.
     """
     if is_path(reference):
         return resolve_path(Path(reference).expanduser(), reference)
+    if registry is None:
+        raise NoRegistry(
+            f"{reference}: there is no registry to find it in; write a path (./{reference}.safetensors), or make one: "
+            "tau init"
+        )
     version = registry.get(reference)
     return Resolved(reference, version.model, _digest_of(version), weights_of(registry, version), version)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import IdentityLost, SyncCancelled, UnknownPath
 from workbench.placements import Placement, chosen, place
-from workbench.recipes import Architectures
+from workbench.architectures import Architectures
 from workbench.sync_items import Item
 from workbench.sync_manifest import PREFIX, Entry, Manifest, Standing, held
 from workbench.tools import Tool, tool_named

@@ -2,6 +2,24 @@
 
 from arithmetic.deltas.delta import Delta
 from arithmetic.deltas.dense import Dense
-from arithmetic.deltas.low_rank import LowRank, fitted, width
+from arithmetic.deltas.factored import Factored
+from arithmetic.deltas.hadamard import Hadamard
+from arithmetic.deltas.kronecker import Kronecker
+from arithmetic.deltas.low_rank import LowRank, fitted, shaped, width
+from arithmetic.deltas.products import product, widened
+from arithmetic.deltas.tucker import Tucker
 
-__all__ = ["Delta", "Dense", "LowRank", "fitted", "width"]
+__all__ = [
+    "Delta",
+    "Dense",
+    "Factored",
+    "Hadamard",
+    "Kronecker",
+    "LowRank",
+    "Tucker",
+    "fitted",
+    "product",
+    "shaped",
+    "widened",
+    "width",
+]

@@ -1,8 +1,13 @@
 """What every delta of one module can do, whatever adapter kind it comes from."""
 
-from typing import Protocol
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from arithmetic.deltas.low_rank import LowRank
 
 
 class Delta(Protocol):
@@ -11,6 +16,9 @@ class Delta(Protocol):
     @property
     def rank(self) -> int | None:
         """The rank of its lossless factors; None where it is kept as a matrix."""
+
+    def low_rank(self) -> LowRank | None:
+        """Its lossless factors; None where it is kept as a matrix."""
 
     def dense(self) -> Tensor:
         """(m, n*k*k) in float64."""

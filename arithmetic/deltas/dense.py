@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
+
+from arithmetic.deltas.products import product, widened
 
 
 @dataclass(frozen=True)
@@ -18,10 +19,13 @@ class Dense:
         """None: it has no factors."""
         return None
 
+    def low_rank(self) -> None:
+        """None: it has no factors."""
+
     def dense(self) -> Tensor:
         """scale * matrix in float64."""
-        return self.matrix.to(torch.float64) * self.scale
+        return widened(self.matrix) * self.scale
 
     def apply(self, probes: Tensor) -> Tensor:
         """dW @ probes: (n*k*k, p) float64 to (m, p) float64."""
-        return (self.matrix.to(torch.float64) @ probes) * self.scale
+        return product(self.matrix, probes) * self.scale

@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from arithmetic.deltas.products import product, widened
 from arithmetic.errors import ShapeMismatch
 from formats import ModuleSpec
 
@@ -23,10 +23,13 @@ class LowRank:
         """r."""
         return self.down.shape[0]
 
+    def low_rank(self) -> "LowRank":
+        """Itself."""
+        return self
+
     def matrices(self) -> tuple[Tensor, Tensor]:
         """scale * up as (m, r) and down as (r, n*k*k), in float64."""
-        up = self.up.to(torch.float64).flatten(1)
-        return up * self.scale, self.down.to(torch.float64).flatten(1)
+        return widened(self.up).flatten(1) * self.scale, widened(self.down).flatten(1)
 
     def dense(self) -> Tensor:
         """scale * up @ down: (m, n*k*k) in float64."""
@@ -35,8 +38,7 @@ class LowRank:
 
     def apply(self, probes: Tensor) -> Tensor:
         """dW @ probes: (n*k*k, p) float64 to (m, p) float64, without forming dW."""
-        up, down = self.matrices()
-        return up @ (down @ probes)
+        return product(self.up.flatten(1), product(self.down.flatten(1), probes)) * self.scale
 
 
 def fitted(factors: LowRank, spec: ModuleSpec, where: str) -> LowRank:
@@ -57,6 +59,12 @@ def fitted(factors: LowRank, spec: ModuleSpec, where: str) -> LowRank:
         )
     up = up.reshape(spec.shape[0], rank, *(1 for _ in spec.shape[2:]))
     return LowRank(up, down.reshape(rank, *spec.shape[1:]), factors.scale)
+
+
+def shaped(up: Tensor, down: Tensor, scale: float, shape: tuple[int, ...]) -> LowRank:
+    """up (m, r) and down (r, n*k*k) as the factors of a weight of `shape`: (m, r, 1, 1) and (r, n, k, k) where it has k."""
+    rank = down.shape[0]
+    return LowRank(up.reshape(shape[0], rank, *(1 for _ in shape[2:])), down.reshape(rank, *shape[1:]), scale)
 
 
 def width(spec: ModuleSpec) -> int:

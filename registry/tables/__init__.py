@@ -11,6 +11,7 @@ from registry.tables.event import EventRow
 from registry.tables.facts import AdapterFactsRow, ArchitectureRow
 from registry.tables.job import JobEventRow, JobRow, MetricRow
 from registry.tables.lookup import LookupRow
+from registry.tables.measure import MeasureRow
 from registry.tables.model import ModelRow
 from registry.tables.preview import PreviewRow
 from registry.tables.recipe import CertificateRow, RecipeRow
@@ -36,6 +37,7 @@ __all__ = [
     "JobRow",
     "LocationRow",
     "LookupRow",
+    "MeasureRow",
     "MetricRow",
     "ModelRow",
     "OriginRow",

@@ -152,12 +152,6 @@ def test_the_same_vector_twice_is_a_warning(opened: Callable) -> None:
     assert codes(Combination(((0.5, a), (0.5, a))), "warning") == ["same-content-twice"]
 
 
-def test_two_accelerations_are_a_warning_when_the_caller_says_so(opened: Callable) -> None:
-    combination = Combination(((1.0, opened(0)), (1.0, opened(1))))
-    assert codes(combination, "warning", accelerations={"v0", "v1"}) == ["two-accelerations"]
-    assert codes(combination, "warning", accelerations={"v0"}) == []
-
-
 @pytest.mark.parametrize(
     ("modules", "layout", "expected"),
     [

@@ -14,6 +14,7 @@ from registry.tables import (
     FavouriteRow,
     LocationRow,
     LookupRow,
+    MeasureRow,
     PrincipalRow,
     TokenRow,
     UploadRow,
@@ -158,6 +159,7 @@ def _fill_the_rest(registry: Registry) -> None:
                 LocationRow(blob_sha256=sha256, uri="file:///elsewhere/note.txt", mode="source", **stat),
                 FavouriteRow(principal="ann", model_id=1),
                 LookupRow(version_id=version.id, service="civitai", status="found", found={"id": 1}),
+                MeasureRow(version_id=version.id, is_finite=True, largest_norm=0.5, content=b"measured"),
                 PrincipalRow(id=1, name="ann", role="admin"),
                 UploadRow(id="u", sha256=sha256, size=1, received=0, principal="ann", expires_at=version.created_at),
             ]

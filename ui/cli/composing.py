@@ -8,18 +8,35 @@ import typer
 from ui.cli import output
 from ui.cli.documents import plain, version_document
 from ui.cli.interruption import asked_to_stop
-from ui.cli.options import Base, Draft, Json, Name, Quiet, Recipe
+from ui.cli.options import Base, Device, Draft, Json, Memory, Name, Quiet, Recipe, Workers
 from ui.cli.progress import counting
 from ui.cli.recipe_command import RecipeCommand
-from ui.cli.session import registry_of
+from ui.cli.session import registry_if_any, registry_of
 from workbench.outcomes import Outcome
 
 if TYPE_CHECKING:
     from workbench.checking import CheckReport
     from workbench.composing import Composition
 
-Format = Annotated[str, typer.Option("--format", help="kohya, diffusers or peft (a folder).")]
+Format = Annotated[
+    str, typer.Option("--format", help="kohya, kohya-sgm, diffusers, comfy, or peft (a folder).")
+]
+Rank = Annotated[int | None, typer.Option("--rank", help="The largest rank of a module: the same as '| rank(64)'.")]
+Energy = Annotated[
+    float | None, typer.Option("--energy", help="The share of each module's squared norm to keep: '| energy(0.99)'.")
+]
+Error = Annotated[
+    float | None, typer.Option("--error", help="The largest relative error of a module: '| error(0.01)'.")
+]
 Dtype = Annotated[str | None, typer.Option("--dtype", help="fp32, fp16 or bf16; the same as '| dtype(...)'.")]
+Tool = Annotated[
+    str | None,
+    typer.Option(
+        "--as",
+        help="Sum as another tool does, mistakes included: peft-linear, peft-svd-pre3111, kohya-merge, kohya-concat, "
+        "supermerger or supermerger-svd; the same as 'kohya-merge(0.8*a, b)'.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,15 +51,24 @@ def check(
     recipe: Recipe,
     base: Base = None,
     format: Format = "kohya",
+    rank: Rank = None,
+    energy: Energy = None,
+    error: Error = None,
     dtype: Dtype = None,
+    tool: Tool = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """The verdict before any work, and what other tools' linear merges would have made of the same files."""
-    from workbench.checking import check
+    """The verdict before any work, and what other tools would have made of the same files.
 
-    with registry_of(context) as registry:
-        report = check(registry, recipe, base=base, layout=format, dtype=dtype)
+    A recipe of paths needs no registry and no base: tau check "./a.safetensors + ./b.safetensors".
+    """
+    from workbench.checking import check
+    from workbench.recipes import stages_of
+
+    stages = stages_of(rank=rank, energy=energy, error=error, dtype=dtype)
+    with registry_if_any(context) as registry:
+        report = check(registry, recipe, base=base, layout=format, stages=stages, tool=tool)
     if json:
         output.document("check", report_document(report))
     elif quiet:
@@ -59,9 +85,16 @@ def compose(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the file here.")] = None,
     name: Name = None,
     format: Format = "kohya",
+    rank: Rank = None,
+    energy: Energy = None,
+    error: Error = None,
     dtype: Dtype = None,
+    tool: Tool = None,
     base: Base = None,
     draft: Draft = False,
+    device: Device = "cpu",
+    workers: Workers = None,
+    memory: Memory = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -70,6 +103,8 @@ def compose(
     With -o alone the file (and its certificate) is written; with --name, or without -o, it becomes a version.
     """
     from workbench.composing import compose
+    from workbench.recipes import stages_of
+    from workbench.resources import resources
 
     with registry_of(context) as registry, counting("composing", "modules") as count:
         composition = compose(
@@ -78,26 +113,45 @@ def compose(
             out=out,
             name=name,
             layout=format,
-            dtype=dtype,
+            stages=stages_of(rank=rank, energy=energy, error=error, dtype=dtype),
+            tool=tool,
             base=base,
             draft=draft,
             progress=lambda phase, done, total: count(done, total, phase),
             cancelled=asked_to_stop,
+            resources=resources(device, workers, memory),
         )
     _print_composition(composition, json=json, quiet=quiet)
 
 
 def verify(
     context: typer.Context,
-    target: Annotated[str, typer.Argument(help="A composed file, or a version of the registry.")],
+    target: Annotated[str, typer.Argument(help="A composed or baked file, or a version of the registry.")],
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", help="What the file claims to be, where it does not say so: of another tool's file."),
+    ] = None,
+    base: Base = None,
+    device: Device = "cpu",
+    workers: Workers = None,
+    memory: Memory = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Prove a composition again, against the inputs that its recipe names."""
+    """Prove a result again, against the inputs that its recipe names; or any tool's file against a recipe."""
     from workbench.composing import verify
+    from workbench.resources import resources
 
-    with registry_of(context) as registry:
-        certificate = verify(registry, target)
+    with registry_if_any(context) as registry, counting("verifying", "modules") as count:
+        certificate = verify(
+            registry,
+            target,
+            recipe=recipe,
+            base=base,
+            progress=count,
+            cancelled=asked_to_stop,
+            resources=resources(device, workers, memory),
+        )
     if json:
         output.document("certificate", {"certificate": plain(certificate)})
     elif quiet:
@@ -164,7 +218,13 @@ def _print_composition(composition: "Composition", *, json: bool, quiet: bool) -
 def _certificate_fields(certificate: Any) -> dict[str, object]:
     return {
         "worst relative error": f"{certificate.worst_relative_error:.2g}",
+        "worst approximation error": _approximation(certificate),
         "modules": len(certificate.modules),
         "method": certificate.method,
         "sha256": certificate.file_sha256,
     }
+
+
+def _approximation(certificate: Any) -> str | None:
+    """Against the unreduced sum; None where nothing was left out."""
+    return f"{certificate.worst_approximation_error:.3g}" if certificate.approximations else None

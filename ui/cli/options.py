@@ -20,3 +20,9 @@ References = Annotated[list[str], typer.Argument(help="Versions; - reads them fr
 Base = Annotated[str | None, typer.Option("--base", help="The base model; needed where not exactly one fits.")]
 Name = Annotated[str | None, typer.Option("--name", help="The model's name in the registry.")]
 Folder = Annotated[Path, typer.Option("--data", help="A folder of pictures with captions.")]
+
+Device = Annotated[str, typer.Option("--device", help="Where to compute, as torch names it: cpu, cuda, mps.")]
+Workers = Annotated[int | None, typer.Option("--workers", help="Modules that are computed side by side; default: 2.")]
+Memory = Annotated[
+    str | None, typer.Option("--memory", help="What the modules in flight may take, such as 512M (the default).")
+]

@@ -36,3 +36,14 @@ def registry_of(context: typer.Context) -> Iterator["Registry"]:
     with open_registry(place.home, place.database) as registry:
         hint(f"registry: {registry.database.address}")
         yield registry
+
+
+@contextmanager
+def registry_if_any(context: typer.Context) -> Iterator["Registry | None"]:
+    """As `registry_of`, or None where no registry was made yet; none is made."""
+    from workbench.opening import existing_registry
+
+    place = place_of(context)
+    with existing_registry(place.home, place.database) as registry:
+        hint(f"registry: {registry.database.address}" if registry else "registry: none; references are paths")
+        yield registry

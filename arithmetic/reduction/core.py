@@ -1,0 +1,72 @@
+"""The optimal low-rank approximation of a sum of factors, without forming the matrix.
+
+With B = [lambda_i s_i B_i] (m, R) and A = [A_i] (R, n): B = Q_b R_b, A^T = Q_a R_a, and the SVD of the small core
+R_b R_a^T = U S V^T gives B A = (Q_b U) S (Q_a V)^T, whose first k terms are the best of rank k (Eckart and Young 1936).
+Cost O((m + n) R^2 + R^3). Nothing is clamped: the factors carry sqrt(S) each.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from arithmetic.deltas import LowRank
+from arithmetic.reduction.rules import Rule
+
+NEGLIGIBLE = 1e-14
+"""Singular values below this part of the largest are rounding of float64."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """All singular values (k,) of a module's unreduced delta, descending, float64, and how many were kept."""
+
+    sigma: Tensor
+    kept: int
+
+    @property
+    def error(self) -> float:
+        """The relative Frobenius error of what was kept: sqrt(sum_{i>kept} sigma_i^2 / sum sigma_i^2)."""
+        total = self.sigma.norm().item()
+        return self.sigma[self.kept :].norm().item() / total if total else 0.0
+
+
+def reduce(delta: LowRank, rules: Sequence[Rule], device: str = "cpu") -> tuple[LowRank, Spectrum]:
+    """The best approximation of `delta` that every rule allows, computed in float64.
+
+    Args:
+        delta: up (m, R[, 1, 1]), down (R, n[, k, k]).
+        rules: applied in order, each to what the one before left.
+        device: where to compute; it must have float64.
+
+    Returns:
+        up (m, k[, 1, 1]) and down (k, n[, k, k]) in float64 on the CPU with scale 1, k >= 1, and the spectrum. Signs
+        are canonical: the largest entry of each column of up is positive.
+    """
+    up, down = delta.matrices()
+    q_b, r_b = torch.linalg.qr(up.to(device))
+    q_a, r_a = torch.linalg.qr(down.to(device).T)
+    u, sigma, vt = torch.linalg.svd(r_b @ r_a.T, full_matrices=False)
+    kept = count(sigma, rules)
+    root = sigma[:kept].sqrt()
+    new_up = (q_b @ u[:, :kept]) * root
+    new_down = root[:, None] * (vt[:kept] @ q_a.T)
+    signs = canonical_signs(new_up)
+    new_up, new_down = (new_up * signs).cpu(), (new_down * signs[:, None]).cpu()
+    shaped_up = new_up.reshape(new_up.shape[0], kept, *(1 for _ in delta.up.shape[2:]))
+    return LowRank(shaped_up, new_down.reshape(kept, *delta.down.shape[1:]), 1.0), Spectrum(sigma.cpu(), kept)
+
+
+def count(sigma: Tensor, rules: Sequence[Rule]) -> int:
+    """How many singular values the rules keep, at least one; none that is rounding."""
+    kept = int((sigma > NEGLIGIBLE * sigma[0]).sum().item()) if len(sigma) else 0
+    for rule in rules:
+        kept = min(kept, rule.keep(sigma[:kept]))
+    return max(kept, 1)
+
+
+def canonical_signs(up: Tensor) -> Tensor:
+    """(m, k) -> (k,) of +-1: what makes the largest entry of each column positive."""
+    largest = up.gather(0, up.abs().argmax(dim=0, keepdim=True)).squeeze(0)
+    return torch.where(largest < 0, -1.0, 1.0).to(up.dtype)

@@ -1,0 +1,73 @@
+"""What references stand for, opened: the module tables of the shipped families and of the registered bases."""
+
+from typing import TYPE_CHECKING
+
+from workbench.errors import NotABase, NotAVector
+from workbench.references import Resolved, weights_of
+
+if TYPE_CHECKING:
+    from arithmetic import Opened, Vector, Weights
+    from formats import Architecture, Identification
+    from registry import Registry, Version
+
+
+class Architectures:
+    """The module tables that a file is looked up in: the shipped ones and those of the registered bases."""
+
+    def __init__(self, registry: "Registry | None") -> None:
+        from formats import all_architectures
+
+        self._registry = registry
+        registered = registry.architectures() if registry else ()
+        self._tables = {table.name: table for table in all_architectures(registered)}
+
+    def of(self, version: "Version") -> "Architecture | None":
+        """The table that identification found for a version."""
+        return self._tables.get(version.architecture) if version.architecture else None
+
+    def open_any(self, found: Resolved) -> "Opened":
+        """The vector or the base that a reference stands for. Raises NotAVector, or what formats refuses."""
+        if found.version is not None:
+            return self.open_base(found.version) if found.version.kind == "base" else self.open(found)
+        identified = self._identified(found)
+        return self._open_weights(found, identified) if identified.kind == "base" else self.open(found)
+
+    def open(self, found: Resolved) -> "Vector":
+        """The vector that a reference stands for. Raises NotAVector, or what formats refuses about the file."""
+        from arithmetic import open_vector
+
+        table = self.of(found.version) if found.version else None
+        if table is None:
+            table = self._tables.get(self._identified(found).architecture or "")
+        if table is None:
+            raise NotAVector(
+                f"{found.reference}: its modules are those of no known base ({', '.join(self._tables)}); "
+                "import its base first: tau import FOLDER --kind base"
+            )
+        name = found.version.ref if found.version else found.reference
+        return open_vector(found.path, table, name=name, sha256=found.sha256 if found.path.is_file() else None)
+
+    def open_base(self, version: "Version") -> "Weights":
+        """The weights of a registered base. Raises NotABase for one of no known family."""
+        table = self.of(version)
+        if table is None or self._registry is None:
+            raise NotABase(f"{version.ref}: has no module table; import it again: tau import FOLDER --kind base")
+        from arithmetic import open_weights
+
+        return open_weights(weights_of(self._registry, version), table, name=version.ref)
+
+    def _open_weights(self, found: Resolved, identified: "Identification") -> "Weights":
+        from arithmetic import open_weights
+        from formats import architecture_of_folder, is_base_folder
+
+        table = self._tables.get(identified.architecture or "")
+        if table is None and is_base_folder(found.path):
+            table = architecture_of_folder(found.path, found.path.name)
+        if table is None:
+            raise NotABase(f"{found.reference}: a base of no known family; point at its diffusers folder")
+        return open_weights(found.path, table, name=found.reference)
+
+    def _identified(self, found: Resolved) -> "Identification":
+        from formats import identify
+
+        return identify(found.path, architectures=tuple(self._tables.values()), hashes=False)
