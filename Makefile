@@ -7,9 +7,12 @@ STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 MLFLOW_VENV ?= .venv-mlflow
 MLFLOW_STAMP := $(MLFLOW_VENV)/.installed
+RIVALS_VENV ?= .venv-rivals
+RIVALS_STAMP := $(RIVALS_VENV)/.installed
 DEMO_FLAGS ?=
 TEST_PROCESSES ?= 2
 BENCH_POSTGRES ?=
+WITH_RIVALS := --folder build/bench --rivals-python $(RIVALS_VENV)/bin/python
 
 .PHONY: demo test check bench reproduce ui docs clean help
 
@@ -31,7 +34,7 @@ check: $(DEV_STAMP)  ## lint, format, types, import contracts
 reproduce: $(STAMP)  ## seeds 0, 1, 2 of the main claim; writes docs/reproduction.md (about an hour)
 	$(BIN)/python -m benchmarks.reproduction --out docs/reproduction.md
 
-bench: $(DEV_STAMP) $(MLFLOW_STAMP)  ## every figure: docs/shapes-base.md, docs/benchmarks.md (an hour, 15 GB of disk)
+bench: $(DEV_STAMP) $(MLFLOW_STAMP) $(RIVALS_STAMP)  ## every figure: docs/shapes-base.md, docs/benchmarks.md (two hours, 20 GB of disk)
 	$(BIN)/python -m benchmarks.shapes_base --out docs/shapes-base.md
 	mkdir -p build/bench
 	$(BIN)/python -m benchmarks.identification --out docs/benchmarks/identification.json
@@ -40,6 +43,11 @@ bench: $(DEV_STAMP) $(MLFLOW_STAMP)  ## every figure: docs/shapes-base.md, docs/
 	$(BIN)/python -m benchmarks.catalog --database sqlite:///build/bench/catalog.db --out docs/benchmarks/catalog-sqlite.json
 	test -z "$(BENCH_POSTGRES)" || \
 		$(BIN)/python -m benchmarks.catalog --database "$(BENCH_POSTGRES)" --out docs/benchmarks/catalog-postgresql.json
+	$(BIN)/python -m benchmarks.arithmetic_accuracy $(WITH_RIVALS) --out docs/benchmarks/arithmetic-accuracy.json
+	$(BIN)/python -m benchmarks.arithmetic_recompression $(WITH_RIVALS) --out docs/benchmarks/arithmetic-recompression.json
+	$(BIN)/python -m benchmarks.arithmetic_composition --folder build/bench --out docs/benchmarks/arithmetic-composition.json
+	$(BIN)/python -m benchmarks.arithmetic_bake $(WITH_RIVALS) --out docs/benchmarks/arithmetic-bake.json
+	$(BIN)/python -m benchmarks.arithmetic_checks --folder build/bench --out docs/benchmarks/arithmetic-checks.json
 	$(BIN)/python -m benchmarks.page
 
 ui: $(STAMP)  ## the workbench in the browser, on the demo's registry
@@ -63,6 +71,11 @@ $(DEV_STAMP): $(STAMP)
 $(MLFLOW_STAMP):
 	$(PYTHON) -m venv $(MLFLOW_VENV)
 	$(MLFLOW_VENV)/bin/python -m pip install --quiet mlflow-skinny sqlalchemy alembic
+	@touch $@
+
+$(RIVALS_STAMP): benchmarks/rivals.txt
+	$(PYTHON) -m venv $(RIVALS_VENV)
+	$(RIVALS_VENV)/bin/python -m pip install --quiet -r benchmarks/rivals.txt
 	@touch $@
 
 clean:  ## remove the environment and caches

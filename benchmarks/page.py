@@ -9,7 +9,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks import catalog, identification, intake, mlflow_registry
+from benchmarks import (
+    arithmetic_accuracy,
+    arithmetic_bake,
+    arithmetic_checks,
+    arithmetic_composition,
+    arithmetic_recompression,
+    catalog,
+    identification,
+    intake,
+    mlflow_registry,
+)
 
 FIGURES = Path("docs/benchmarks")
 PAGE = Path("docs/benchmarks.md")
@@ -53,6 +63,7 @@ class Section:
 
 ON_SQLITE = "python -m benchmarks.catalog --database sqlite:///build/bench/catalog.db"
 ON_POSTGRESQL = "python -m benchmarks.catalog --database $BENCH_POSTGRES"
+WITH_RIVALS = "--folder build/bench --rivals-python .venv-rivals/bin/python"
 SECTIONS = (
     Section("A million versions", catalog, {"catalog-sqlite": ON_SQLITE, "catalog-postgresql": ON_POSTGRESQL}),
     Section(
@@ -62,6 +73,31 @@ SECTIONS = (
     ),
     Section("Taking in", intake, {"intake": "python -m benchmarks.intake --folder build/bench"}),
     Section("Identification", identification, {"identification": "python -m benchmarks.identification"}),
+    Section(
+        "Exactness of sums",
+        arithmetic_accuracy,
+        {"arithmetic-accuracy": f"python -m benchmarks.arithmetic_accuracy {WITH_RIVALS}"},
+    ),
+    Section(
+        "Recompression",
+        arithmetic_recompression,
+        {"arithmetic-recompression": f"python -m benchmarks.arithmetic_recompression {WITH_RIVALS}"},
+    ),
+    Section(
+        "Exact sums, file to file",
+        arithmetic_composition,
+        {"arithmetic-composition": "python -m benchmarks.arithmetic_composition --folder build/bench"},
+    ),
+    Section(
+        "Baking",
+        arithmetic_bake,
+        {"arithmetic-bake": f"python -m benchmarks.arithmetic_bake {WITH_RIVALS}"},
+    ),
+    Section(
+        "Before a sum",
+        arithmetic_checks,
+        {"arithmetic-checks": "python -m benchmarks.arithmetic_checks --folder build/bench"},
+    ),
 )
 
 

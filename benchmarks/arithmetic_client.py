@@ -1,0 +1,137 @@
+"""Our side of the arithmetic's benchmarks: one piece of work in a process of its own, its figures as one line of JSON.
+
+The clock runs from the opening of the inputs to the return of the call, by which what was written is on the disk; it
+starts when everything is imported. What memory is compared with is the interpreter with torch, before our own imports.
+"""
+
+import argparse
+import importlib
+import inspect
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from benchmarks.subprocesses import own_memory_mib
+from formats import Architecture, Layout, architecture, architecture_of_folder
+
+if TYPE_CHECKING:
+    from arithmetic import Combination
+
+OURS = ("arithmetic", "registry", "workbench.checking", "workbench.recipes")
+
+Figures = dict[str, Any]
+
+
+def main() -> None:
+    """Do one piece of work and print what it took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work", choices=sorted(WORKS))
+    parser.add_argument("--inputs", nargs="+", type=Path, default=[], help="weight files")
+    parser.add_argument("--weights", nargs="+", type=float, default=[], help="their lambdas")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--architecture", help="of the inputs: a shipped table's name")
+    parser.add_argument("--base", type=Path, help="a diffusers folder, in the place of --architecture")
+    parser.add_argument("--dtype", default="fp32")
+    parser.add_argument("--rank", type=int, help="recompress to it")
+    parser.add_argument("--certify", action="store_true", help="hash the inputs and prove the output")
+    parser.add_argument("--home", type=Path, help="a registry")
+    parser.add_argument("--recipe", help="of names in that registry, or of paths")
+    options = parser.parse_args()
+    work, before = WORKS[options.work], own_memory_mib()
+    for module in OURS:
+        importlib.import_module(module)
+    began, busy = time.perf_counter(), time.process_time()
+    said = work(options)
+    figures = {"seconds": time.perf_counter() - began, "cpu_s": time.process_time() - busy, "before_mib": before}
+    print(json.dumps({"versions": {"torch": torch.__version__}, **figures, **said}))
+
+
+def compose(options: argparse.Namespace) -> Figures:
+    """A kohya file of the sum, recompressed where a rank is asked for."""
+    import arithmetic
+
+    recipe = _recipe(options)
+    arithmetic.compose(
+        _combination(options),
+        options.out,
+        layout=Layout.KOHYA,
+        dtype=options.dtype,
+        recipe=recipe,
+        locked=recipe,
+        **_proved(arithmetic.compose, options),
+    )
+    return {}
+
+
+def bake(options: argparse.Namespace) -> Figures:
+    """A diffusers folder of the base with the sum added to it."""
+    import arithmetic
+
+    recipe = _recipe(options)
+    arithmetic.bake(
+        _combination(options),
+        options.base,
+        options.out,
+        recipe=recipe,
+        locked=recipe,
+        **_proved(arithmetic.bake, options),
+    )
+    return {}
+
+
+def interfere(options: argparse.Namespace) -> Figures:
+    """The exact interference of two vectors."""
+    from arithmetic import interference, open_vector
+
+    first, second = (open_vector(path, _table(options)) for path in options.inputs)
+    interference(first, second)
+    return {}
+
+
+def judge(options: argparse.Namespace) -> Figures:
+    """The verdict on a recipe of registered vectors or of paths: how many findings, and the codes."""
+    from registry import Registry
+    from workbench.checking import verdict_of
+    from workbench.recipes import resolve_recipe
+
+    with Registry.open(options.home) as registry:
+        verdict = verdict_of(resolve_recipe(registry, options.recipe))
+    return {"ok": verdict.ok, "findings": [finding.code for finding in verdict.findings]}
+
+
+WORKS: Mapping[str, Callable[[argparse.Namespace], Figures]] = {
+    "compose": compose,
+    "bake": bake,
+    "interfere": interfere,
+    "judge": judge,
+}
+
+
+def _table(options: argparse.Namespace) -> Architecture:
+    return architecture_of_folder(options.base, "sdxl") if options.base else architecture(options.architecture)
+
+
+def _combination(options: argparse.Namespace) -> "Combination":
+    from arithmetic import Combination, open_vector
+
+    table = _table(options)
+    vectors = [open_vector(path, table) for path in options.inputs]
+    return Combination(tuple(zip(options.weights, vectors, strict=True)))
+
+
+def _recipe(options: argparse.Namespace) -> str:
+    terms = " + ".join(f"{w}*{path.stem}" for w, path in zip(options.weights, options.inputs, strict=True))
+    stages = [f"rank({options.rank})"] if options.rank else []
+    return " | ".join([terms, *stages, f"dtype({options.dtype})"])
+
+
+def _proved(function: Callable[..., Any], options: argparse.Namespace) -> dict[str, bool]:
+    return {"certify": options.certify} if "certify" in inspect.signature(function).parameters else {}
+
+
+if __name__ == "__main__":
+    main()
