@@ -1,11 +1,7 @@
 """Computes a sum and writes it: streamed to a temporary sibling, proved by reading it back, then renamed into place."""
 
 import math
-import os
-import secrets
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,17 +12,16 @@ from arithmetic.blueprint import Blueprint, draw, peft_config
 from arithmetic.certificate import Certificate, certificate_path, certify
 from arithmetic.combination import Combination, ModulePlan, inputs, plan
 from arithmetic.concatenation import combine_parts
-from arithmetic.errors import Cancelled, OutputConflict
+from arithmetic.errors import OutputConflict
 from arithmetic.precision import Precision
+from arithmetic.progress import Notify, Progress, watcher
 from arithmetic.provenance import file_metadata
 from arithmetic.resources import DEFAULT_RESOURCES, Resources, in_order
+from arithmetic.staging import publish, staging_folder
 from arithmetic.stream import sync_folder, tensor_stream, write_text
 from arithmetic.verdict import Verdict, check
 from formats import Layout
 from formats.adapter_files import DIFFUSERS_WEIGHTS, PEFT_CONFIG, PEFT_WEIGHTS
-
-Progress = Callable[[str, int, int], None]
-"""Called with the phase (checking, writing, certifying), modules done, and modules."""
 
 
 def compose(
@@ -68,7 +63,7 @@ def compose(
         Cancelled: `cancelled` said so.
     """
     path, precision = Path(path), Precision(dtype)
-    notify = _watcher(progress, cancelled)
+    notify = watcher(progress, cancelled)
     _check_place(path, combination, layout)
     verdict = verdict or check(combination, layout=layout, dtype=precision, progress=notify("checking"))
     verdict.require()
@@ -76,10 +71,12 @@ def compose(
     header = file_metadata(
         combination, layout, rank=drawn.plan.largest_rank, recipe=recipe, locked=locked, extra=metadata or {}
     )
-    with _staged(path) as (output, proof):
+    with staging_folder(path) as stage:
+        output, proof = stage / path.name, stage / "certificate"
         write(output, drawn, header, notify=notify("writing"), resources=resources)
         certificate = _certified(output, combination, layout, notify("certifying"), resources)
         write_text(proof, certificate.to_json())
+        publish({proof: certificate_path(path), output: path})
     return certificate
 
 
@@ -88,7 +85,7 @@ def write(
     drawn: Blueprint,
     header: Mapping[str, str],
     *,
-    notify: Callable[[int, int], None] = lambda done, total: None,
+    notify: Notify = lambda done, total: None,
     resources: Resources = DEFAULT_RESOURCES,
 ) -> None:
     """Compute what `drawn` plans and create `path` with it, for PEFT a folder; nothing proves it yet."""
@@ -103,7 +100,7 @@ def write(
 
 
 def _write_file(
-    path: Path, drawn: Blueprint, header: Mapping[str, str], notify: Callable[[int, int], None], resources: Resources
+    path: Path, drawn: Blueprint, header: Mapping[str, str], notify: Notify, resources: Resources
 ) -> dict[str, int]:
     """Write one weight file; the rank of each module in it."""
     modules, ranks = drawn.plan.modules, dict[str, int]()
@@ -128,7 +125,7 @@ def _bytes_of(module: ModulePlan) -> int:
 
 
 def _certified(
-    output: Path, combination: Combination, layout: Layout, notify: Callable[[int, int], None], resources: Resources
+    output: Path, combination: Combination, layout: Layout, notify: Notify, resources: Resources
 ) -> Certificate:
     """Of a PEFT folder both weight files are proved; the certificate is PEFT's own file's."""
     certificate = certify(output, combination, layout=layout, progress=notify, resources=resources)
@@ -137,54 +134,8 @@ def _certified(
     return certificate
 
 
-@contextmanager
-def _staged(path: Path) -> Iterator[tuple[Path, Path]]:
-    """Temporary siblings for the output and its certificate; renamed together on success, removed otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mark = secrets.token_hex(6)
-    output = path.with_name(f".{path.name}.{mark}.part")
-    proof = path.with_name(f".{path.name}.{mark}.certificate.part")
-    try:
-        yield output, proof
-        _publish(output, proof, path)
-    finally:
-        proof.unlink(missing_ok=True)
-        if output.is_dir():
-            shutil.rmtree(output)
-        else:
-            output.unlink(missing_ok=True)
-
-
-def _publish(output: Path, proof: Path, path: Path) -> None:
-    """The certificate first: a file is never in place without its proof."""
-    os.replace(proof, certificate_path(path))
-    try:
-        os.replace(output, path)
-    except BaseException:
-        certificate_path(path).unlink()
-        raise
-    sync_folder(path.parent)
-
-
 def _check_place(path: Path, combination: Combination, layout: Layout) -> None:
     if path.resolve() in {source.path.resolve() for _, source in inputs(combination)}:
         raise OutputConflict(f"{path}: is an input of the sum. Write somewhere else.")
     if path.is_dir() or (layout is Layout.PEFT and path.exists()):
         raise OutputConflict(f"{path}: exists. A folder is never replaced: remove it or write somewhere else.")
-
-
-def _watcher(
-    progress: Progress | None, cancelled: Callable[[], object] | None
-) -> Callable[[str], Callable[[int, int], None]]:
-    """phase -> a callback that reports and stops."""
-
-    def in_phase(phase: str) -> Callable[[int, int], None]:
-        def notify(done: int, total: int) -> None:
-            if cancelled is not None and cancelled():
-                raise Cancelled(f"{phase}: stopped after {done} of {total} modules; nothing was written.")
-            if progress is not None:
-                progress(phase, done, total)
-
-        return notify
-
-    return in_phase

@@ -7,7 +7,7 @@ ComfyUI's, low-rank pairs and their DoRA magnitudes everywhere.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
