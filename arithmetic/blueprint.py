@@ -14,7 +14,8 @@ from arithmetic.errors import AlgebraError
 from arithmetic.lora_config import Strength, adapter_fields, config_document, name_for_peft
 from arithmetic.precision import Precision
 from arithmetic.stream import Slot
-from formats import FactorKeys, Layout, component_of, factor_keys
+from formats import Architecture, FactorKeys, Layout, component_of, factor_keys
+from formats.role_keys import ROLE_ENDS, role_key
 
 WRITTEN_LAYOUTS = (Layout.KOHYA, Layout.KOHYA_SGM, Layout.DIFFUSERS, Layout.PEFT, Layout.COMFY)
 ADAPTER_METADATA = "lora_adapter_metadata"
@@ -24,9 +25,10 @@ ADAPTER_METADATA = "lora_adapter_metadata"
 class Blueprint:
     """One weight file to come: a plan, and how its tensors are spelled and stored.
 
-    Kohya and ComfyUI files and PEFT folders carry one alpha for all modules (the largest rank), and r / alpha is folded into up:
-    diffusers 0.42 mis-scales kohya files whose alphas vary, and PEFT's patterns cannot tell two text encoders apart.
-    Diffusers files have alpha = r in every module, so a reader that overlooks their metadata is right all the same.
+    Kohya and ComfyUI files and PEFT folders carry one alpha for all modules (the largest rank), and r / alpha is folded
+    into up: diffusers 0.42 mis-scales kohya files whose alphas vary, and PEFT's patterns cannot tell two text encoders
+    apart. Diffusers files have alpha = r in every module, so a reader that overlooks their metadata is right all the
+    same. Changes of biases and normalisations are written as they are.
 
     A rank that the computation finds is at most the plan's; `ranks` are those that were written.
     """
@@ -42,21 +44,32 @@ class Blueprint:
 
     @cached_property
     def keys(self) -> Mapping[str, FactorKeys]:
-        """Module -> its keys."""
-        modules = self.plan.modules
-        return {m.module: factor_keys(self.layout, m.module, self.plan.architecture) for m in modules}
+        """Module -> its keys, of those that have factors."""
+        modules = (m.module for m in self.plan.modules if not m.is_channel)
+        return {module: factor_keys(self.layout, module, self.plan.architecture) for module in modules}
 
     def slots(self) -> list[Slot]:
         """The tensors in the order of writing: the alphas first, since a float32 scalar keeps what follows aligned."""
-        tag = self.precision.tag
         alphas = [Slot(key, "F32", ()) for key in self.alpha_tensors()]
-        factors: list[Slot] = []
-        for module in self.plan.modules:
-            keys, shape, rank = self.keys[module.module], module.spec.shape, required_rank(module)
-            up_shape = (shape[0], rank, *(1 for _ in shape[2:]))
-            factors.append(Slot(keys.down, tag, (rank, *shape[1:]), module.is_limit))
-            factors.append(Slot(keys.up, tag, up_shape, module.is_limit))
-        return alphas + factors
+        return alphas + [slot for module in self.plan.modules for slot in self._slots_of(module)]
+
+    def channel_key(self, module: str) -> str:
+        """The key of a bias or normalisation. Raises AlgebraError where the layout has no place for it."""
+        role = channel_role(module, self.plan.architecture)
+        if role not in ROLE_ENDS[self.layout]:
+            raise AlgebraError(f"{module}: {self.layout} files hold no biases or normalisations. Write kohya or comfy.")
+        return role_key(self.layout, module, role, self.plan.architecture)
+
+    def _slots_of(self, module: ModulePlan) -> list[Slot]:
+        tag, shape = self.precision.tag, module.spec.shape
+        if module.is_channel:
+            return [Slot(self.channel_key(module.module), tag, shape)]
+        keys, rank = self.keys[module.module], required_rank(module)
+        up_shape = (shape[0], rank, *(1 for _ in shape[2:]))
+        return [
+            Slot(keys.down, tag, (rank, *shape[1:]), module.is_limit),
+            Slot(keys.up, tag, up_shape, module.is_limit),
+        ]
 
     def alpha_tensors(self) -> dict[str, Tensor]:
         """Alpha key -> scalar; empty where the layout keeps alphas elsewhere."""
@@ -84,7 +97,7 @@ class Blueprint:
     @property
     def limits(self) -> dict[str, int]:
         """Module -> the rank that the plan has."""
-        return {module.module: required_rank(module) for module in self.plan.modules}
+        return {module.module: required_rank(module) for module in self.plan.modules if not module.is_channel}
 
 
 def draw(plan: Plan, layout: Layout, precision: Precision) -> Blueprint:
@@ -92,6 +105,14 @@ def draw(plan: Plan, layout: Layout, precision: Precision) -> Blueprint:
     if layout not in WRITTEN_LAYOUTS:
         raise AlgebraError(f"{layout}: this layout is read, not written. Write one of {', '.join(WRITTEN_LAYOUTS)}.")
     return Blueprint(plan, layout, precision)
+
+
+def channel_role(module: str, architecture: Architecture) -> str:
+    """What a change of one number a channel is: diff_b of a module's bias, w_norm and b_norm of a normalisation."""
+    owner, _, end = module.rpartition(".")
+    if owner in architecture.modules:
+        return "diff_b"
+    return "w_norm" if end == "weight" else "b_norm"
 
 
 def required_rank(module: ModulePlan) -> int:

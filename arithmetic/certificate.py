@@ -33,7 +33,7 @@ from arithmetic.reduced import Reduced
 from arithmetic.resources import DEFAULT_RESOURCES, Resources, in_order
 from arithmetic.source import Source
 from arithmetic.vector import Vector, open_vector
-from formats import Layout, read_header
+from formats import Layout, read_header, spec_of
 
 METHOD = "freivalds-float64"
 PROBES = 8
@@ -217,8 +217,8 @@ def stored_precision(vector: Vector) -> Precision:
 
 
 def _module_proof(written: Vector, combination: Combination, probes: int, seed: int, module: str) -> Proof:
-    shape = combination.architecture.modules[module].shape
-    x = probe_vectors(width(combination.architecture.modules[module]), probes, seed, module)
+    spec = spec_of(combination.architecture, module)
+    x = probe_vectors(width(spec), probes, seed, module)
     out = written.delta(module) if module in written.modules else None
     terms = combination.terms_of(module)
     reduced = _lowered(terms, module)
@@ -226,7 +226,7 @@ def _module_proof(written: Vector, combination: Combination, probes: int, seed: 
         terms = _unreduced(reduced, module)
     products = [weight * source.delta(module).apply(x) for weight, source in terms]
     total = torch.stack([y.norm() for y in products]).sum() if products else torch.zeros((), dtype=torch.float64)
-    intended = sum(products, torch.zeros(shape[0], probes, dtype=torch.float64))
+    intended = sum(products, torch.zeros(spec.shape[0], probes, dtype=torch.float64))
     got = out.apply(x) if out is not None else torch.zeros_like(intended)
     if reduced is None or out is None:
         return Proof(module, relative_error(got - intended, total))

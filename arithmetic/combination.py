@@ -18,7 +18,7 @@ import torch
 from arithmetic.deltas import Delta, Dense, LowRank
 from arithmetic.errors import AlgebraError
 from arithmetic.source import Origin, Source
-from formats import Architecture, ModuleSpec
+from formats import Architecture, ModuleSpec, spec_of
 
 ONE = Decimal(1)
 
@@ -172,6 +172,11 @@ class ModulePlan:
         return total
 
     @property
+    def is_channel(self) -> bool:
+        """Whether it is a bias or a normalisation: one number a channel, which has no factors."""
+        return self.spec.kind == "channel"
+
+    @property
     def is_limit(self) -> bool:
         """Whether the rank is only the most that the computation can find: that of a file's own factors is exact."""
         return any(source.parts for _, source in self.terms)
@@ -224,7 +229,7 @@ def plan(combination: Combination) -> Plan:
     """Which sources meet in which module; a term whose lambda is 0 takes no rank."""
     architecture = combination.architecture
     planned = (
-        ModulePlan(module, architecture.modules[module], combination.terms_of(module))
+        ModulePlan(module, spec_of(architecture, module), combination.terms_of(module))
         for module in reached_modules(combination)
     )
     return Plan(architecture, tuple(module for module in planned if module.terms))

@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from arithmetic.blueprint import Blueprint, draw, peft_config
 from arithmetic.certificate import Certificate, certificate_path, certify
 from arithmetic.combination import Combination, ModulePlan, inputs, plan
-from arithmetic.concatenation import combine_parts
+from arithmetic.concatenation import Parts, combine_channel, combine_parts
 from arithmetic.errors import OutputConflict
 from arithmetic.precision import Precision
 from arithmetic.progress import Notify, Progress, watcher
@@ -46,7 +47,7 @@ def compose(
     Args:
         combination: the sum.
         path: a file, or for PEFT a folder that does not exist yet.
-        layout: kohya, diffusers or peft.
+        layout: kohya, kohya-sgm, diffusers, comfy or peft.
         dtype: fp32, fp16 or bf16.
         recipe: the canonical text, for the header.
         locked: the same with digests for names.
@@ -104,18 +105,29 @@ def _write_file(
 ) -> dict[str, int]:
     """Write one weight file; the rank of each module in it."""
     modules, ranks = drawn.plan.modules, dict[str, int]()
-    compute = partial(combine_parts, precision=drawn.precision, alpha=drawn.alpha, device=resources.device)
+    compute = partial(_computed, drawn, resources.device)
     with tensor_stream(path, drawn.slots(), {**drawn.widest_metadata(), **header}) as stream:
         for key, alpha in drawn.alpha_tensors().items():
             stream.write(key, alpha)
-        for module, parts in zip(modules, in_order(compute, modules, resources, _bytes_of), strict=True):
-            notify(len(ranks), len(modules))
-            stream.write(drawn.keys[module.module].down, *parts.downs)
-            stream.write(drawn.keys[module.module].up, parts.up)
-            ranks[module.module] = parts.up.shape[1]
+        computed = in_order(compute, modules, resources, _bytes_of)
+        for done, (module, made) in enumerate(zip(modules, computed, strict=True)):
+            notify(done, len(modules))
+            if isinstance(made, Parts):
+                stream.write(drawn.keys[module.module].down, *made.downs)
+                stream.write(drawn.keys[module.module].up, made.up)
+                ranks[module.module] = made.up.shape[1]
+            else:
+                stream.write(drawn.channel_key(module.module), made)
         stream.metadata = {**drawn.metadata(ranks), **header}
         notify(len(modules), len(modules))
     return ranks
+
+
+def _computed(drawn: Blueprint, device: str, module: ModulePlan) -> Parts | Tensor:
+    """One module's factors, or the numbers of a bias or normalisation."""
+    if module.is_channel:
+        return combine_channel(module, drawn.precision)
+    return combine_parts(module, drawn.precision, alpha=drawn.alpha, device=device)
 
 
 def _bytes_of(module: ModulePlan) -> int:

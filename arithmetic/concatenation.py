@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from arithmetic.combination import ModulePlan
+from arithmetic.combination import ModulePlan, stacked
 from arithmetic.deltas import LowRank
 from arithmetic.precision import Precision
 
@@ -49,6 +49,17 @@ def combine_parts(
     scaled = [_scaled(weight * factors.scale / scale, factors, precision, device) for weight, factors in terms]
     ups, downs = zip(*scaled, strict=True)
     return Parts(ups[0] if len(ups) == 1 else torch.cat(ups, dim=1), downs)
+
+
+def combine_channel(module: ModulePlan, precision: Precision) -> Tensor:
+    """The sum of a bias or normalisation: (m,) in `precision`, added in float64 and rounded once.
+
+    Raises:
+        ValueError: a module that has factors.
+    """
+    if not module.is_channel:
+        raise ValueError(f"{module.module}: is no bias or normalisation.")
+    return stacked(module.terms, module.module).dense().flatten().to(precision.dtype)
 
 
 def _scaled(weight: float, factors: LowRank, precision: Precision, device: str) -> tuple[Tensor, Tensor]:

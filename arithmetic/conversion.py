@@ -249,7 +249,9 @@ class Respelling:
         """Rank and alpha; an alpha that a tensor of few digits holds is the number that was rounded to it."""
         entry = self.vector.modules[module]
         alpha, key = entry.alpha or 0.0, entry.alpha_key
-        return Strength(entry.dim or 0, alpha if key is None else as_typed(alpha, self.vector.header.tensors[key].dtype))
+        return Strength(
+            entry.dim or 0, alpha if key is None else as_typed(alpha, self.vector.header.tensors[key].dtype)
+        )
 
     def _stored_tag(self, piece: Piece) -> str:
         return ALPHA_TAG if piece.source is None else self.vector.header.tensors[piece.source].dtype

@@ -14,7 +14,7 @@ from arithmetic.deltas import Delta, Dense, LowRank
 from arithmetic.errors import MethodRefused
 from arithmetic.methods import Method, Option, Space, core_space, merged
 from arithmetic.source import Source
-from formats import Architecture
+from formats import Architecture, spec_of
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Merged:
     def _part(self, source: Source, module: str) -> Delta:
         if module in source.modules:
             return source.delta(module)
-        shape = self.architecture.modules[module].shape
+        shape = spec_of(self.architecture, module).shape
         up = torch.zeros(shape[0], 1, *(1 for _ in shape[2:]), dtype=torch.float64)
         return LowRank(up, torch.zeros(1, *shape[1:], dtype=torch.float64), 1.0)
 
@@ -102,7 +102,7 @@ class Merged:
     def _in_core(self, factors: Sequence[LowRank], weights: Sequence[float], module: str) -> LowRank:
         space = core_space(factors)
         lifted = space.lifted(self._applied(space.cores, weights, module))
-        shape = self.architecture.modules[module].shape
+        shape = spec_of(self.architecture, module).shape
         up = lifted.up.reshape(shape[0], lifted.rank, *(1 for _ in shape[2:]))
         return LowRank(up, lifted.down.reshape(lifted.rank, *shape[1:]), lifted.scale)
 
@@ -125,5 +125,5 @@ class Merged:
             return None
         if self.method.space is Space.FACTORS:
             return sum(known)
-        shape = self.architecture.modules[module].shape
+        shape = spec_of(self.architecture, module).shape
         return min(sum(known), shape[0], math.prod(shape[1:]))

@@ -12,7 +12,7 @@ from arithmetic.deltas import Delta, LowRank, widened
 from arithmetic.reduction import RankAtMost, Rule, reduce
 from arithmetic.reduction.core import canonical_signs, count
 from arithmetic.source import Source
-from formats import Architecture
+from formats import Architecture, spec_of
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Reduced:
         factors = delta.low_rank()
         if factors is not None:
             return factors if not self.lowers(factors.rank) else reduce(factors, self.rules, self.device)[0]
-        shape = self.architecture.modules[module].shape
+        shape = spec_of(self.architecture, module).shape
         return delta if len(shape) == 1 else self._of_matrix(delta, shape)
 
     def _of_matrix(self, delta: Delta, shape: tuple[int, ...]) -> LowRank:
@@ -72,7 +72,7 @@ class Reduced:
         return LowRank(up.reshape(*up.shape, *(1 for _ in shape[2:])), down.reshape(kept, *shape[1:]), 1.0)
 
     def _most(self, module: str) -> int | None:
-        shape = self.architecture.modules[module].shape
+        shape = spec_of(self.architecture, module).shape
         rank = self.source.modules[module].rank
         if rank is None and len(shape) == 1:
             return None
