@@ -18,7 +18,7 @@ import torch
 from arithmetic.deltas import Delta, Dense, LowRank
 from arithmetic.errors import AlgebraError
 from arithmetic.source import Origin, Source
-from formats import Architecture, ModuleSpec
+from formats import Architecture, ModuleSpec, spec_of
 
 ONE = Decimal(1)
 
@@ -224,7 +224,7 @@ def plan(combination: Combination) -> Plan:
     """Which sources meet in which module; a term whose lambda is 0 takes no rank."""
     architecture = combination.architecture
     planned = (
-        ModulePlan(module, architecture.modules[module], combination.terms_of(module))
+        ModulePlan(module, spec_of(architecture, module), combination.terms_of(module))
         for module in reached_modules(combination)
     )
     return Plan(architecture, tuple(module for module in planned if module.terms))
