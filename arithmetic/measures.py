@@ -199,8 +199,9 @@ def _probes(length: int, side: str) -> Tensor:
     """
     content = hashlib.shake_256(f"tauworks/{side}/{length}".encode()).digest(4 * SKETCHES * length)
     numbers = np.frombuffer(content, "<u4").astype(np.float64).reshape(SKETCHES, length)
-    found = torch.from_numpy((numbers + 0.5) / 2.0**31 - 1)
-    return found * (math.sqrt(length) / found.norm(dim=1, keepdim=True))
+    found: Tensor = torch.from_numpy((numbers + 0.5) / 2.0**31 - 1)
+    norms: Tensor = torch.linalg.vector_norm(found, dim=1, keepdim=True)
+    return found * (math.sqrt(length) / norms)
 
 
 def _unit(norms: Columns) -> float:

@@ -84,7 +84,7 @@ def _measured(
     """Identity -> measures of every vector: those that are given, as far as they cover it, the rest by reading."""
     taken: dict[Hashable, Measures] = {}
     missing: dict[Hashable, Source] = {}
-    vectors = list(vectors_in(combination))
+    vectors: list[Source] = list(vectors_in(combination))
     for source in vectors:
         given = measures.get(source.content)
         if given is not None and given.covers(source):
