@@ -7,7 +7,7 @@ from arithmetic.composition import compose
 from arithmetic.concatenation import combine_module
 from arithmetic.conversion import convert, require_convertible
 from arithmetic.deltas import LowRank
-from arithmetic.dialects import DIALECTS, Dialect, DialectOutcome, Migration, dialect_errors, dialect_outcomes, migrated
+from arithmetic.dialects import DIALECTS, Dialect, DialectOutcome, Migration, dialect_errors, dialect_outcomes, migrated, why_not_comparable
 from arithmetic.entries import ModuleEntry
 from arithmetic.errors import (
     AlgebraError,

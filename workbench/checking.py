@@ -10,11 +10,27 @@ from workbench.measuring import measures_of
 from workbench.recipes import ResolvedRecipe, resolve_recipe, with_stages
 
 if TYPE_CHECKING:
-    from arithmetic import DialectOutcome, Finding, Measures, SamplingSettings, Stage, Verdict
+    from arithmetic import Combination, Finding, Measures, SamplingSettings, Stage, Verdict
     from formats import Layout
     from registry import Registry, Version
 
-OUTPUT_LAYOUTS = ("kohya", "diffusers", "peft")
+OUTPUT_LAYOUTS = ("kohya", "kohya-sgm", "diffusers", "comfy", "peft")
+
+
+@dataclass(frozen=True)
+class ToolOutcome:
+    """What another tool makes of the same sum."""
+
+    name: str
+    """As `--as` takes it."""
+    title: str
+    relative_error: float | None
+    """||its file - the true sum|| / ||the true sum||; None where it refuses."""
+    refusal: str | None
+    same_as: str | None
+    """The recipe that says in true sums what its file holds; None where it refuses."""
+    cross_terms: float | None
+    """The share of its file that no recipe of these inputs says: ||file - that recipe|| / ||file||."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +41,9 @@ class CheckReport:
     locked: str
     base: str | None
     verdict: "Verdict"
-    dialects: "tuple[DialectOutcome, ...]"
+    tools: tuple[ToolOutcome, ...]
+    not_compared: str | None = None
+    """Why no other tool was compared; None where they were."""
 
 
 def check(
@@ -46,13 +64,34 @@ def check(
 
 
 def check_resolved(registry: "Registry | None", resolved: ResolvedRecipe, *, layout: str = "kohya") -> CheckReport:
-    """Judge a recipe whose references were found; the dialects are measured where the verdict allows the sum."""
-    from arithmetic import dialect_outcomes
+    """Judge a recipe whose references were found; other tools are compared where the verdict allows the sum."""
+    from arithmetic import why_not_comparable
 
     verdict = verdict_of(registry, resolved, layout=layout)
-    dialects = dialect_outcomes(resolved.combination) if verdict.ok else ()
+    reason = why_not_comparable(resolved.combination) if verdict.ok else "the sum is refused"
     base = resolved.base.ref if resolved.base else None
-    return CheckReport(str(resolved.recipe), str(resolved.locked), base, verdict, dialects)
+    tools = () if reason else tool_outcomes(resolved.combination)
+    return CheckReport(str(resolved.recipe), str(resolved.locked), base, verdict, tools, reason)
+
+
+def tool_outcomes(combination: "Combination") -> tuple[ToolOutcome, ...]:
+    """Every known tool's error on the vectors of a sum, and the recipe that its file amounts to."""
+    from arithmetic import dialect_outcomes, migrated
+
+    found = []
+    for outcome in dialect_outcomes(combination):
+        migration = migrated(outcome.dialect, combination) if outcome.refusal is None else None
+        found.append(
+            ToolOutcome(
+                outcome.dialect.name,
+                outcome.dialect.title,
+                outcome.error,
+                outcome.refusal,
+                str(migration) if migration else None,
+                migration.error if migration else None,
+            )
+        )
+    return tuple(found)
 
 
 def verdict_of(

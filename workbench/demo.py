@@ -16,7 +16,7 @@ from workbench.opening import demo_home
 from workbench.report import ComposedFile, Sheet, write_report
 
 if TYPE_CHECKING:
-    from arithmetic import DialectOutcome
+    from workbench.checking import ToolOutcome
     from formats import Identification
     from registry import Registry, Version
     from registry.jobs import Job
@@ -234,15 +234,15 @@ def compose_style(registry: "Registry", narrator: Narrator, style: str) -> "Comp
 
 def _dialects(made: "Composition") -> list[dict[str, str]]:
     """What each tool's merge would have made of the same files, in a sentence."""
-    return [{"name": outcome.dialect.title, "sentence": _sentence(outcome)} for outcome in made.report.dialects]
+    return [{"name": tool.title, "sentence": _sentence(tool)} for tool in made.report.tools]
 
 
-def _sentence(outcome: "DialectOutcome") -> str:
-    if outcome.error is None:
-        return str(outcome.refusal)
-    if outcome.error < NO_ERROR:
+def _sentence(tool: "ToolOutcome") -> str:
+    if tool.relative_error is None:
+        return str(tool.refusal)
+    if tool.relative_error < NO_ERROR:
         return "right for these files"
-    return f"would be off by {outcome.error:.0%} of the true sum's norm"
+    return f"would be off by {tool.relative_error:.0%} of the true sum's norm"
 
 
 def fill_catalog(registry: "Registry", made: "Sequence[Version]") -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from workbench.architectures import Architectures
 from workbench.checking import is_acceleration
+from workbench.composing import stoppable
 from workbench.references import Resolved, resolve
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def interfere(
     weights: tuple[float, float] = (1.0, 1.0),
     resources: "Resources | None" = None,
     progress: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], object] | None = None,
 ) -> InterferenceReport:
     """Compare two vectors, by references or paths; strengths are suggested for the one that is no acceleration.
 
@@ -58,7 +60,8 @@ def interfere(
     found = [resolve(registry, reference) for reference in (a, b)]
     known = Architectures(registry)
     left, right = (known.open(one) for one in found)
-    report = interference(left, right, weights, resources=resources or DEFAULT_RESOURCES, progress=progress)
+    notify = stoppable(progress, cancelled)
+    report = interference(left, right, weights, resources=resources or DEFAULT_RESOURCES, progress=notify)
     style: Literal["a", "b"] = (
         "b" if is_acceleration(found[0].version) and not is_acceleration(found[1].version) else "a"
     )

@@ -26,10 +26,10 @@ Progress = Callable[[int, int], None]
 """Called with (modules done, modules)."""
 
 
-def check_headers(combination: Combination, *, layout: Layout = Layout.KOHYA, has_base: bool = False) -> Verdict:
+def check_headers(combination: Combination, *, layout: Layout | None = Layout.KOHYA, has_base: bool = False) -> Verdict:
     """What the headers tell: architectures, shapes, keys, alphas, kinds, and readers of the file to come.
 
-    No tensor is read, and no file is hashed or compared with another one.
+    `layout` None stands for a sum that is baked into a base. No tensor is read, and no file is hashed or compared with another one.
     """
     return Verdict.of(_header_findings(combination, layout, has_base))
 
@@ -37,7 +37,7 @@ def check_headers(combination: Combination, *, layout: Layout = Layout.KOHYA, ha
 def check(
     combination: Combination,
     *,
-    layout: Layout = Layout.KOHYA,
+    layout: Layout | None = Layout.KOHYA,
     dtype: Precision | str = Precision.FP32,
     known: Known = NOTHING_KNOWN,
     measures: Mapping[Hashable, Measures] | None = None,
@@ -50,7 +50,7 @@ def check(
 
     Args:
         combination: the sum.
-        layout: of the file to come.
+        layout: of the file to come; None where the sum is baked into a base, which holds every delta.
         dtype: of the file to come.
         known: what a registry knows of the vectors.
         measures: by the vectors' `content`, as far as they were taken before.
@@ -68,9 +68,9 @@ def check(
     return Verdict.of(dict.fromkeys(findings))
 
 
-def _header_findings(combination: Combination, layout: Layout, has_base: bool) -> list[Finding]:
+def _header_findings(combination: Combination, layout: Layout | None, has_base: bool) -> list[Finding]:
     findings = list(structure_findings(combination, has_base=has_base))
-    if are_of_one_architecture(combination):
+    if layout is not None and are_of_one_architecture(combination):
         findings += [*matrix_findings(combination), *reader_findings(combination, layout)]
     return findings
 

@@ -15,7 +15,7 @@ from ui.cli.session import registry_if_any, registry_of
 from workbench.outcomes import Outcome
 
 if TYPE_CHECKING:
-    from workbench.checking import CheckReport
+    from workbench.checking import CheckReport, ToolOutcome
     from workbench.composing import Composition
 
 Format = Annotated[
@@ -169,14 +169,8 @@ def report_document(report: "CheckReport") -> dict[str, Any]:
         "locked": report.locked,
         "base": report.base,
         "findings": plain(report.verdict.findings),
-        "dialects": {
-            outcome.dialect.name: {
-                "title": outcome.dialect.title,
-                "relative_error": outcome.error,
-                "refusal": outcome.refusal,
-            }
-            for outcome in report.dialects
-        },
+        "dialects": {tool.name: plain(tool) for tool in report.tools},
+        "not_compared": report.not_compared,
     }
 
 
@@ -187,11 +181,22 @@ def _print_report(report: "CheckReport") -> None:
             ("severity", "finding", "what", "remedy"),
             [(f.severity, f.code, f.sentence, f.remedy) for f in report.verdict.findings],
         )
-    if report.dialects:
+    if report.tools:
         output.rows(
-            ("another tool's merge", "relative error"),
-            [(o.dialect.title, o.refusal if o.error is None else f"{o.error:.3g}") for o in report.dialects],
+            ("another tool's merge", "relative error", "its file is", "and beyond that"),
+            [(tool.title, *_tool_row(tool)) for tool in report.tools],
         )
+    elif report.verdict.ok and report.not_compared:
+        output.hint(f"other tools were not compared: {report.not_compared}")
+
+
+def _tool_row(tool: "ToolOutcome") -> tuple[str, str, str]:
+    """The error, the true recipe of the tool's file, and how much of the file no recipe says."""
+    if tool.relative_error is None:
+        return tool.refusal or "", "", ""
+    same_as = tool.same_as or ""
+    cross = f"{tool.cross_terms:.0%} cross terms" if tool.cross_terms else ""
+    return f"{tool.relative_error:.3g}", same_as if len(same_as) <= 80 else f"{same_as[:77]}...", cross
 
 
 def _print_composition(composition: "Composition", *, json: bool, quiet: bool) -> None:
