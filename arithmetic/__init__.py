@@ -1,16 +1,28 @@
 """The algebra of adapters: recipes, exact sums, verdicts, certificates, and what other tools would have made."""
 
 from arithmetic.anchored import BaseWeights, OnBase, anchored_delta
+from arithmetic.baking import BakeCertificate, bake, unbake
+from arithmetic.binding import Bound, Opened, bind
 from arithmetic.certificate import Certificate, certificate_path, certify, verify
-from arithmetic.combination import Combination, ModulePlan, Plan, distinct_terms, plan
+from arithmetic.combination import Combination, ModulePlan, Plan, distinct_terms, inputs, plan
 from arithmetic.composition import compose
 from arithmetic.concatenation import combine_module
 from arithmetic.conversion import convert, require_convertible
 from arithmetic.deltas import LowRank
-from arithmetic.dialects import DIALECTS, Dialect, DialectOutcome, Migration, dialect_errors, dialect_outcomes, migrated, why_not_comparable
+from arithmetic.dialects import (
+    DIALECTS,
+    Dialect,
+    DialectOutcome,
+    Migration,
+    dialect_errors,
+    dialect_outcomes,
+    migrated,
+    why_not_comparable,
+)
 from arithmetic.entries import ModuleEntry
 from arithmetic.errors import (
     AlgebraError,
+    BindingRefused,
     BoundExceeded,
     Cancelled,
     CertificateMismatch,
@@ -26,8 +38,10 @@ from arithmetic.errors import (
     UnknownMeasures,
     ValidationRefused,
 )
-from arithmetic.interference import Containment, Interference, interference
+from arithmetic.extraction import Difference, Extracted
+from arithmetic.interference import AngleSummary, Containment, Interference, Overlap, interference
 from arithmetic.measures import Measures, measure
+from arithmetic.merged import Merged
 from arithmetic.precision import Precision
 from arithmetic.recipe import (
     Block,
@@ -47,16 +61,24 @@ from arithmetic.recipe import (
     parse,
     with_stage,
 )
+from arithmetic.reduced import Reduced
+from arithmetic.resources import DEFAULT_RESOURCES, Resources
 from arithmetic.strengths import StrengthRange, suggested_strengths
 from arithmetic.vector import Vector, diffusers_state_dict, open_vector
 from arithmetic.verdict import Dossier, Finding, Known, SamplingProfile, SamplingSettings, Verdict, check, check_headers
+from arithmetic.weights import Weights, open_weights
 
 __all__ = [
+    "DEFAULT_RESOURCES",
     "DIALECTS",
     "AlgebraError",
+    "AngleSummary",
+    "BakeCertificate",
     "BaseWeights",
+    "BindingRefused",
     "Block",
     "BlockList",
+    "Bound",
     "BoundExceeded",
     "Call",
     "Cancelled",
@@ -67,13 +89,16 @@ __all__ = [
     "Dialect",
     "DialectOutcome",
     "DialectRefused",
+    "Difference",
     "Dossier",
+    "Extracted",
     "Finding",
     "Group",
     "Interference",
     "Known",
     "LowRank",
     "Measures",
+    "Merged",
     "MethodRefused",
     "Migration",
     "ModuleEntry",
@@ -81,15 +106,19 @@ __all__ = [
     "NeedsBase",
     "NotConvertible",
     "OnBase",
+    "Opened",
     "OptionSignature",
     "OutputConflict",
+    "Overlap",
     "Pattern",
     "Plan",
     "Precision",
     "Recipe",
     "RecipeError",
     "RecipeSyntaxError",
+    "Reduced",
     "Reference",
+    "Resources",
     "Rule",
     "SamplingProfile",
     "SamplingSettings",
@@ -105,7 +134,10 @@ __all__ = [
     "ValidationRefused",
     "Vector",
     "Verdict",
+    "Weights",
     "anchored_delta",
+    "bake",
+    "bind",
     "certificate_path",
     "certify",
     "check",
@@ -117,14 +149,18 @@ __all__ = [
     "dialect_outcomes",
     "diffusers_state_dict",
     "distinct_terms",
+    "inputs",
     "interference",
     "measure",
     "migrated",
     "open_vector",
+    "open_weights",
     "parse",
     "plan",
     "require_convertible",
     "suggested_strengths",
+    "unbake",
     "verify",
+    "why_not_comparable",
     "with_stage",
 ]

@@ -116,6 +116,11 @@ class OnBase:
         """The vector."""
         return ((self.strength, self.vector),)
 
+    @property
+    def origins(self) -> tuple[()]:
+        """Nothing: the vector is a part."""
+        return ()
+
     @cached_property
     def content(self) -> Hashable:
         """Of the vector, the strength, and the base where it matters."""

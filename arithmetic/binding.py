@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from arithmetic.anchored import OnBase
 from arithmetic.combination import Combination, Scoped, in_table_order
@@ -18,7 +18,7 @@ from arithmetic.source import Source
 from arithmetic.vector import Vector
 from arithmetic.weights import Weights
 
-Opened = Vector | Weights
+Opened: TypeAlias = Vector | Weights
 """What a reference stands for: an adapter, or a base's own weights."""
 
 RULES: Mapping[str, Callable[[Any], Rule]] = {
@@ -51,7 +51,7 @@ def bind(recipe: Recipe, opened: Mapping[str, Opened], *, base: Weights | None =
     Raises:
         BindingRefused: coefficients of bases that add up to neither 1 nor, inside a vector, 0; a scope on a base; a
             call whose arguments are of the wrong sort.
-        ScopeError: a scope's rule that matches no module.
+        ScopeMismatch: a scope's rule that matches no module.
     """
     named = _only_base(recipe, opened)
     binder = _Binder(opened, named or base, device)

@@ -59,11 +59,10 @@ class Merged:
 
     def delta(self, module: str) -> Delta:
         """The method's result in float64; random choices follow from the seed and the module alone."""
-        parts = [
-            (weight, self._part(source, module)) for weight, source in self.arguments if self._takes(source, module)
-        ]
         if self.method.space is Space.FACTORS:
-            return self._of_factors([(weight, self._factors(delta, module)) for weight, delta in parts], module)
+            return self._of_factors(module)
+        takers = [(weight, source) for weight, source in self.arguments if self._takes(source, module)]
+        parts = [(weight, self._part(source, module)) for weight, source in takers]
         factors = [delta.low_rank() for _, delta in parts]
         weights = [weight for weight, _ in parts]
         known = [one for one in factors if one is not None]

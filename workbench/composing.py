@@ -225,7 +225,9 @@ def _edges(resolved: ResolvedRecipe) -> "tuple[Parent, ...]":
 
     parents = {found.named: _parent_of(found) for found in resolved.inputs}
     return tuple(
-        Parent(parents[origin.name], "extracted_from" if isinstance(origin, Weights) else "composed_from", weight, place)
+        Parent(
+            parents[origin.name], "extracted_from" if isinstance(origin, Weights) else "composed_from", weight, place
+        )
         for place, (weight, origin) in enumerate(inputs(resolved.combination))
     )
 

@@ -16,10 +16,10 @@ from workbench.opening import demo_home
 from workbench.report import ComposedFile, Sheet, write_report
 
 if TYPE_CHECKING:
-    from workbench.checking import ToolOutcome
     from formats import Identification
     from registry import Registry, Version
     from registry.jobs import Job
+    from workbench.checking import ToolOutcome
     from workbench.composing import Composition
     from workbench.evaluation import Score
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.evaluation import EVALUATIONS, Contender, Examiner, Score, exam, teacher
 from workbench.architectures import Architectures
+from workbench.evaluation import EVALUATIONS, Contender, Examiner, Score, exam, teacher
 from workbench.report import Sheet
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from workbench.architectures import Architectures
 from workbench.errors import IdentityLost, SyncCancelled, UnknownPath
 from workbench.placements import Placement, chosen, place
-from workbench.architectures import Architectures
 from workbench.sync_items import Item
 from workbench.sync_manifest import PREFIX, Entry, Manifest, Standing, held
 from workbench.tools import Tool, tool_named

@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from formats.adapter_files import DIFFUSERS_WEIGHTS, PEFT_CONFIG, PEFT_WEIGHTS
+from workbench.architectures import Architectures
 from workbench.checking import output_layout
 from workbench.cleaning import SAFETENSORS, Cleaned, write_cleaned
 from workbench.errors import IdentityLost, NotAVector, Quarantined, UnsupportedLayout
-from workbench.architectures import Architectures
 from workbench.references import resolve
 
 if TYPE_CHECKING:

@@ -117,6 +117,14 @@ class Weights:
         return {file.name: file_sha256(file.path) for file in self.files}
 
     @cached_property
+    def sha256(self) -> str:
+        """The digest of the one file, or over the sorted names and digests of several."""
+        if list(self.digests) == [self.path.name] and not self.is_folder:
+            return next(iter(self.digests.values()))
+        lines = sorted(f"{name}\0{digest}\n" for name, digest in self.digests.items())
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    @cached_property
     def content(self) -> Hashable:
         """Equal for two bases exactly when their weight files are."""
         return tuple(sorted(self.digests.items()))

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from workbench.checking import CheckReport, ToolOutcome
     from workbench.composing import Composition
 
-Format = Annotated[
-    str, typer.Option("--format", help="kohya, kohya-sgm, diffusers, comfy, or peft (a folder).")
-]
+Format = Annotated[str, typer.Option("--format", help="kohya, kohya-sgm, diffusers, comfy, or peft (a folder).")]
 Rank = Annotated[int | None, typer.Option("--rank", help="The largest rank of a module: the same as '| rank(64)'.")]
 Energy = Annotated[
     float | None, typer.Option("--energy", help="The share of each module's squared norm to keep: '| energy(0.99)'.")

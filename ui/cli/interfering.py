@@ -103,7 +103,8 @@ def _print_report(report: "InterferenceReport") -> None:
             "a within b": _inside(found.a_in_b),
             "b within a": _inside(found.b_in_a),
             "suggested": _suggested(report),
-            "recommended": "; ".join(_recommended(one) for one in report.recommended if one.strength is not None) or None,
+            "recommended": "; ".join(_recommended(one) for one in report.recommended if one.strength is not None)
+            or None,
         }
     )
     output.rows(
@@ -143,7 +144,9 @@ def _angles(summary: "AngleSummary | None") -> str | None:
 def _inside(containment: "Containment | None") -> str | None:
     if containment is None:
         return None
-    return f"{containment.share:.2%} of its energy in the other's leading directions; by chance {containment.expected:.2%}"
+    return (
+        f"{containment.share:.2%} of its energy in the other's leading directions; by chance {containment.expected:.2%}"
+    )
 
 
 def _suggested(report: "InterferenceReport") -> str | None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ui.cli import (
+    baking,
     catalog,
     changing,
     composing,
@@ -14,6 +15,7 @@ from ui.cli import (
     finding,
     giving,
     intake,
+    interfering,
     jobs,
     keeping,
     linking,

@@ -113,7 +113,10 @@ def main() -> None:
             if kind in (FullModule, NormModule):
                 tensors[f"{name}/bias"] = module.get_merged_weight(0.7)[1].detach() - bias
         specs[name] = spec
-    about = {"library": f"lycoris-lora {version('lycoris-lora')}, torch {torch.__version__}", "specs": json.dumps(specs)}
+    about = {
+        "library": f"lycoris-lora {version('lycoris-lora')}, torch {torch.__version__}",
+        "specs": json.dumps(specs),
+    }
     written = {key: tensor.contiguous() for key, tensor in tensors.items()}
     save_file(written, Path(__file__).with_name("lycoris.safetensors"), about)
 
