@@ -12,24 +12,25 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from blake3 import blake3
 from torch import Tensor
 
-from arithmetic.baking.sheets import Sheet
+from arithmetic.baking.sheets import Entry, Sheet
 from arithmetic.baking.sums import BLOCK_ELEMENTS, Bases
 from arithmetic.certificate import ENGINE_VERSION, METHOD, SEED
 from arithmetic.errors import BoundExceeded, CertificateMismatch
 from arithmetic.precision import Precision
 from arithmetic.source import Source
-from arithmetic.weights import WeightFile, Weights
+from arithmetic.weights import Weights
 from arithmetic.workers import in_order
-from formats import digest
 
 PROBES = 4
 BOUNDS = {"F64": Precision.FP32.bound, **{precision.tag: precision.bound for precision in Precision}}
@@ -119,15 +120,17 @@ def prove(
     tasks = [partial(_module_error, written, module, bases, source, probes, seed) for module in changed]
     errors: dict[str, float] = {}
     moved = 0
-    with closing(in_order(tasks, workers)) as results:
-        for module, (error, is_moved) in zip(changed, results, strict=True):
-            errors[module] = error
-            moved += is_moved
-            notify(len(errors), len(changed))
+    with ThreadPoolExecutor(1) as beside:
+        hashed = beside.submit(lambda: written.digests)
+        with closing(in_order(tasks, workers)) as results:
+            for module, (error, is_moved) in zip(changed, results, strict=True):
+                errors[module] = error
+                moved += is_moved
+                notify(len(errors), len(changed))
+        untouched = _count_untouched(written, sheets, bases[0][1], workers)
+        digests = hashed.result()
     bounds = {module: BOUNDS[written.dtype_tag(module)] for module in changed}
-    digests = {file.name: _digests(file) for file in written.files}
-    untouched = sum(_check_untouched(sheet, digests, bases[0][1]) for sheet in sheets)
-    return Proof({name: sha256 for name, (sha256, _) in digests.items()}, errors, bounds, moved, untouched)
+    return Proof(digests, errors, bounds, moved, untouched)
 
 
 def certificate_of(
@@ -205,25 +208,24 @@ def generator_of(seed: int, module: str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(name[:7], "little"))
 
 
-def _digests(file: WeightFile) -> tuple[str, Mapping[str, str]]:
-    """(SHA-256 of the file, BLAKE3 of each tensor), from one reading."""
-    found = digest(file.path, header=file.header)
-    return found.sha256, found.tensors
-
-
-def _check_untouched(sheet: Sheet, digests: Mapping[str, tuple[str, Mapping[str, str]]], base: Weights) -> int:
+def _count_untouched(written: Weights, sheets: Sequence[Sheet], base: Weights, workers: int) -> int:
     """How many tensors are the base's own. Raises BoundExceeded where one should be and is not."""
-    _, tensors = digests[sheet.name]
-    if tensors.keys() != {entry.key for entry in sheet.entries}:
-        raise BoundExceeded(f"{sheet.name}: its tensors are not those of the base. Bake again.")
-    count = 0
-    for entry in sheet.entries:
-        if not entry.is_changed:
-            own = blake3(base.mapped(entry.file.path).raw(entry.key)).hexdigest()
-            if tensors[entry.key] != own:
-                raise BoundExceeded(f"{sheet.name}: {entry.key} is not the base's. Bake again.")
-            count += 1
-    return count
+    files = {file.name: file for file in written.files}
+    for sheet in sheets:
+        if files[sheet.name].header.tensors.keys() != {entry.key for entry in sheet.entries}:
+            raise BoundExceeded(f"{sheet.name}: its tensors are not those of the base. Bake again.")
+    kept = [(files[sheet.name], entry) for sheet in sheets for entry in sheet.entries if not entry.is_changed]
+    tasks = [partial(_check_same, written, file.path, base, entry) for file, entry in kept]
+    with closing(in_order(tasks, workers)) as results:
+        return sum(1 for _ in results)
+
+
+def _check_same(written: Weights, file: Path, base: Weights, entry: Entry) -> None:
+    own, copied = (
+        blake3(weights.mapped(at).raw(entry.key)).digest() for weights, at in ((base, entry.file.path), (written, file))
+    )
+    if own != copied:
+        raise BoundExceeded(f"{file.name}: {entry.key} is not the base's. Bake again.")
 
 
 def _badness(error: float) -> float:
