@@ -56,6 +56,15 @@ class Architectures:
 
         return open_weights(weights_of(self._registry, version), table, name=version.ref)
 
+    def open_checkpoint(self, found: Resolved) -> "Weights":
+        """The weights at a path. Raises NotABase for anything that is no base."""
+        identified = self._identified(found)
+        if identified.kind != "base":
+            raise NotABase(
+                f"{found.reference}: is no checkpoint but {identified.kind}: {identified.family.evidence[0]}"
+            )
+        return self._open_weights(found, identified)
+
     def _open_weights(self, found: Resolved, identified: "Identification") -> "Weights":
         from arithmetic import open_weights
         from formats import architecture_of_folder, is_base_folder

@@ -98,17 +98,19 @@ def verdict_of(
     registry: "Registry | None",
     resolved: ResolvedRecipe,
     *,
-    layout: str = "kohya",
+    layout: str | None = "kohya",
     settings: "SamplingSettings | None" = None,
 ) -> "Verdict":
     """What arithmetic finds, with what only the registry knows; `settings` are how the sum is going to be sampled.
+
+    `layout` is the output file's; None where the sum is baked into a base.
 
     Tensors are read only of vectors that were never measured, and not where the headers forbid the sum; what is
     measured of a registered vector is recorded.
     """
     from arithmetic import Verdict, check, check_headers
 
-    written = output_layout(layout)
+    written = None if layout is None else output_layout(layout)
     of_base = base_findings(resolved)
     headers = check_headers(resolved.combination, layout=written, has_base=resolved.base is not None)
     if of_base or not headers.ok:

@@ -102,7 +102,7 @@ def verify(
 
     used = resources or DEFAULT_RESOURCES
     found = resolve_path(Path(target)) if is_path(target) or Path(target).exists() else resolve(registry, target)
-    text = _findable_recipe(registry, found.path) if recipe is None else recipe
+    text = certified_recipe(registry, found.path) if recipe is None else recipe
     resolved = resolve_recipe(registry, text, base, device=used.exact_device)
     prove = verify if recipe is None else certify
     notify = stoppable(progress, cancelled)
@@ -182,7 +182,7 @@ def _register(
         title=str(resolved.recipe),
         draft=draft,
         base=resolved.base.ref if resolved.base else None,
-        edges=_edges(resolved),
+        edges=provenance_edges(resolved),
         origin=Origin("recipe", str(resolved.recipe)),
         sampling=accelerations[0].sampling if accelerations else {},
         trigger_words=tuple(dict.fromkeys(words)),
@@ -218,7 +218,7 @@ def name_of(resolved: ResolvedRecipe) -> str:
     return slug_of("-".join(terms if len(terms) > 1 else [*terms, "composed"]))
 
 
-def _edges(resolved: ResolvedRecipe) -> "tuple[Parent, ...]":
+def provenance_edges(resolved: ResolvedRecipe) -> "tuple[Parent, ...]":
     """An edge to every input: to a vector with its lambda on it, to a base whose difference was extracted."""
     from arithmetic import Weights, inputs
     from registry import Parent
@@ -236,30 +236,39 @@ def _parent_of(found: Resolved) -> str:
     return found.version.ref if found.version else f"external:{found.locked}"
 
 
-def _findable_recipe(registry: "Registry | None", composed: Path) -> str:
-    """The locked recipe inside a composed file; an input that only a path leads to stays a path.
+def certified_recipe(registry: "Registry | None", composed: Path) -> str:
+    """The locked recipe inside a composed file, in references that can be found here.
 
-    Raises ChangedInput when another content lies at that path now.
+    Raises NotCertified for a file that has none, ChangedInput as `findable`.
     """
-    from arithmetic import parse
     from arithmetic.certificate import LOCKED_KEY, RECIPE_KEY
     from arithmetic.vector import weights_file
     from formats import read_header
-    from registry import NotFound
 
     metadata = read_header(weights_file(composed)).metadata
     if not metadata.get(LOCKED_KEY) or not metadata.get(RECIPE_KEY):
         raise NotCertified(f"{composed}: carries no recipe to prove it against; tau compose writes files that do")
-    typed, locked = parse(metadata[RECIPE_KEY]), parse(metadata[LOCKED_KEY])
+    return findable(registry, metadata[RECIPE_KEY], metadata[LOCKED_KEY])
+
+
+def findable(registry: "Registry | None", typed: str, locked: str) -> str:
+    """The locked recipe; an input that only a path leads to stays the path that was typed.
+
+    Raises ChangedInput when another content lies at that path now.
+    """
+    from arithmetic import parse
+    from registry import NotFound
+
+    written, fixed = parse(typed), parse(locked)
     references = {}
-    for written, fixed in zip(typed.names(), locked.names(), strict=True):
+    for name, digest in zip(written.names(), fixed.names(), strict=True):
         try:
-            resolve(registry, fixed)
+            resolve(registry, digest)
         except (NotFound, NoRegistry):
-            if is_path(written):
-                _require_unchanged(written, fixed)
-                references[fixed] = written
-    return str(locked.lock(lambda reference: references.get(reference, reference)))
+            if is_path(name):
+                _require_unchanged(name, digest)
+                references[digest] = name
+    return str(fixed.lock(lambda reference: references.get(reference, reference)))
 
 
 def _require_unchanged(path: str, locked: str) -> None:

@@ -13,6 +13,7 @@ WorkbenchError
 |-- InvalidSettings         settings of a job that its kind does not accept
 |-- ChangedInput            a path whose content is no longer what a recipe was locked to
 |-- NotCertified            there is no certificate to prove a file against
+|-- NotBaked                a checkpoint that does not say what was baked into it
 |-- JobUnfinished           a job that was waited for ended without a result
 |-- WorkerDied              a local worker ended while it was starting
 |-- InvalidAddress          a text that is no http, https or hf address of the accepted form
@@ -109,6 +110,10 @@ class ChangedInput(WorkbenchError):
 
 class NotCertified(WorkbenchError):
     """There is no certificate to prove a file against."""
+
+
+class NotBaked(WorkbenchError):
+    """A checkpoint that does not say what was baked into it."""
 
 
 class JobUnfinished(WorkbenchError):

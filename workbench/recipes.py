@@ -10,7 +10,7 @@ from workbench.errors import BaseUndecided, NotABase, UnknownInRecipe, Unsupport
 from workbench.references import Resolved, resolve
 
 if TYPE_CHECKING:
-    from arithmetic import Bound, Combination, Opened, Recipe, Stage, Vector
+    from arithmetic import Bound, Combination, Opened, Recipe, Stage, Term, Vector
     from formats import Architecture
     from registry import Registry, Version
 
@@ -44,6 +44,8 @@ class ResolvedRecipe:
     """Every vector, those inside methods included, in the order of the recipe."""
     inputs: tuple[Resolved, ...]
     """What each reference stands for, each once, in the order of the recipe."""
+    base_references: frozenset[str]
+    """The references that stand for bases."""
 
     @property
     def required_base(self) -> "Version":
@@ -77,6 +79,12 @@ class ResolvedRecipe:
         first = self.vectors[0] if self.vectors else None
         is_plain = not self.recipe.stages and first is not None and combination.terms == ((1.0, first.vector),)
         return first.version if first is not None and is_plain else None
+
+    def is_base(self, term: "Term") -> bool:
+        """Whether a term of the outermost sum is one of the bases."""
+        from arithmetic import Reference
+
+        return isinstance(term.atom, Reference) and term.atom.text in self.base_references
 
     @property
     def strengths(self) -> dict[str, float]:
@@ -123,7 +131,11 @@ def resolve_recipe(
     candidates = () if named or inside else _bases_of(registry, vectors)
     chosen = named or (candidates[0] if len(candidates) == 1 else None)
     beside = known.open_base(chosen) if chosen and not inside and _has_call(recipe, "on_base") else None
-    recipe = recipe if tool is None else as_tool(recipe, tool, {r for r, one in opened.items() if one not in vectors})
+    recipe = (
+        recipe
+        if tool is None
+        else as_tool(recipe, tool, {r for r, one in opened.items() if not isinstance(one, Vector)})
+    )
     bound = bind(recipe, opened, base=beside, device=device)
     return ResolvedRecipe(
         text=text,
@@ -135,6 +147,7 @@ def resolve_recipe(
         architecture=known.of(chosen) if chosen else None,
         vectors=_weighted(bound, versions),
         inputs=tuple(found.values()),
+        base_references=frozenset(reference for reference, one in opened.items() if not isinstance(one, Vector)),
     )
 
 

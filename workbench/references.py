@@ -56,11 +56,11 @@ def resolve(registry: "Registry | None", reference: str) -> Resolved:
     return Resolved(reference, version.model, _digest_of(version), weights_of(registry, version), version)
 
 
-def resolve_path(path: Path, reference: str | None = None) -> Resolved:
-    """A weight file or PEFT folder outside the registry."""
+def resolve_path(path: Path, reference: str | None = None, *, hashed: bool = True) -> Resolved:
+    """A file or folder of weights outside the registry; not `hashed`, its digest stays empty and nothing is read."""
     if not path.exists():
         raise UnknownPath(path)
-    return Resolved(reference or str(path), path.stem, content_digest(path), path.resolve())
+    return Resolved(reference or str(path), path.stem, content_digest(path) if hashed else "", path.resolve())
 
 
 def content_digest(path: Path) -> str:
