@@ -19,10 +19,8 @@ from benchmarks.arithmetic_inputs import Inputs, command_line, note, rounded, ta
 from benchmarks.subprocesses import Run, median, ours, rival, settle, shell
 from benchmarks.synthetic import write_base
 from formats import architecture_of_folder
-from scripts.architecture_tables import SDXL_UNET
 
-TINY_UNET: Mapping[str, Any] = {
-    **SDXL_UNET,
+TINY: Mapping[str, Any] = {
     "sample_size": 8,
     "block_out_channels": (32, 32, 64),
     "attention_head_dim": (2, 2, 4),
@@ -47,7 +45,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
-        base = write_base(folder / "base", TINY_UNET if options.tiny else SDXL_UNET)
+        base = write_base(folder / "base", unet_config(tiny=options.tiny))
         inputs = write_inputs(folder, architecture_of_folder(base, "sdxl"), tiny=options.tiny)
         runs = measure(folder, base, inputs, options.runs)
         if options.rivals_python:
@@ -55,6 +53,13 @@ def main() -> None:
         described = {**inputs.described(), "base_bytes": sum(path.stat().st_size for path in _files(base))}
     libraries = versions(*(run for each in runs.values() for run in each))
     note(options, {"versions": libraries, "figures": {**described, "runs": rounded(runs)}}, print_table)
+
+
+def unet_config(*, tiny: bool = False) -> dict[str, Any]:
+    """Of SDXL's U-Net, or of one of its shape with few channels."""
+    from scripts.architecture_tables import SDXL_UNET
+
+    return {**SDXL_UNET, **(TINY if tiny else {})}
 
 
 def measure(folder: Path, base: Path, inputs: Inputs, runs: int) -> Runs:

@@ -28,30 +28,33 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         inputs = write_inputs(folder, architecture(FAMILY), count=VECTORS, tiny=options.tiny)
-        runs = measure(inputs, works(inputs, register(folder, inputs), folder / "empty"), options.runs)
+        runs = measure(inputs, works(inputs, register(folder, inputs)), options.runs)
         described = inputs.described()
     libraries = versions(*(run for each in runs.values() for run in each))
     note(options, {"versions": libraries, "figures": {**described, "runs": rounded(runs)}}, print_table)
 
 
 def register(folder: Path, inputs: Inputs) -> Path:
-    """A registry that holds the vectors under the names of their files."""
+    """A registry that holds the vectors by the names of their files. Raises SystemExit where one was not measured."""
     from registry import Registry
+    from workbench.importing import import_file
 
     home = folder / "home"
     with Registry.open(home) as registry:
         for path in inputs.paths:
-            registry.add(path, kind="style", name=path.stem)
+            version = import_file(registry, path, kind="style", name=path.stem)
+            if registry.measurements.of(version) is None:
+                raise SystemExit(f"{version.ref}: was imported and not measured")
     return home
 
 
-def works(inputs: Inputs, home: Path, empty: Path) -> dict[str, tuple[object, ...]]:
+def works(inputs: Inputs, home: Path) -> dict[str, tuple[object, ...]]:
     """Measure -> what our client is asked for."""
     names = [path.stem for path in inputs.paths]
     return {
         INTERFERENCE: ("interfere", *inputs.first(2).ours()),
         REGISTERED: ("judge", "--home", home, "--recipe", _sum(inputs, names)),
-        UNREGISTERED: ("judge", "--home", empty, "--recipe", _sum(inputs, [f'"{path}"' for path in inputs.paths])),
+        UNREGISTERED: ("judge-headers", "--recipe", _sum(inputs, [f'"{path}"' for path in inputs.paths])),
     }
 
 

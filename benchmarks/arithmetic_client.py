@@ -6,7 +6,6 @@ starts when everything is imported. What memory is compared with is the interpre
 
 import argparse
 import importlib
-import inspect
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -21,13 +20,25 @@ from formats import Architecture, Layout, architecture, architecture_of_folder
 if TYPE_CHECKING:
     from arithmetic import Combination
 
-OURS = ("arithmetic", "registry", "workbench.checking", "workbench.recipes")
+OURS = ("arithmetic", "arithmetic.baking", "registry", "workbench.checking", "workbench.recipes")
 
 Figures = dict[str, Any]
 
 
 def main() -> None:
     """Do one piece of work and print what it took."""
+    options = command_line().parse_args()
+    work, before = WORKS[options.work], own_memory_mib()
+    for module in OURS:
+        importlib.import_module(module)
+    began, busy = time.perf_counter(), time.process_time()
+    said = work(options)
+    figures = {"seconds": time.perf_counter() - began, "cpu_s": time.process_time() - busy, "before_mib": before}
+    print(json.dumps({"versions": {"torch": torch.__version__}, **figures, **said}))
+
+
+def command_line() -> argparse.ArgumentParser:
+    """What is to be done, with what."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", choices=sorted(WORKS))
     parser.add_argument("--inputs", nargs="+", type=Path, default=[], help="weight files")
@@ -40,46 +51,35 @@ def main() -> None:
     parser.add_argument("--certify", action="store_true", help="hash the inputs and prove the output")
     parser.add_argument("--home", type=Path, help="a registry")
     parser.add_argument("--recipe", help="of names in that registry, or of paths")
-    options = parser.parse_args()
-    work, before = WORKS[options.work], own_memory_mib()
-    for module in OURS:
-        importlib.import_module(module)
-    began, busy = time.perf_counter(), time.process_time()
-    said = work(options)
-    figures = {"seconds": time.perf_counter() - began, "cpu_s": time.process_time() - busy, "before_mib": before}
-    print(json.dumps({"versions": {"torch": torch.__version__}, **figures, **said}))
+    return parser
 
 
 def compose(options: argparse.Namespace) -> Figures:
     """A kohya file of the sum, recompressed where a rank is asked for."""
     import arithmetic
 
-    recipe = _recipe(options)
+    text = _recipe(options)
     arithmetic.compose(
-        _combination(options),
+        _combination(text, options),
         options.out,
         layout=Layout.KOHYA,
         dtype=options.dtype,
-        recipe=recipe,
-        locked=recipe,
-        **_proved(arithmetic.compose, options),
+        recipe=text,
+        locked=text,
+        certify=options.certify,
     )
     return {}
 
 
 def bake(options: argparse.Namespace) -> Figures:
     """A diffusers folder of the base with the sum added to it."""
-    import arithmetic
+    from arithmetic.baking import bake
+    from arithmetic.weights import open_weights
 
-    recipe = _recipe(options)
-    arithmetic.bake(
-        _combination(options),
-        options.base,
-        options.out,
-        recipe=recipe,
-        locked=recipe,
-        **_proved(arithmetic.bake, options),
-    )
+    text = _recipe(options)
+    base = open_weights(options.base, _table(options))
+    sum_ = _combination(text, options)
+    bake([(1.0, base)], sum_, options.out, recipe=text, locked=text, certify=options.certify)
     return {}
 
 
@@ -88,18 +88,26 @@ def interfere(options: argparse.Namespace) -> Figures:
     from arithmetic import interference, open_vector
 
     first, second = (open_vector(path, _table(options)) for path in options.inputs)
-    interference(first, second)
-    return {}
+    return {"cosine": interference(first, second).overlap.cosine}
 
 
 def judge(options: argparse.Namespace) -> Figures:
-    """The verdict on a recipe of registered vectors or of paths: how many findings, and the codes."""
+    """The verdict on a recipe of registered vectors."""
     from registry import Registry
     from workbench.checking import verdict_of
     from workbench.recipes import resolve_recipe
 
     with Registry.open(options.home) as registry:
-        verdict = verdict_of(resolve_recipe(registry, options.recipe))
+        verdict = verdict_of(registry, resolve_recipe(registry, options.recipe))
+    return {"ok": verdict.ok, "findings": [finding.code for finding in verdict.findings]}
+
+
+def judge_headers(options: argparse.Namespace) -> Figures:
+    """What the headers tell of a recipe of paths, without a registry."""
+    from arithmetic import check_headers
+    from workbench.recipes import resolve_recipe
+
+    verdict = check_headers(resolve_recipe(None, options.recipe).combination)
     return {"ok": verdict.ok, "findings": [finding.code for finding in verdict.findings]}
 
 
@@ -108,6 +116,7 @@ WORKS: Mapping[str, Callable[[argparse.Namespace], Figures]] = {
     "bake": bake,
     "interfere": interfere,
     "judge": judge,
+    "judge-headers": judge_headers,
 }
 
 
@@ -115,22 +124,21 @@ def _table(options: argparse.Namespace) -> Architecture:
     return architecture_of_folder(options.base, "sdxl") if options.base else architecture(options.architecture)
 
 
-def _combination(options: argparse.Namespace) -> "Combination":
-    from arithmetic import Combination, open_vector
+def _combination(text: str, options: argparse.Namespace) -> "Combination":
+    from arithmetic import open_vector, parse
+    from arithmetic.binding import bind
 
     table = _table(options)
-    vectors = [open_vector(path, table) for path in options.inputs]
-    return Combination(tuple(zip(options.weights, vectors, strict=True)))
+    bound = bind(parse(text), {path.stem: open_vector(path, table) for path in options.inputs})
+    if bound.combination is None:
+        raise SystemExit(f"{text}: names no vector")
+    return bound.combination
 
 
 def _recipe(options: argparse.Namespace) -> str:
-    terms = " + ".join(f"{w}*{path.stem}" for w, path in zip(options.weights, options.inputs, strict=True))
+    terms = " + ".join(f"{w:g}*{path.stem}" for w, path in zip(options.weights, options.inputs, strict=True))
     stages = [f"rank({options.rank})"] if options.rank else []
     return " | ".join([terms, *stages, f"dtype({options.dtype})"])
-
-
-def _proved(function: Callable[..., Any], options: argparse.Namespace) -> dict[str, bool]:
-    return {"certify": options.certify} if "certify" in inspect.signature(function).parameters else {}
 
 
 if __name__ == "__main__":

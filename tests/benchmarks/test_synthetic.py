@@ -10,7 +10,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from arithmetic import open_vector
-from benchmarks.arithmetic_bake import TINY_UNET
+from benchmarks.arithmetic_bake import unet_config
 from benchmarks.synthetic import BASE_WEIGHTS, Draw, adapted_modules, few_modules, write_base, write_vector
 from formats import Layout, architecture, architecture_of_folder, identify, read_header
 
@@ -74,7 +74,7 @@ def test_a_tiny_vector_is_still_known_as_its_family_s(tmp_path: Path, family: st
 
 
 def test_a_base_is_one_that_diffusers_loads_in_fp16(tmp_path: Path) -> None:
-    base = write_base(tmp_path, TINY_UNET)
+    base = write_base(tmp_path, unet_config(tiny=True))
     network, report = UNet2DConditionModel.from_pretrained(
         base / "unet", torch_dtype=torch.float16, output_loading_info=True
     )
