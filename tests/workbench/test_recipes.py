@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from arithmetic import BindingRefused, RecipeError
 from registry import Registry
 from workbench.errors import BaseUndecided, NotABase, NotAVector, UnknownInRecipe, UnsupportedRecipe
 from workbench.importing import import_file
-from workbench.recipes import resolve_recipe, with_dtype
+from workbench.recipes import resolve_recipe, stages_of, with_stages
 
 
 def test_the_only_base_of_the_family_is_taken(stocked: Registry) -> None:
@@ -36,7 +37,7 @@ def test_no_base_is_guessed_between_two(stocked: Registry, base_folder: Path) ->
 
 def test_a_base_is_named_once_with_weight_one(stocked: Registry) -> None:
     for text in ("0.5*tiny + soft", "tiny + tiny + soft", "soft - tiny"):
-        with pytest.raises(UnsupportedRecipe):
+        with pytest.raises(BindingRefused, match="add up to"):
             resolve_recipe(stocked, text)
     assert resolve_recipe(stocked, "tiny + soft", "tiny:1").base.ref == "tiny:1"
 
@@ -45,7 +46,7 @@ def test_a_vector_is_no_base_and_a_folder_must_be_imported_first(stocked: Regist
     with pytest.raises(NotABase, match="tau ls --kind base"):
         resolve_recipe(stocked, "soft", "fast")
     with pytest.raises(NotABase, match="tau import"):
-        resolve_recipe(stocked, f"{base_folder} + soft")
+        _ = resolve_recipe(stocked, f"{base_folder} + soft").required_base
 
 
 def test_the_locked_recipe_means_the_same_after_new_versions_and_aliases(stocked: Registry) -> None:
@@ -82,9 +83,11 @@ def test_a_vector_that_came_before_its_base_is_found_once_the_base_is_there(
     assert len(resolve_recipe(registry, "early").vectors[0].vector.modules) == 3
 
 
-def test_dtype_is_written_into_the_text_once(stocked: Registry) -> None:
-    assert with_dtype("soft", None) == "soft"
-    assert with_dtype("soft", "fp16") == "soft | dtype(fp16)"
-    assert with_dtype("soft | dtype(fp16)", "fp16") == "soft | dtype(fp16)"
-    with pytest.raises(UnsupportedRecipe):
-        with_dtype("soft | dtype(fp16)", "fp32")
+def test_stages_are_written_into_the_text_once() -> None:
+    half = stages_of(rank=None, dtype="fp16")
+    assert with_stages("soft", ()) == "soft"
+    assert with_stages("soft", half) == "soft | dtype(fp16)"
+    assert with_stages("soft | dtype(fp16)", half) == "soft | dtype(fp16)"
+    assert with_stages("soft | dtype(fp16)", stages_of(rank=8)) == "soft | rank(8) | dtype(fp16)"
+    with pytest.raises(RecipeError, match="keep one"):
+        with_stages("soft | dtype(fp16)", stages_of(dtype="fp32"))
