@@ -130,9 +130,7 @@ class OnBase:
         return _scaled(self.vector.delta(module), self.strength)
 
 
-def anchored_delta(
-    vector: Vector, module: str, base_weight: Tensor, strength: float, dialect: AnchorDialect
-) -> Dense:
+def anchored_delta(vector: Vector, module: str, base_weight: Tensor, strength: float, dialect: AnchorDialect) -> Dense:
     """What `dialect` adds to `base_weight` for an anchored module of `vector` at `strength`; the matrix is float64.
 
     Args:
@@ -233,7 +231,9 @@ def _lycoris_glora_condition(vector: Vector, entry: ModuleEntry) -> str | None:
 
 def _comfy_glora_condition(vector: Vector, entry: ModuleEntry) -> str | None:
     is_spatial = torch.Size(vector.spec(entry.module).shape[2:]).numel() > 1
-    return "ComfyUI fails at the first version's convolutions." if is_spatial and _is_first_glora(vector, entry) else None
+    return (
+        "ComfyUI fails at the first version's convolutions." if is_spatial and _is_first_glora(vector, entry) else None
+    )
 
 
 def _comfy_boft_condition(vector: Vector, entry: ModuleEntry) -> str | None:
@@ -334,16 +334,16 @@ RULES: Mapping[tuple[AnchorDialect, str], Callable[[Anchor], Tensor]] = {
     ("peft", "peft-oft"): lambda at: peft_oft(at.rows, at.tensor("oft_r"), CayleySettings.parse(at.vector.config)),
     ("peft", "peft-boft"): lambda at: peft_boft(at.rows, at.tensor("boft_r"), at.tensor("boft_s")),
     ("peft", "peft-ia3"): _peft_ia3,
-    ("lycoris", "oft"): lambda at: lycoris_oft(at.rows, at.tensor("oft_blocks"), at.rescale, at.constraint, at.strength),
+    ("lycoris", "oft"): lambda at: lycoris_oft(
+        at.rows, at.tensor("oft_blocks"), at.rescale, at.constraint, at.strength
+    ),
     ("lycoris", "boft"): lambda at: lycoris_boft(
         at.rows, at.tensor("oft_blocks"), at.rescale, at.constraint, at.strength
     ),
     ("lycoris", "glora"): _glora,
     ("lycoris", "ia3"): _lycoris_ia3,
     ("comfy", "oft"): lambda at: comfy_oft(at.rows, at.tensor("oft_blocks"), at.constraint, at.strength),
-    ("comfy", "boft"): lambda at: comfy_boft(
-        at.rows, at.tensor("oft_blocks"), at.rescale, at.constraint, at.strength
-    ),
+    ("comfy", "boft"): lambda at: comfy_boft(at.rows, at.tensor("oft_blocks"), at.rescale, at.constraint, at.strength),
     ("comfy", "glora"): _glora,
     ("comfy", "set_weight"): _set_weight,
 }

@@ -7,7 +7,7 @@ ComfyUI's, low-rank pairs and their DoRA magnitudes everywhere.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -196,7 +196,7 @@ class Respelling:
         return Slot(key, tag if tag in TORCH_DTYPES else ALPHA_TAG, self._shape(piece))
 
     def _shape(self, piece: Piece) -> tuple[int, ...]:
-        """Of plain factors as the base's module, of magnitudes as the layout's readers keep them, of others as stored."""
+        """Plain factors as the base's module, magnitudes as the layout's readers keep them, others as stored."""
         entry, spec = self.vector.modules[piece.module], self.vector.spec(piece.module)
         if piece.role == "alpha":
             return ()
@@ -249,7 +249,9 @@ class Respelling:
         """Rank and alpha; an alpha that a tensor of few digits holds is the number that was rounded to it."""
         entry = self.vector.modules[module]
         alpha, key = entry.alpha or 0.0, entry.alpha_key
-        return Strength(entry.dim or 0, alpha if key is None else as_typed(alpha, self.vector.header.tensors[key].dtype))
+        return Strength(
+            entry.dim or 0, alpha if key is None else as_typed(alpha, self.vector.header.tensors[key].dtype)
+        )
 
     def _stored_tag(self, piece: Piece) -> str:
         return ALPHA_TAG if piece.source is None else self.vector.header.tensors[piece.source].dtype

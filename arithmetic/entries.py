@@ -77,7 +77,11 @@ class ModuleEntry:
 
 
 def entry_of(
-    found: AdaptedModule, spec: ModuleSpec, dtype: str, shapes: Mapping[str, tuple[int, ...]], stored: Mapping[str, float]
+    found: AdaptedModule,
+    spec: ModuleSpec,
+    dtype: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    stored: Mapping[str, float],
 ) -> ModuleEntry:
     """The entry of a located module; `shapes` are its tensors' by role, `stored` the scalars of the file by key."""
     own = None if found.alpha_key is None else stored[found.alpha_key]

@@ -49,7 +49,9 @@ def spec_of(architecture: Architecture, name: str) -> ModuleSpec:
         return ModuleSpec("channel", (width,))
     spec = architecture.modules.get(owner)
     if spec is None or end != "bias" or spec.kind == "embedding":
-        raise UnknownModule(f"{name}: not a module of {architecture.name}, nor a bias or normalisation. Check the base.")
+        raise UnknownModule(
+            f"{name}: not a module of {architecture.name}, nor a bias or normalisation. Check the base."
+        )
     return ModuleSpec("channel", spec.shape[:1])
 
 

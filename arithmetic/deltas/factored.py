@@ -1,7 +1,7 @@
 """A weight that is kept as a product of two matrices, or of three with Tucker's core between them.
 
-    M = left @ right                                    left (m, r), right (r, n*k*k)
-    M[o, i, h, w] = sum_pq core[p, q, h, w] left[o, p] right[q, i]      core (p, q, k, k): Tucker (1966), as LyCORIS has it
+M = left @ right                                    left (m, r), right (r, n*k*k)
+M[o, i, h, w] = sum_pq core[p, q, h, w] left[o, p] right[q, i]      core (p, q, k, k): Tucker (1966), as LyCORIS has it
 """
 
 from dataclasses import dataclass

@@ -264,9 +264,7 @@ def test_an_existing_folder_is_never_replaced(layout: Layout, combination: Combi
 
 
 @pytest.mark.parametrize("layout", [Layout.KOHYA_SGM, Layout.COMFY])
-def test_the_original_names_carry_one_alpha_as_kohyas_do(
-    layout: Layout, combination: Combination, place: Path
-) -> None:
+def test_the_original_names_carry_one_alpha_as_kohyas_do(layout: Layout, combination: Combination, place: Path) -> None:
     certificate = compose(combination, place / "v", layout=layout, **TEXTS)
     written = open_vector(place / "v", combination.architecture)
     assert certificate.layout == written.layout == layout

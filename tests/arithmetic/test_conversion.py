@@ -223,7 +223,7 @@ def test_magnitudes_of_outputs_go_there_and_back(
     assert torch.equal(*changes)
 
 
-def test_peft_loads_a_converted_dora_as_its_own(
+def test_the_configuration_of_a_converted_dora_says_so(
     kind_file: Callable[[str], Path], table: Architecture, tmp_path: Path
 ) -> None:
     vector = open_vector(kind_file("dora"), table)
@@ -238,7 +238,10 @@ def test_peft_loads_a_converted_dora_as_its_own(
 def test_a_vector_of_which_a_part_has_magnitudes_fits_no_lora_config(
     kind_file: Callable[[str], Path], table: Architecture, tmp_path: Path
 ) -> None:
-    plain = {"lora_unet_conv_in.lora_up.weight": torch.ones(10, 1, 1, 1), "lora_unet_conv_in.lora_down.weight": torch.ones(1, 4, 3, 3)}
+    plain = {
+        "lora_unet_conv_in.lora_up.weight": torch.ones(10, 1, 1, 1),
+        "lora_unet_conv_in.lora_down.weight": torch.ones(1, 4, 3, 3),
+    }
     save_file(load_file(kind_file("dora")) | plain, tmp_path / "mixed")
     with pytest.raises(NotConvertible, match="1 of 2 modules have DoRA magnitudes"):
         convert(open_vector(tmp_path / "mixed", table), tmp_path / "out", Layout.PEFT, PLAIN)
@@ -261,7 +264,10 @@ def test_the_alpha_of_a_loha_config_becomes_a_tensor(table: Architecture, tmp_pa
 def test_a_whole_lokr_that_peft_scales_is_refused_by_readers_that_do_not(table: Architecture, tmp_path: Path) -> None:
     inner = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
     (tmp_path / "peft").mkdir()
-    tensors = {f"base_model.model.{inner}.lokr_w1": torch.ones(2, 2), f"base_model.model.{inner}.lokr_w2": torch.ones(5, 5)}
+    tensors = {
+        f"base_model.model.{inner}.lokr_w1": torch.ones(2, 2),
+        f"base_model.model.{inner}.lokr_w2": torch.ones(5, 5),
+    }
     save_file(tensors, tmp_path / "peft" / "adapter_model.safetensors")
     (tmp_path / "peft" / "adapter_config.json").write_text(json.dumps({"peft_type": "LOKR", "r": 8, "alpha": 2}))
     vector = open_vector(tmp_path / "peft", table)
