@@ -1,7 +1,8 @@
 """OFT and BOFT: the base's weight turned by orthogonal matrices.
 
-Qiu et al. 2023 (2306.07280) and Liu et al. 2023 (2311.06243). LyCORIS and kohya turn the outputs, PEFT the inputs. W0 is (m, N), N = n*k*k. Cayley's transform makes a rotation of a
-skew-symmetric generator Q. Each function returns what is added to W0, in float64.
+Qiu et al. 2023 (2306.07280) and Liu et al. 2023 (2311.06243). LyCORIS and kohya turn the outputs, PEFT the inputs. W0
+is (m, N), N = n*k*k. Cayley's transform makes a rotation of a skew-symmetric generator Q. Each function returns what is
+added to W0, in float64.
 """
 
 from collections.abc import Mapping
