@@ -5,9 +5,7 @@ from arithmetic.certificate import Certificate, certificate_path, certify, verif
 from arithmetic.combination import Combination, ModulePlan, Plan, combine_module, distinct_terms, plan
 from arithmetic.composition import compose
 from arithmetic.conversion import convert, require_convertible
-from arithmetic.deltas import LowRank
 from arithmetic.dialects import DIALECTS, Dialect, DialectOutcome, dialect_errors, dialect_outcomes
-from arithmetic.entries import ModuleEntry
 from arithmetic.errors import (
     AlgebraError,
     BoundExceeded,
@@ -21,6 +19,8 @@ from arithmetic.errors import (
     ShapeMismatch,
     ValidationRefused,
 )
+from arithmetic.deltas import LowRank
+from arithmetic.entries import ModuleEntry
 from arithmetic.precision import Precision
 from arithmetic.recipe import Recipe, Stage, Term, parse
 from arithmetic.vector import Vector, diffusers_state_dict, open_vector

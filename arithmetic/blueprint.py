@@ -24,9 +24,8 @@ ADAPTER_METADATA = "lora_adapter_metadata"
 class Blueprint:
     """One weight file to come: a plan, and how its tensors are spelled and stored.
 
-    Kohya and ComfyUI files and PEFT folders carry one alpha for all modules (the largest rank), and r / alpha is folded
-    into up: diffusers 0.42 mis-scales kohya files whose alphas vary, and PEFT's patterns cannot tell two text encoders
-    apart.
+    Kohya and ComfyUI files and PEFT folders carry one alpha for all modules (the largest rank), and r / alpha is folded into up:
+    diffusers 0.42 mis-scales kohya files whose alphas vary, and PEFT's patterns cannot tell two text encoders apart.
     Diffusers files have alpha = r in every module, so a reader that overlooks their metadata is right all the same.
     """
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from arithmetic.combination import Combination, distinct_terms, plan
-from arithmetic.deltas import width
 from arithmetic.errors import ValidationRefused
+from arithmetic.deltas import width
 from arithmetic.precision import Precision
 from arithmetic.survey import Survey, survey
 from arithmetic.vector import Vector
@@ -105,8 +105,8 @@ def _unfit(vector: Vector) -> Iterator[Finding]:
         yield Finding(
             "unmatched-keys",
             "error",
-            f"{vector.name}: {count} keys are no whole piece of a module of {base}: {_some(vector.unmatched)}.",
-            "A sum that leaves them out would not be the one asked for; use a vector of this base.",
+            f"{vector.name}: {count} keys are no low-rank factors of a module of {base}: {_some(vector.unmatched)}.",
+            "A sum that leaves them out would not be the one asked for; use a plain LoRA of this base.",
         )
     zero = [module for module, entry in vector.modules.items() if entry.alpha == 0]
     if zero:
@@ -166,10 +166,10 @@ def _ranks(combination: Combination) -> Iterator[Finding]:
     modules = plan(combination).modules
     if not modules or len(combination.terms) < 2:
         return
-    before = max(entry.rank or 0 for _, vector in combination.terms for entry in vector.modules.values())
-    after = max(module.rank or 0 for module in modules)
+    before = max(entry.rank for _, vector in combination.terms for entry in vector.modules.values())
+    after = max(module.rank for module in modules)
     if after > before:
-        wide = [m.module for m in modules if (m.rank or 0) > min(m.spec.shape[0], width(m.spec))]
+        wide = [m.module for m in modules if m.rank > min(m.spec.shape[0], width(m.spec))]
         excess = f" More than the matrix can use in {_some(wide)}." if wide else ""
         yield Finding("rank-growth", "note", f"The exact sum has rank {after}, the largest input {before}.{excess}", "")
 
