@@ -196,7 +196,7 @@ class Respelling:
         return Slot(key, tag if tag in TORCH_DTYPES else ALPHA_TAG, self._shape(piece))
 
     def _shape(self, piece: Piece) -> tuple[int, ...]:
-        """Of plain factors as the base's module, of magnitudes as the layout's readers keep them, of others as stored."""
+        """Plain factors as the base's module, magnitudes as the layout's readers keep them, others as stored."""
         entry, spec = self.vector.modules[piece.module], self.vector.spec(piece.module)
         if piece.role == "alpha":
             return ()

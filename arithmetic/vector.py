@@ -179,10 +179,11 @@ class Vector:
     def _check_padding(self, entry: ModuleEntry, spec: ModuleSpec) -> None:
         """ComfyUI's reshape_weight pads the base's weight before it is adapted; here it may only say what it is."""
         key = entry.keys.get("reshape")
-        if key is not None and tuple(map(int, read_numbers(self.header, key))) != spec.shape:
+        padded = spec.shape if key is None else tuple(map(int, read_numbers(self.header, key)))
+        if padded != spec.shape:
             raise ShapeMismatch(
-                f"{self.name}: {entry.module}: pads the base's weight to {list(read_numbers(self.header, key))}, the "
-                f"base has {list(spec.shape)}. Use it on a base of that shape."
+                f"{self.name}: {entry.module}: pads the base's weight to {list(padded)}, the base has "
+                f"{list(spec.shape)}. Use it on a base of that shape."
             )
 
 

@@ -17,7 +17,10 @@ Axes = tuple[int, int]
 
 
 def peft_dora(base: Tensor, change: Tensor, magnitude: Tensor, axes: Axes, strength: float) -> Tensor:
-    """d V / ||V|| - W0 with V = W0 + strength * dW (peft 0.21, tuners/lora/dora.py): at strength 0 it is d W0 / ||W0||."""
+    """d V / ||V|| - W0 with V = W0 + strength * dW (peft 0.21, tuners/lora/dora.py).
+
+    At strength 0 the weight becomes d W0 / ||W0||.
+    """
     adapted = base + strength * change
     return _stretched(adapted, adapted, magnitude, axes) - base
 

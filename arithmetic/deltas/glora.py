@@ -1,4 +1,4 @@
-"""GLoRA: the base's weight times a low-rank matrix, and one added (Chavan et al. 2023, 2306.07967; LyCORIS, ComfyUI)."""
+"""GLoRA: the base's weight times a low-rank matrix, and one added (Chavan et al. 2023, 2306.07967)."""
 
 import torch
 from torch import Tensor

@@ -12,7 +12,7 @@ def lycoris_ia3(base: Tensor, vector: Tensor, is_of_inputs: bool, strength: floa
 
 
 def peft_ia3(base: Tensor, vector: Tensor, is_of_inputs: bool) -> Tensor:
-    """(l - 1) W0 in float64: the weight becomes l W0, and a bias with it where l is of outputs (peft 0.21, tuners/ia3)."""
+    """(l - 1) W0 in float64: the weight becomes l W0, as does a bias where l is of outputs (peft 0.21)."""
     return (_along(vector, is_of_inputs) - 1) * base
 
 

@@ -62,7 +62,7 @@ def fitted(factors: LowRank, spec: ModuleSpec, where: str) -> LowRank:
 
 
 def shaped(up: Tensor, down: Tensor, scale: float, shape: tuple[int, ...]) -> LowRank:
-    """up (m, r) and down (r, n*k*k) as the factors of a weight of `shape`: (m, r, 1, 1) and (r, n, k, k) where it has k."""
+    """up (m, r) and down (r, n*k*k) as factors of a weight of `shape`, with the kernel that it has."""
     rank = down.shape[0]
     return LowRank(up.reshape(shape[0], rank, *(1 for _ in shape[2:])), down.reshape(rank, *shape[1:]), scale)
 

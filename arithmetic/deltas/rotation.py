@@ -1,7 +1,8 @@
-"""OFT and BOFT: the base's weight turned by orthogonal matrices (Qiu et al. 2023, 2306.07280; Liu et al. 2023, 2311.06243).
+"""OFT and BOFT: the base's weight turned by orthogonal matrices.
 
-LyCORIS and kohya turn the outputs, PEFT the inputs. W0 is (m, N), N = n*k*k. Cayley's transform makes a rotation of a
-skew-symmetric generator Q. Each function returns what is added to W0, in float64.
+Qiu et al. 2023 (2306.07280) and Liu et al. 2023 (2311.06243). LyCORIS and kohya turn the outputs, PEFT the inputs. W0
+is (m, N), N = n*k*k. Cayley's transform makes a rotation of a skew-symmetric generator Q. Each function returns what is
+added to W0, in float64.
 """
 
 from collections.abc import Mapping
@@ -36,9 +37,9 @@ def comfy_oft(base: Tensor, blocks: Tensor, constraint: float, strength: float) 
 
 
 def lycoris_boft(base: Tensor, blocks: Tensor, rescale: Tensor | None, constraint: float, strength: float) -> Tensor:
-    """rescale * B_s ... B_2 B_1 W0 - W0, each stage strength R + (1 - strength) I (lycoris-lora 4.1, functional/boft.py).
+    """rescale * B_s ... B_2 B_1 W0 - W0, each stage B = strength R + (1 - strength) I.
 
-    `blocks` (s, c, b, b) with c b = m. Stage i mixes rows that are 2^i b / 2 apart.
+    As lycoris-lora 4.1, functional/boft.py. `blocks` (s, c, b, b) with c b = m; stage i mixes rows 2^i b / 2 apart.
     """
     return _butterfly(base, blocks, rescale, constraint * base.shape[0], strength)
 
@@ -50,7 +51,7 @@ def comfy_boft(base: Tensor, blocks: Tensor, rescale: Tensor | None, constraint:
 
 @dataclass(frozen=True)
 class CayleySettings:
-    """How PEFT's OFT makes rotations of its numbers: exactly or by a series of `terms`; `reach` limits each generator."""
+    """How PEFT's OFT makes rotations of its numbers: exactly or by a series of `terms`; `reach` limits generators."""
 
     terms: int | None
     reach: float | None
@@ -65,7 +66,7 @@ class CayleySettings:
 def peft_oft(base: Tensor, numbers: Tensor, settings: CayleySettings) -> Tensor:
     """W0 diag(R)^T - W0 with R of (b, b) for each block of inputs (peft 0.21, tuners/oft/layer.py).
 
-    `numbers` (c, b (b - 1) / 2) are the upper triangles of the generators, with c b = N; a single one serves all blocks.
+    `numbers` (c, b (b - 1) / 2) are the upper triangles of the generators, with c b = N; one alone serves all.
     """
     Q = _skew(numbers)
     if settings.reach is not None:
@@ -88,7 +89,7 @@ def peft_boft(base: Tensor, blocks: Tensor, sizes: Tensor) -> Tensor:
 
 
 def _rotations(blocks: Tensor, limit: float) -> Tensor:
-    """Cayley's transforms of the generators X - X^T, which together are no longer than `limit` where that is above 0."""
+    """Cayley's transforms of the generators X - X^T, together no longer than `limit` where that is above 0."""
     Q = blocks - blocks.mT
     length = torch.linalg.vector_norm(Q) + EPSILON
     return _cayley(Q * (limit / length) if 0 < limit < length else Q)

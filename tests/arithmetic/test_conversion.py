@@ -223,7 +223,7 @@ def test_magnitudes_of_outputs_go_there_and_back(
     assert torch.equal(*changes)
 
 
-def test_peft_loads_a_converted_dora_as_its_own(
+def test_the_configuration_of_a_converted_dora_says_so(
     kind_file: Callable[[str], Path], table: Architecture, tmp_path: Path
 ) -> None:
     vector = open_vector(kind_file("dora"), table)

@@ -205,5 +205,5 @@ def test_what_peft_applies_whole_has_no_strength_but_1(config: Any, tmp_path: Pa
     adapted = Adapted(tmp_path, config)
     with pytest.raises(DialectRefused, match=r"no strength but 1 for it, got 0\.5"):
         adapted.found(f"unet.{NAMES['linear']}", 0.5)
-    with pytest.raises(DialectRefused, match="LyCORIS does not read .* Write dialect=peft"):
+    with pytest.raises(DialectRefused, match=r"LyCORIS does not read .* Write dialect=peft"):
         anchored_delta(adapted.vector, f"unet.{NAMES['linear']}", torch.zeros(12, 8), 1.0, "lycoris")

@@ -37,7 +37,7 @@ def layer(spec: tuple) -> nn.Module:
 
 
 def forward_change(module: nn.Module, multiplier: float) -> Tensor:
-    """What forward adds: get_diff_weight of LoHa and LoKr multiplies by the scale twice in 4.1, get_weight does once."""
+    """What forward adds: get_diff_weight of LoHa and LoKr has the scale twice in 4.1, get_weight once."""
     change = module.get_weight(module.shape) * module.scalar
     if module.wd:
         return module.apply_weight_decompose(module.org_weight + change, multiplier) - module.org_weight
