@@ -28,6 +28,9 @@ class Reference:
     def names(self) -> Iterator[str]:
         yield self.text
 
+    def calls(self) -> Iterator["Call"]:
+        yield from ()
+
 
 @dataclass(frozen=True)
 class Call:
@@ -51,6 +54,11 @@ class Call:
         for argument in self.arguments:
             yield from argument.names()
 
+    def calls(self) -> Iterator["Call"]:
+        yield self
+        for argument in self.arguments:
+            yield from argument.calls()
+
 
 @dataclass(frozen=True)
 class Group:
@@ -70,6 +78,9 @@ class Group:
 
     def names(self) -> Iterator[str]:
         return self.sum.names()
+
+    def calls(self) -> Iterator[Call]:
+        return self.sum.calls()
 
 
 Atom = Reference | Call | Group
@@ -124,6 +135,11 @@ class Sum:
         """Every reference, in the order written, as often as it stands."""
         for term in self.terms:
             yield from term.atom.names()
+
+    def calls(self) -> Iterator[Call]:
+        """Every method that is called, in the order written, those inside others after them."""
+        for term in self.terms:
+            yield from term.atom.calls()
 
     def lock(self, resolve: Resolve) -> Self:
         """The same with every reference, wherever it stands, replaced by what `resolve` returns (sha256:...)."""
