@@ -1,11 +1,10 @@
 """How the spaces that two low-rank deltas act on lie to each other, from Gram matrices alone.
 
-For factors X (d, r) with X^T X = V L V^T the columns of X V L^(-1/2) are an orthonormal basis of the span, so that
-everything below happens in r dimensions: the factor of length d was read once, for its Gram matrices.
+An orthonormal basis of the span of factors X (d, r) follows from X^T X, so that everything below happens in r
+dimensions: the factors of length d are read once, for their Gram matrices.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -18,22 +17,12 @@ NEGLIGIBLE = 1e-5
 
 @dataclass(frozen=True)
 class Basis:
-    """An orthonormal basis of the span of X, X^T X being vectors diag(energies) vectors^T without negligible parts."""
+    """An orthonormal basis Q (d, k) of the span of X (d, r), negligible directions left out."""
 
-    vectors: Tensor
-    """(r, k)."""
-    energies: Tensor
-    """(k,), ascending."""
-
-    @property
-    def coordinates(self) -> Tensor:
-        """(k, r): X in this basis."""
-        return self.energies.sqrt()[:, None] * self.vectors.T
-
-    @property
-    def whitening(self) -> Tensor:
-        """(r, k): X @ whitening is the basis."""
-        return self.vectors / self.energies.sqrt()
+    coordinates: Tensor
+    """(k, r): X = Q coordinates."""
+    whitening: Tensor
+    """(r, k): Q = X whitening."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +47,20 @@ class Spaces:
     columns: Basis
     rows: Basis
 
-    @cached_property
-    def spectrum(self) -> tuple[Tensor, Tensor, Tensor]:
-        """U (k_b, k), singular values (k,) and V^T (k, k_a) of up @ down in its own bases."""
-        core = self.columns.coordinates @ self.rows.coordinates.T
-        u, sigma, vt = torch.linalg.svd(core, full_matrices=False)
-        return u, sigma, vt
-
     def leading(self, share: float) -> Directions:
-        """The fewest singular directions that hold `share` of the energy."""
-        u, sigma, vt = self.spectrum
-        energy = sigma.square().cumsum(0)
-        kept = int((energy < share * energy[-1] * (1 - 1e-12)).sum().item()) + 1 if len(energy) else 0
-        return Directions(u[:, :kept], vt[:kept].T)
+        """The fewest singular directions of up @ down that hold `share` of its energy.
+
+        From the eigenvectors of the core times its transpose, which is half the work of an SVD and, above NEGLIGIBLE
+        squared, as good.
+        """
+        core = self.columns.coordinates @ self.rows.coordinates.T
+        energies, vectors = torch.linalg.eigh(core @ core.T)
+        energies, vectors = energies.flip(0), vectors.flip(1)
+        reached = energies.cumsum(0)
+        kept = int((reached < share * (1 - 1e-12) * reached[-1:]).sum().item()) + 1
+        kept = min(kept, int((energies > NEGLIGIBLE**2 * energies[:1]).sum().item()))
+        columns = vectors[:, :kept]
+        return Directions(columns, core.T @ columns / energies[:kept].sqrt())
 
 
 def spaces_of(own: Grams) -> Spaces:
@@ -79,12 +69,14 @@ def spaces_of(own: Grams) -> Spaces:
 
 
 def cosines(left: Basis, right: Basis, cross: Tensor) -> Tensor:
-    """The cosines of the principal angles between two spans, descending; `cross` is X^T X' (r, r').
+    """The cosines of the principal angles between two spans, ascending; `cross` is X^T X' (r, r').
 
-    Bjorck and Golub 1973: the singular values of Q^T Q'.
+    Bjorck and Golub 1973: the singular values of Q^T Q', here from the smaller of the two products with its transpose.
     """
-    found: Tensor = torch.linalg.svdvals(left.whitening.T @ cross @ right.whitening)
-    return found.clamp(max=1.0)
+    product = left.whitening.T @ cross @ right.whitening
+    small = product if product.shape[0] <= product.shape[1] else product.T
+    squares: Tensor = torch.linalg.eigvalsh(small @ small.T)
+    return squares.clamp(min=0.0, max=1.0).sqrt()
 
 
 def energy_inside(directions: Directions, spaces: Spaces, cross: Grams, scale: float) -> float:
@@ -98,6 +90,16 @@ def energy_inside(directions: Directions, spaces: Spaces, cross: Grams, scale: f
 
 
 def _basis(gram: Tensor) -> Basis:
+    """Of X^T X (r, r): by Cholesky where every direction surely counts, else by its eigenvectors.
+
+    With X^T X = L L^T the smallest eigenvalue is at least 1 / ||L^-1||_F^2, the largest at most the trace.
+    """
+    lower, failed = torch.linalg.cholesky_ex(gram)
+    if not failed.item():
+        inverse = torch.linalg.solve_triangular(lower, torch.eye(len(gram), dtype=gram.dtype), upper=False)
+        if inverse.square().sum() * gram.trace() * NEGLIGIBLE < 1:
+            return Basis(lower.T, inverse.T)
     energies, vectors = torch.linalg.eigh(gram)
     kept = energies > NEGLIGIBLE * energies[-1].clamp(min=0)
-    return Basis(vectors[:, kept], energies[kept])
+    roots, vectors = energies[kept].sqrt(), vectors[:, kept]
+    return Basis(roots[:, None] * vectors.T, vectors / roots)

@@ -41,19 +41,13 @@ def matrix_findings(combination: Combination) -> Iterator[Finding]:
         anchored = {module for vector in _unanchored(source) for module in vector.anchored}
         matrices = [module for module, one in source.modules.items() if one.rank is None and module not in anchored]
         if found := [module for module in matrices if module in table]:
-            yield _dense(source, found, "Give it a rank, as in ... | rank(64), or bake it into a base.")
-        elif matrices:  # biases and normalisations, which have no rank to give
-            yield _dense(source, matrices, "Bake it into a base.")
-
-
-def _dense(source: Source, modules: list[str], remedy: str) -> Finding:
-    return Finding(
-        "dense-result",
-        "error",
-        f"{source.name} is no low-rank delta in {modules_of(modules)}: {some(modules)}; no LoRA file has a place "
-        "for it.",
-        remedy,
-    )
+            yield Finding(
+                "dense-result",
+                "error",
+                f"{source.name} is no low-rank delta in {modules_of(found)}: {some(found)}; no LoRA file has a place "
+                "for it.",
+                "Give it a rank, as in ... | rank(64), or bake it into a base.",
+            )
 
 
 def vectors_in(source: Source) -> Iterator[Vector]:

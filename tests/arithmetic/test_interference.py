@@ -149,13 +149,25 @@ def test_principal_angles_are_those_between_known_spaces() -> None:
     assert module.overlap.cosine == 0
 
 
-def test_principal_cosines_are_the_singular_values_of_the_product_of_orthonormal_bases() -> None:
+@pytest.mark.parametrize("weakest", [1.0, 1e-2])
+def test_principal_cosines_are_the_singular_values_of_the_product_of_orthonormal_bases(weakest: float) -> None:
+    """Also where one direction is so weak that the basis is not made by Cholesky."""
     draw = drawing(4)
     deltas = [low_rank(draw(30, rank), draw(rank, 20)) for rank in (3, 5)]
+    deltas[1].up[:, 0] *= weakest
     (a, own_a), (b, own_b) = (own_grams(matrices_of(delta)) for delta in deltas)
     found = cosines(spaces_of(own_a).columns, spaces_of(own_b).columns, grams(a, b).up)
     bases = [torch.linalg.qr(delta.up)[0] for delta in deltas]
-    assert torch.allclose(found, torch.linalg.svdvals(bases[0].T @ bases[1]), atol=1e-12)
+    assert torch.allclose(found.flip(0), torch.linalg.svdvals(bases[0].T @ bases[1]), atol=1e-9)
+
+
+def test_a_direction_that_half_precision_would_lose_is_none() -> None:
+    eye = torch.eye(8, dtype=torch.float64)
+    left = low_rank(eye[:, :2] * torch.tensor([1.0, 1e-4]), eye[:2])
+    right = low_rank(eye[:, 1:2], eye[1:2])
+    module = interference(*one_module(left, right, 8, 8)).modules[0]
+    assert module.columns.smallest == pytest.approx(90)
+    assert module.rows.smallest == pytest.approx(0, abs=1e-4)
 
 
 def test_all_of_a_vector_lies_within_its_own_directions(opened: Opened) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from registry import LicenseConflict, Parent, Registry
+from registry.license_report import conflicts_of_sum
 
 pytestmark = pytest.mark.both_databases
 
@@ -122,3 +123,42 @@ def test_an_import_in_conflict_stays_a_draft_and_history_says_why(registry: Regi
         {"conflicts": ["style:1 is mit, which drops the use restrictions of base:1 (openrail++)"]},
     )
     assert registry.get(note("free", "openrail", ("base", "adapter_of"), publish=True)).state == "published"
+
+
+def forbidden(registry: Registry, *refs: str) -> tuple[str, ...]:
+    with registry.database.reading() as uow:
+        return conflicts_of_sum(uow, refs)
+
+
+def test_a_sum_is_a_derivative_of_each_of_its_vectors(registry: Registry, note: Note) -> None:
+    note("frozen", "cc-by-nd-4.0")
+    note("free", "mit", ("frozen", "converted_from"))
+    said = "frozen:1 (cc-by-nd-4.0) allows no derivatives, and their sum is one"
+    assert forbidden(registry, note("open", "mit")) == ()
+    assert forbidden(registry, "open", "frozen") == (f"{said} (composed_from)",)
+    assert forbidden(registry, "open", "free") == (f"{said} (converted_from)",)
+
+
+def test_a_vector_that_asks_for_its_own_licence_meets_one_that_forbids_what_that_allows(
+    registry: Registry, note: Note
+) -> None:
+    note("left", "gpl-3.0")
+    note("careful", "cc-by-nc-4.0")
+    assert forbidden(registry, "left", "careful") == (
+        "their sum is gpl-3.0, which allows to offer a service, sell images, sell the weights; "
+        "careful:1 (cc-by-nc-4.0) does not",
+    )
+
+
+def test_two_vectors_that_each_ask_for_their_own_licence_cannot_be_summed_under_either(
+    registry: Registry, note: Note
+) -> None:
+    note("one", "gpl-3.0")
+    note("two", "cc-by-sa-4.0")
+    (sentence,) = forbidden(registry, "one", "two")
+    assert "ask for different licences" in sentence
+
+
+def test_a_ban_on_derivatives_of_the_base_does_not_reach_a_sum_of_its_adapters(registry: Registry, note: Note) -> None:
+    note("frozen", "cc-by-nd-4.0")
+    assert forbidden(registry, note("a", "mit", ("frozen", "adapter_of")), note("b", None)) == ()

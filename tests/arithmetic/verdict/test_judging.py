@@ -166,12 +166,21 @@ def biased(tensors: dict) -> None:
     tensors["lora_unet_conv_in.diff_b"] = torch.ones(10)
 
 
-def test_a_bias_has_no_place_in_a_lora_file_at_all(opened: Opened) -> None:
-    one = finding(Combination(((1.0, opened(0, biased)),)), "dense-result")
-    assert (one.sentence.split(";")[0], one.remedy) == (
-        "v0 is no low-rank delta in 1 module: unet.conv_in.bias",
-        "Bake it into a base.",
+def test_a_bias_has_a_place_in_some_layouts_only(opened: Opened) -> None:
+    combination = Combination(((1.0, opened(0, biased)),))
+    assert check(combination, layout=Layout.KOHYA).ok
+    one = finding(combination, "no-place-for-channels", layout=Layout.PEFT)
+    assert one.sentence == (
+        "peft files hold no changes of biases and normalisations, and the sum has 1 module of them: unet.conv_in.bias."
     )
+    assert one.remedy == "Write kohya or comfy, which ComfyUI and LyCORIS read, or bake it into a base."
+
+
+def test_a_bias_that_fp16_does_not_hold_is_an_overflow(opened: Opened) -> None:
+    combination = Combination(
+        ((2.0, opened(0, lambda t: t.update({"lora_unet_conv_in.diff_b": torch.full((10,), 4e4)}))),)
+    )
+    assert "unet.conv_in.bias: an entry of 8e+04" in finding(combination, "fp16-overflow", dtype="fp16").sentence
 
 
 def test_growing_ranks_are_a_note_with_what_to_do(opened: Opened) -> None:
