@@ -1,181 +1,222 @@
-"""A vector out of checkpoints: their difference, made low-rank module by module: `extract(tuned - base; rank=64)`."""
+"""A vector out of bases: the low-rank one that is nearest to their difference.
+
+    D = sum_i c_i W_i    (coefficients that add up to 0)        D ~ up @ down of rank k, nearest in the Frobenius norm
+
+Biases and normalisations have no low rank to speak of: their differences are kept whole, or left out by name.
+"""
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from arithmetic.combination import Sized, in_table_order
-from arithmetic.deltas import Delta, Dense, LowRank, widened
-from arithmetic.errors import AlgebraError, MissingModule
-from arithmetic.methods import generator_for
-from arithmetic.reduction import EnergyKept, ErrorAtMost, RankAtMost, Rule
-from arithmetic.reduction.core import canonical_signs, count
-from arithmetic.reduction.randomised import OVERSAMPLING, POWER_ITERATIONS, randomised_svd
-from arithmetic.source import Origin, Source
-from arithmetic.weights import Weights
-from formats import Architecture, spec_of
+from arithmetic.deltas import Delta, LowRank
+from arithmetic.difference import Difference, Share
+from arithmetic.errors import AlgebraError
+from arithmetic.progress import Progress, watcher
+from arithmetic.randomness import generator_of
+from arithmetic.reduction.randomised import OVERSAMPLING, POWER_ITERATIONS, Triplets, randomised_svd
+from arithmetic.reduction.spool import Spool
+from arithmetic.workers import in_order, one_thread_each, worker_count
+
+SEED = 0
+
+FIRST_RANK = 32
+"""What is tried first where a share of the energy or an error is asked for; doubled until it is enough."""
+
+MEASURED_BELOW = 1e-4
+"""Share of ||D||^2 left out below which ||D||^2 - ||kept||^2 loses its digits: D - up @ down is taken itself then."""
+
+FINE_BELOW = 1e-5
+"""Share of ||D||^2 to leave out below which float32 cannot tell how much is kept."""
+
+BLOCK_ROWS = 256
 
 
 @dataclass(frozen=True)
-class Difference:
-    """sum_i c_i W_i of checkpoints, the coefficients adding up to 0: what a fine-tuning changed, as matrices."""
+class Criterion:
+    """How much of a module is kept: one of a rank, a share of ||D||_F^2, a bound of ||D - kept||_F / ||D||_F."""
 
-    terms: tuple[tuple[float, Weights], ...]
-
-    @property
-    def name(self) -> str:
-        """As a recipe has it."""
-        return " + ".join(f"{weight:g}*{base.name}" for weight, base in self.terms).replace("+ -", "- ")
-
-    @property
-    def architecture(self) -> Architecture:
-        """The first checkpoint's."""
-        return self.terms[0][1].architecture
-
-    @property
-    def content(self) -> Hashable:
-        """Of the checkpoints and their coefficients."""
-        return ("difference", tuple((weight, base.content) for weight, base in self.terms))
-
-    @property
-    def parts(self) -> tuple[tuple[float, Source], ...]:
-        """None: checkpoints are no vectors."""
-        return ()
-
-    @property
-    def origins(self) -> tuple[tuple[float, Origin], ...]:
-        """The checkpoints."""
-        return self.terms
-
-    @cached_property
-    def modules(self) -> Mapping[str, Sized]:
-        """Every tensor that all the checkpoints have.
-
-        Raises MissingModule where one lacks what another one has.
-        """
-        first = self.terms[0][1]
-        for _, base in self.terms[1:]:
-            lost = sorted(set(first.modules) ^ set(base.modules))
-            if lost:
-                here, there = (base.name, first.name) if lost[0] in first.modules else (first.name, base.name)
-                raise MissingModule(
-                    f"{here}: has no {lost[0]}, which {there} has ({len(lost)} such). Subtract checkpoints of one "
-                    "kind: two diffusers folders, or two files with text encoders."
-                )
-        return dict.fromkeys(in_table_order(self.architecture, set(first.modules)), Sized(None))
-
-    def delta(self, module: str) -> Dense:
-        """sum_i c_i W_i of one module in float64, (m, n*k*k)."""
-        total: Tensor | None = None
-        for weight, base in self.terms:
-            matrix = widened(base.weight(module)) * weight
-            total = matrix if total is None else total + matrix
-        if total is None:
-            raise AlgebraError("Difference: no checkpoints, expected at least two.")
-        return Dense(total.reshape(total.shape[0], -1))
-
-
-@dataclass(frozen=True)
-class Extracted:
-    """The leading singular directions of a difference; biases and normalisations are taken as they are."""
-
-    difference: Difference
     rank: int | None = None
     energy: float | None = None
-    """The share of each module's squared norm to keep."""
     error: float | None = None
-    """The largest relative error of a module."""
-    oversampling: int = OVERSAMPLING
-    power_iterations: int = POWER_ITERATIONS
-    seed: int = 0
-    channels: bool = True
-    """Whether biases and normalisations are extracted too."""
 
     def __post_init__(self) -> None:
-        if self.rank is None and self.energy is None and self.error is None:
-            raise AlgebraError("extract: says no rank, energy or error. Write extract(tuned - base; rank=64).")
+        if sum(value is not None for value in (self.rank, self.energy, self.error)) != 1:
+            raise AlgebraError("extract: expected exactly one of rank, energy and error. Say how much is to be kept.")
+        if self.rank is not None and self.rank < 1:
+            raise AlgebraError(f"extract: rank is {self.rank}, expected 1 or more.")
+        for name, value in (("energy", self.energy), ("error", self.error)):
+            if value is not None and not 0 < value < 1:
+                raise AlgebraError(f"extract: {name} is {value}, expected more than 0 and less than 1.")
 
     @property
-    def name(self) -> str:
-        """As a recipe has it."""
-        return f"extract({self.difference.name})"
+    def left_out(self) -> float:
+        """The share of ||D||_F^2 that may be left out, where no rank is given."""
+        return 1 - self.energy if self.energy is not None else (self.error or 0.0) ** 2
 
-    @property
-    def architecture(self) -> Architecture:
-        """The difference's."""
-        return self.difference.architecture
 
-    @property
-    def content(self) -> Hashable:
-        """Of the difference and what is kept of it."""
-        kept = (self.rank, self.energy, self.error, self.channels)
-        return ("extracted", self.difference.content, kept, self.oversampling, self.power_iterations, self.seed)
+@dataclass(frozen=True)
+class Sampling:
+    """How the range of a matrix is found; `seed` and a module's name decide what is sampled."""
 
-    @property
-    def parts(self) -> tuple[tuple[float, Source], ...]:
-        """The difference."""
-        return ((1.0, self.difference),)
+    oversampling: int = OVERSAMPLING
+    power_iterations: int = POWER_ITERATIONS
+    seed: int = SEED
 
-    @property
-    def origins(self) -> tuple[()]:
-        """Nothing: the difference has them."""
-        return ()
-
-    @property
-    def rules(self) -> tuple[Rule, ...]:
-        """What is kept, in the order rank, energy, error."""
-        found: list[Rule] = []
-        found += [] if self.rank is None else [RankAtMost(self.rank)]
-        found += [] if self.energy is None else [EnergyKept(self.energy)]
-        found += [] if self.error is None else [ErrorAtMost(self.error)]
-        return tuple(found)
-
-    @cached_property
-    def modules(self) -> Mapping[str, Sized]:
-        """The modules that differ, with the largest rank that each can have."""
-        return {module: Sized(self._most(module)) for module in self.difference.modules if self._differs(module)}
-
-    def delta(self, module: str) -> Delta:
-        """The kept part of one module's difference, in float64."""
-        difference = self.difference.delta(module)
-        shape = spec_of(self.architecture, module).shape
-        if len(shape) == 1:
-            return difference
-        u, sigma, vt = self._decomposed(difference.matrix, module)
-        kept = count(sigma, self.rules)
-        root = sigma[:kept].sqrt()
-        up, down = u[:, :kept] * root, root[:, None] * vt[:kept]
-        signs = canonical_signs(up)
-        up, down = up * signs, down * signs[:, None]
-        return LowRank(up.reshape(*up.shape, *(1 for _ in shape[2:])), down.reshape(kept, *shape[1:]), 1.0)
-
-    def _decomposed(self, matrix: Tensor, module: str) -> tuple[Tensor, Tensor, Tensor]:
-        """The leading triplets; all of them where an energy or an error has to be met."""
-        if self.energy is not None or self.error is not None or self.rank is None:
-            u, sigma, vt = torch.linalg.svd(matrix, full_matrices=False)
-            return u, sigma, vt
+    def triplets(self, matrix: Tensor, rank: int, module: str) -> Triplets:
+        """The leading `rank` triplets of a module's matrix."""
         return randomised_svd(
             matrix,
-            self.rank,
-            generator=generator_for(self.seed, module),
+            rank,
+            generator=generator_of(self.seed, module),
             oversampling=self.oversampling,
             power_iterations=self.power_iterations,
         )
 
-    def _most(self, module: str) -> int | None:
-        shape = spec_of(self.architecture, module).shape
-        if len(shape) == 1:
-            return None
-        most = min(shape[0], math.prod(shape[1:]))
-        return most if self.rank is None else min(most, self.rank)
+    def triplets_within(self, matrix: Tensor, left_out: float, module: str) -> Triplets:
+        """The fewest leading triplets that leave out at most that share of ||D||_F^2."""
+        if left_out < FINE_BELOW:
+            matrix = matrix.to(torch.float64)
+        wanted, rank = (1 - left_out) * square_norm(matrix), FIRST_RANK
+        while True:
+            found = self.triplets(matrix, rank, module)
+            enough = int(((found.s**2).cumsum(0) < wanted).sum()) + 1
+            if enough <= len(found.s) or rank >= min(matrix.shape):
+                return found.leading(enough)
+            rank *= 2
 
-    def _differs(self, module: str) -> bool:
-        """Whether the module's difference is anything but zeros; biases and normalisations count only if asked for."""
-        if not self.channels and len(spec_of(self.architecture, module).shape) == 1:
-            return False
-        matrix = self.difference.delta(module).matrix
-        return bool(torch.any(matrix != 0))
+
+class Extracted:
+    """A source of low-rank deltas near a difference; each is computed when first asked for, and kept on the disk."""
+
+    def __init__(self, difference: Difference, criterion: Criterion, sampling: Sampling, *, channels: bool) -> None:
+        self.name = f"extract({difference.name})"
+        self.architecture = difference.architecture
+        self.modules: dict[str, Share] = {}
+        self.left_out: tuple[str, ...] = difference.left_out
+        """Components that not all bases have, and biases and normalisations that differ and were not wanted."""
+        self.content: Hashable = ("extract", difference.content, criterion, sampling, channels)
+        self._difference, self._criterion, self._sampling = difference, criterion, sampling
+        self._has_channels = channels
+        self._spool = Spool()
+        self._errors: dict[str, float] = {}
+
+    def delta(self, module: str) -> Delta:
+        """LowRank(up (m, k[, 1, 1]), down (k, n[, k, k]), 1) of a weight, Dense (m, 1) of a bias or normalisation."""
+        rank = self.modules[module].rank
+        if rank is None:
+            return self._difference.delta(module)
+        if module not in self._spool:
+            with one_thread_each():
+                matrix = self._difference.delta(module).matrix
+                self._keep(module, matrix, self._sampling.triplets(matrix, rank, module))
+        up, down = self._spool.get(module)
+        return LowRank(up, down, 1.0)
+
+    def approximation_error(self, module: str) -> float:
+        """||D - kept||_F / ||D||_F; known once `delta` was asked for, computed here where it was not."""
+        if self.modules[module].rank is None:
+            return 0.0
+        self.delta(module)
+        return self._errors[module]
+
+    def take(self, module: str, share: Share) -> None:
+        """Make `module` a part of this vector, or name it among what is left out."""
+        if share.rank is None and not self._has_channels:
+            self.left_out = (*self.left_out, module)
+        else:
+            self.modules[module] = share
+
+    def share(self, module: str) -> Share | None:
+        """The rank that the criterion asks for, None for a module that does not differ; what was computed is kept."""
+        matrix = self._difference.delta(module).matrix
+        if not bool(matrix.any()):
+            return None
+        if module not in self.architecture.modules:
+            return Share(None)
+        if self._criterion.rank is not None:
+            return Share(min(self._criterion.rank, *matrix.shape))
+        found = self._sampling.triplets_within(matrix, self._criterion.left_out, module)
+        self._keep(module, matrix, found)
+        return Share(len(found.s))
+
+    def _keep(self, module: str, matrix: Tensor, triplets: Triplets) -> None:
+        up, down = (factor.to(matrix.dtype) for factor in triplets.balanced())
+        self._errors[module] = relative_error(matrix, triplets, up, down)
+        shape = self.architecture.modules[module].shape
+        self._spool.put(module, (up.reshape(shape[0], -1, *(1 for _ in shape[2:])), down.reshape(-1, *shape[1:])))
+
+
+def extract(
+    difference: Difference,
+    *,
+    rank: int | None = None,
+    energy: float | None = None,
+    error: float | None = None,
+    oversampling: int = OVERSAMPLING,
+    power_iterations: int = POWER_ITERATIONS,
+    seed: int = SEED,
+    channels: bool = True,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], object] | None = None,
+) -> Extracted:
+    """The low-rank vector nearest to a difference of bases; modules that do not differ are no part of it.
+
+    Args:
+        difference: of bases.
+        rank: of every module, or its shorter side where that is less.
+        energy: the share of ||D||_F^2 to keep in each module, at the least rank that does.
+        error: ||D - kept||_F / ||D||_F of each module at most, at the least rank that does.
+        oversampling: columns sampled beyond the rank.
+        power_iterations: of the range finder.
+        seed: with a module's name it decides what is sampled.
+        channels: whether differences of biases and normalisations are kept, whole; else they are `left_out`.
+        workers: threads; as many as there are cores by default.
+        progress: called with the phase (extracting), modules done, modules.
+        cancelled: asked between modules; a true answer stops the work.
+
+    Raises:
+        AlgebraError: not exactly one of rank, energy and error, or one out of its range; bases that do not differ.
+        Cancelled: `cancelled` said so.
+    """
+    sampling = Sampling(oversampling, power_iterations, seed)
+    found = Extracted(difference, Criterion(rank, energy, error), sampling, channels=channels)
+    notify, modules = watcher(progress, cancelled)("extracting"), tuple(difference.modules)
+    tasks = [partial(found.share, module) for module in modules]
+    with one_thread_each(), closing(in_order(tasks, worker_count(workers))) as shares:
+        for done, (module, share) in enumerate(zip(modules, shares, strict=True), start=1):
+            if share is not None:
+                found.take(module, share)
+            notify(done, len(modules))
+    if not found.modules:
+        raise AlgebraError(f"{difference.name}: the bases do not differ in any module. Name another base.")
+    return found
+
+
+def relative_error(matrix: Tensor, triplets: Triplets, up: Tensor, down: Tensor) -> float:
+    """||D - up @ down||_F / ||D||_F, where up @ down is the projection of D that the triplets make."""
+    total = square_norm(matrix)
+    left: float = total - float((triplets.s**2).sum())
+    if left < MEASURED_BELOW * total:
+        right = down.to(torch.float64)
+        left = math.fsum(
+            float((matrix[rows].to(torch.float64) - up[rows].to(torch.float64) @ right).norm() ** 2)
+            for rows in _blocks(matrix)
+        )
+    return float((left / total) ** 0.5)
+
+
+def square_norm(matrix: Tensor) -> float:
+    """||D||_F^2, summed in float64."""
+    return math.fsum(float(matrix[rows].to(torch.float64).norm() ** 2) for rows in _blocks(matrix))
+
+
+def _blocks(matrix: Tensor) -> Iterator[slice]:
+    for first in range(0, matrix.shape[0], BLOCK_ROWS):
+        yield slice(first, first + BLOCK_ROWS)

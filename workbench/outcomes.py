@@ -22,6 +22,7 @@ class Outcome(IntEnum):
 
 OUTCOMES: Final[dict[str, Outcome]] = {
     "arithmetic.errors.AlgebraError": Outcome.REFUSED,
+    "arithmetic.errors.BindingRefused": Outcome.USAGE,
     "arithmetic.errors.Cancelled": Outcome.INTERRUPTED,
     "arithmetic.errors.OutputConflict": Outcome.CONFLICT,
     "arithmetic.errors.RecipeError": Outcome.USAGE,

@@ -216,6 +216,7 @@ def _proved(
         written = open_weights(draft.opened(output), draft.base.architecture, name="the output")
         proof = prove(written, draft.sheets, draft.bases, draft.source, workers=workers, notify=notify)
         others = {name: _same_digest(draft.base.path / name, output / name) for name in draft.others.copied}
+        others |= {name: file_sha256(output / name) for name, _ in indexes(draft.sheets)}
         synced.result()
     return certificate_of(
         proof,

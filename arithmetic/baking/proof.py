@@ -8,7 +8,6 @@ in float64. tiny is what a matrix of the smallest normal numbers of the output's
 step no longer shrinks with it. Every other tensor must have the BLAKE3 digest that it has in the first base.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +27,7 @@ from arithmetic.baking.sums import BLOCK_ELEMENTS, Bases
 from arithmetic.certificate import ENGINE_VERSION, METHOD, SEED
 from arithmetic.errors import BoundExceeded, CertificateMismatch
 from arithmetic.precision import Precision
+from arithmetic.randomness import generator_of
 from arithmetic.source import Source
 from arithmetic.weights import Weights
 from arithmetic.workers import in_order
@@ -200,12 +200,6 @@ def _applied(weight: Tensor, probes: Tensor) -> Tensor:
     step = max(1, BLOCK_ELEMENTS // max(1, matrix.shape[1]))
     blocks = [matrix[first : first + step].to(torch.float64) @ probes for first in range(0, matrix.shape[0], step)]
     return torch.cat(blocks)
-
-
-def generator_of(seed: int, module: str) -> torch.Generator:
-    """A generator of random numbers that follow from the seed and the module's name alone."""
-    name = hashlib.sha256(f"{seed}:{module}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(name[:7], "little"))
 
 
 def _count_untouched(written: Weights, sheets: Sequence[Sheet], base: Weights, workers: int) -> int:

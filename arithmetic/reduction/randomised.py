@@ -1,9 +1,10 @@
-"""The leading singular triplets of a matrix by random projection, where its full decomposition would take minutes.
+"""The leading singular triplets of a matrix by a randomised range finder.
 
-Halko, Martinsson and Tropp 2011 (0909.4061), algorithms 4.4 and 5.1: Q spans (M M^T)^q M G for a random G (n, k + p),
-orthonormalised after every product, and the SVD of the small Q^T M gives the triplets. With p directions more than are
-kept and q products with M M^T, the error is that of Eckart and Young up to a factor near 1 for any fading spectrum.
+Halko, Martinsson, Tropp 2011 (SIAM Review 53), algorithms 4.4 and 5.1: Y = A Omega, orthonormalised between the power
+iterations, catches the range of the leading k vectors with a few columns more; the SVD of Q^T A is then a small one.
 """
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,34 +12,69 @@ from torch import Tensor
 OVERSAMPLING = 16
 POWER_ITERATIONS = 2
 
+WORTH_IT = 3
+"""Below this many sampled columns to the shorter side, the exact decomposition costs no more."""
+
+
+class Triplets(NamedTuple):
+    """A ~ U diag(s) V^T: u (m, k), s (k,) in float64 and falling, vt (k, n)."""
+
+    u: Tensor
+    s: Tensor
+    vt: Tensor
+
+    def leading(self, rank: int) -> "Triplets":
+        """The first `rank` of them."""
+        return Triplets(self.u[:, :rank], self.s[:rank], self.vt[:rank])
+
+    def balanced(self) -> tuple[Tensor, Tensor]:
+        """(up, down) = (U sqrt(s), sqrt(s) V^T), in the dtype of u."""
+        root = self.s.sqrt().to(self.u.dtype)
+        return self.u * root, self.vt * root[:, None]
+
 
 def randomised_svd(
-    matrix: Tensor, rank: int, *, generator: torch.Generator, oversampling: int, power_iterations: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """U (m, k), sigma (k,) descending, V^T (k, n) of a matrix (m, n) in float64, k = min(rank, m, n).
+    matrix: Tensor,
+    rank: int,
+    *,
+    generator: torch.Generator,
+    oversampling: int = OVERSAMPLING,
+    power_iterations: int = POWER_ITERATIONS,
+) -> Triplets:
+    """The leading `rank` triplets of `matrix` (m, n), exact ones where sampling would save nothing.
+
+    The products are taken in the matrix's dtype, the small decomposition in float64. Signs are canonical.
 
     Args:
-        matrix: float64.
-        rank: how many triplets.
-        generator: of the Gaussian test matrix.
-        oversampling: p, the directions beyond `rank` that are carried along.
-        power_iterations: q; more of them where the spectrum fades slowly.
+        matrix: float32 or float64.
+        rank: at most min(m, n) are returned.
+        generator: of the sampling matrix.
+        oversampling: columns that are sampled beyond `rank`.
+        power_iterations: more of them tell apart singular values that fall slowly.
     """
-    smaller = min(matrix.shape)
-    if rank + oversampling >= smaller:
-        u, sigma, vt = torch.linalg.svd(matrix, full_matrices=False)
-    else:
-        basis = _range(matrix, rank + oversampling, generator, power_iterations)
-        inner, sigma, vt = torch.linalg.svd(basis.T @ matrix, full_matrices=False)
-        u = basis @ inner
-    kept = min(rank, smaller)
-    return u[:, :kept], sigma[:kept], vt[:kept]
-
-
-def _range(matrix: Tensor, width: int, generator: torch.Generator, power_iterations: int) -> Tensor:
-    """Orthonormal (m, width) that nearly spans the leading left singular vectors."""
-    test = torch.randn(matrix.shape[1], width, generator=generator, dtype=torch.float64).to(matrix.device)
-    basis: Tensor = torch.linalg.qr(matrix @ test)[0]
+    rank = min(rank, *matrix.shape)
+    sampled = rank + oversampling
+    if sampled * WORTH_IT >= min(matrix.shape):
+        u, s, vt = torch.linalg.svd(matrix, full_matrices=False)
+        return canonical(Triplets(u, s.to(torch.float64), vt).leading(rank))
+    omega = torch.randn(matrix.shape[1], sampled, generator=generator, dtype=torch.float64).to(matrix.dtype)
+    basis = _orthonormal(matrix @ omega)
     for _ in range(power_iterations):
-        basis = torch.linalg.qr(matrix @ torch.linalg.qr(matrix.T @ basis)[0])[0]
+        basis = _orthonormal(matrix @ _orthonormal(matrix.T @ basis))
+    right, core = torch.linalg.qr(matrix.T @ basis)
+    u, s, vt = torch.linalg.svd(core.T.to(torch.float64), full_matrices=False)
+    found = Triplets(basis @ u.to(matrix.dtype), s, vt.to(matrix.dtype) @ right.T)
+    return canonical(found.leading(rank))
+
+
+def canonical(triplets: Triplets) -> Triplets:
+    """The same product, in each triplet u's largest entry positive: signs do not depend on how it was computed."""
+    u, s, vt = triplets
+    largest = u.gather(0, u.abs().argmax(dim=0, keepdim=True))
+    signs = torch.where(largest < 0, -1.0, 1.0).to(u.dtype)
+    return Triplets(u * signs, s, vt * signs.T)
+
+
+def _orthonormal(columns: Tensor) -> Tensor:
+    basis: Tensor = torch.linalg.qr(columns).Q
     return basis
