@@ -19,6 +19,7 @@ from arithmetic.dialects import (
     migrated,
     why_not_comparable,
 )
+from arithmetic.difference import Difference
 from arithmetic.entries import ModuleEntry
 from arithmetic.errors import (
     AlgebraError,
@@ -38,7 +39,7 @@ from arithmetic.errors import (
     UnknownMeasures,
     ValidationRefused,
 )
-from arithmetic.extraction import Difference, Extracted
+from arithmetic.extraction import Extracted, extract
 from arithmetic.interference import AngleSummary, Containment, Interference, Overlap, interference
 from arithmetic.measures import Measures, measure
 from arithmetic.merged import Merged
@@ -149,6 +150,7 @@ __all__ = [
     "dialect_outcomes",
     "diffusers_state_dict",
     "distinct_terms",
+    "extract",
     "inputs",
     "interference",
     "measure",

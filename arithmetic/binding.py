@@ -7,8 +7,9 @@ from typing import Any, Literal, TypeAlias, cast
 
 from arithmetic.anchored import OnBase
 from arithmetic.combination import Combination, Scoped, in_table_order
+from arithmetic.difference import Difference
 from arithmetic.errors import AlgebraError, BindingRefused
-from arithmetic.extraction import Difference, Extracted
+from arithmetic.extraction import Extracted, extract
 from arithmetic.merged import Merged
 from arithmetic.methods import METHODS
 from arithmetic.recipe import Call, Group, Recipe, Reference, Stage, Sum, Term
@@ -150,7 +151,7 @@ class _Binder:
                 f"extract({total}): takes bases alone, such as extract(tuned - base; rank=64). "
                 "A vector's rank is lowered by a stage: (a + b | rank(64))."
             )
-        return Extracted(self._difference(total, bases), **options)
+        return extract(self._difference(total, bases), **options)
 
     def _on_base(self, total: Sum, options: dict[str, Any]) -> OnBase:
         strength, source = self.sum(total)

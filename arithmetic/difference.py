@@ -9,6 +9,7 @@ import torch
 
 from arithmetic.deltas import Dense
 from arithmetic.errors import AlgebraError
+from arithmetic.source import Origin
 from arithmetic.weights import Weights
 from formats import Architecture, component_of
 
@@ -69,6 +70,16 @@ class Difference:
     def content(self) -> Hashable:
         """The bases' bytes and their coefficients."""
         return "difference", tuple((coefficient, weights.content) for coefficient, weights in self.terms)
+
+    @property
+    def parts(self) -> tuple[()]:
+        """Nothing: bases are no vectors."""
+        return ()
+
+    @property
+    def origins(self) -> tuple[tuple[float, Origin], ...]:
+        """The bases."""
+        return self.terms
 
     def delta(self, module: str) -> Dense:
         """(m, n*k*k): in float32 where all bases are stored in 16 bits, else in float64."""

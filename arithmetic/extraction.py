@@ -18,10 +18,11 @@ from arithmetic.deltas import Delta, LowRank
 from arithmetic.difference import Difference, Share
 from arithmetic.errors import AlgebraError
 from arithmetic.progress import Progress, watcher
-from arithmetic.randomness import generator_of
+from arithmetic.randomness import generator_for
 from arithmetic.reduction.randomised import OVERSAMPLING, POWER_ITERATIONS, Triplets, randomised_svd
 from arithmetic.reduction.spool import Spool
-from arithmetic.workers import in_order, one_thread_each, worker_count
+from arithmetic.resources import DEFAULT_RESOURCES, Resources, done_in_order, single_threaded
+from arithmetic.source import Source
 
 SEED = 0
 
@@ -73,7 +74,7 @@ class Sampling:
         return randomised_svd(
             matrix,
             rank,
-            generator=generator_of(self.seed, module),
+            generator=generator_for(self.seed, module),
             oversampling=self.oversampling,
             power_iterations=self.power_iterations,
         )
@@ -106,13 +107,23 @@ class Extracted:
         self._spool = Spool()
         self._errors: dict[str, float] = {}
 
+    @property
+    def parts(self) -> tuple[tuple[float, Source], ...]:
+        """The difference."""
+        return ((1.0, self._difference),)
+
+    @property
+    def origins(self) -> tuple[()]:
+        """Nothing: the difference has them."""
+        return ()
+
     def delta(self, module: str) -> Delta:
         """LowRank(up (m, k[, 1, 1]), down (k, n[, k, k]), 1) of a weight, Dense (m, 1) of a bias or normalisation."""
         rank = self.modules[module].rank
         if rank is None:
             return self._difference.delta(module)
         if module not in self._spool:
-            with one_thread_each():
+            with single_threaded():
                 matrix = self._difference.delta(module).matrix
                 self._keep(module, matrix, self._sampling.triplets(matrix, rank, module))
         up, down = self._spool.get(module)
@@ -162,7 +173,7 @@ def extract(
     power_iterations: int = POWER_ITERATIONS,
     seed: int = SEED,
     channels: bool = True,
-    workers: int | None = None,
+    resources: Resources = DEFAULT_RESOURCES,
     progress: Progress | None = None,
     cancelled: Callable[[], object] | None = None,
 ) -> Extracted:
@@ -177,7 +188,7 @@ def extract(
         power_iterations: of the range finder.
         seed: with a module's name it decides what is sampled.
         channels: whether differences of biases and normalisations are kept, whole; else they are `left_out`.
-        workers: threads; as many as there are cores by default.
+        resources: threads.
         progress: called with the phase (extracting), modules done, modules.
         cancelled: asked between modules; a true answer stops the work.
 
@@ -189,7 +200,7 @@ def extract(
     found = Extracted(difference, Criterion(rank, energy, error), sampling, channels=channels)
     notify, modules = watcher(progress, cancelled)("extracting"), tuple(difference.modules)
     tasks = [partial(found.share, module) for module in modules]
-    with one_thread_each(), closing(in_order(tasks, worker_count(workers))) as shares:
+    with closing(done_in_order(tasks, resources)) as shares:
         for done, (module, share) in enumerate(zip(modules, shares, strict=True), start=1):
             if share is not None:
                 found.take(module, share)

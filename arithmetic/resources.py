@@ -1,7 +1,7 @@
 """What a computation may use: a device, worker threads, and memory for the modules that are in flight."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,14 +57,15 @@ def in_order(
     items: Iterable[Item],
     resources: Resources,
     size: Callable[[Item], int] = lambda _: 0,
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """function(item) of every item, in their order, by `resources.workers` threads of one torch thread each.
 
     `size` tells how many bytes an item takes while it is in flight: as many are as the budget allows. An exception,
-    also one that the caller raises between two results, stops what has not begun and waits for what has.
+    also one that the caller raises between two results, stops what has not begun and waits for what has; close the
+    generator when it is left early.
     """
     with (
-        _single_threaded(),
+        single_threaded(),
         ThreadPoolExecutor(resources.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
     ):
         flying: deque[tuple[Future[Result], int]] = deque()
@@ -85,8 +86,13 @@ def in_order(
                 future.cancel()
 
 
+def done_in_order(tasks: Iterable[Callable[[], Result]], resources: Resources) -> Generator[Result]:
+    """The results of `tasks`, as `in_order`."""
+    return in_order(lambda task: task(), tasks, resources)
+
+
 @contextmanager
-def _single_threaded() -> Iterator[None]:
+def single_threaded() -> Iterator[None]:
     """One torch thread a module: QR and SVD differ in their last bits between one thread and two."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -20,11 +20,11 @@ from arithmetic.certificate import LOCKED_KEY, RECIPE_KEY, certificate_path
 from arithmetic.errors import BoundExceeded
 from arithmetic.precision import Precision
 from arithmetic.progress import Notify, Progress, watcher
+from arithmetic.resources import DEFAULT_RESOURCES, Resources
 from arithmetic.source import Source
 from arithmetic.staging import publish, staging_folder
 from arithmetic.stream import write_text
 from arithmetic.weights import Weights, file_sha256, open_weights
-from arithmetic.workers import one_thread_each, worker_count
 
 
 def bake(
@@ -39,7 +39,7 @@ def bake(
     residual: Path | str | None = None,
     metadata: Mapping[str, str] | None = None,
     inputs: Sequence[Mapping[str, Any]] | None = None,
-    workers: int | None = None,
+    resources: Resources = DEFAULT_RESOURCES,
     progress: Progress | None = None,
     cancelled: Callable[[], object] | None = None,
 ) -> BakeCertificate:
@@ -61,7 +61,7 @@ def bake(
         residual: where to write what `unbake` needs to give the base back.
         metadata: more entries for the header.
         inputs: records for the certificate; the bases' and the source's names by default.
-        workers: threads; as many as there are cores by default.
+        resources: threads.
         progress: called with the phase (writing, proving), what is done, and how much there is.
         cancelled: asked between tensors; a true answer stops the work.
 
@@ -80,17 +80,16 @@ def bake(
     check_work(bases, draft.changed, residual)
     check_places(path, residual, draft.sheets, bases)
     with ExitStack() as stack:
-        stack.enter_context(one_thread_each())
         stage = stack.enter_context(staging_folder(path))
         output, writer = stage / "output", None
         if residual is not None:
             kept = stack.enter_context(staging_folder(residual)) / "residual"
             writer = stack.enter_context(residual_writer(kept, draft.changed, draft.record, len(draft.names)))
-        _write(output, draft, worker_count(workers), notify("writing"), writer)
+        _write(output, draft, resources, notify("writing"), writer)
         certificate = _proved(
             output,
             draft,
-            worker_count(workers),
+            resources,
             notify("proving"),
             recipe,
             locked,
@@ -177,7 +176,7 @@ def _draft(
     return Draft(bases, source, tuple(sheets), other_files(base, changed))
 
 
-def _write(output: Path, draft: Draft, workers: int, notify: Notify, writer: ResidualWriter | None) -> None:
+def _write(output: Path, draft: Draft, resources: Resources, notify: Notify, writer: ResidualWriter | None) -> None:
     """Everything but the proof, into the new folder `output`."""
     output.mkdir()
     total = sum(len(sheet.entries) for sheet in draft.sheets)
@@ -187,7 +186,12 @@ def _write(output: Path, draft: Draft, workers: int, notify: Notify, writer: Res
             copy_file(sheet.entries[0].file.path, output / sheet.name)
         else:
             steps = write_sheet(
-                output / sheet.name, sheet, draft.bases, draft.source, workers=workers, keep_residue=writer is not None
+                output / sheet.name,
+                sheet,
+                draft.bases,
+                draft.source,
+                resources=resources,
+                keep_residue=writer is not None,
             )
             with closing(steps):
                 for done, residue in steps:
@@ -204,7 +208,7 @@ def _write(output: Path, draft: Draft, workers: int, notify: Notify, writer: Res
 def _proved(
     output: Path,
     draft: Draft,
-    workers: int,
+    resources: Resources,
     notify: Notify,
     recipe: str,
     locked: str,
@@ -214,7 +218,7 @@ def _proved(
     with ThreadPoolExecutor(1) as beside:
         synced = beside.submit(sync_files, output)
         written = open_weights(draft.opened(output), draft.base.architecture, name="the output")
-        proof = prove(written, draft.sheets, draft.bases, draft.source, workers=workers, notify=notify)
+        proof = prove(written, draft.sheets, draft.bases, draft.source, resources=resources, notify=notify)
         others = {name: _same_digest(draft.base.path / name, output / name) for name in draft.others.copied}
         others |= {name: file_sha256(output / name) for name, _ in indexes(draft.sheets)}
         synced.result()

@@ -27,10 +27,10 @@ from arithmetic.baking.sums import BLOCK_ELEMENTS, Bases
 from arithmetic.certificate import ENGINE_VERSION, METHOD, SEED
 from arithmetic.errors import BoundExceeded, CertificateMismatch
 from arithmetic.precision import Precision
-from arithmetic.randomness import generator_of
+from arithmetic.randomness import generator_for
+from arithmetic.resources import Resources, done_in_order
 from arithmetic.source import Source
 from arithmetic.weights import Weights
-from arithmetic.workers import in_order
 
 PROBES = 4
 BOUNDS = {"F64": Precision.FP32.bound, **{precision.tag: precision.bound for precision in Precision}}
@@ -96,7 +96,7 @@ def prove(
     bases: Bases,
     source: Source | None,
     *,
-    workers: int,
+    resources: Resources,
     probes: int = PROBES,
     seed: int = SEED,
     notify: Callable[[int, int], None] = lambda done, total: None,
@@ -108,7 +108,7 @@ def prove(
         sheets: what should be in it.
         bases: (coefficient, base) each; the first one is where untouched tensors come from.
         source: dW.
-        workers: how many modules are read at once.
+        resources: threads.
         probes: Gaussian probe vectors a module.
         seed: of the probes.
         notify: called with (modules done, modules).
@@ -122,12 +122,12 @@ def prove(
     moved = 0
     with ThreadPoolExecutor(1) as beside:
         hashed = beside.submit(lambda: written.digests)
-        with closing(in_order(tasks, workers)) as results:
+        with closing(done_in_order(tasks, resources)) as results:
             for module, (error, is_moved) in zip(changed, results, strict=True):
                 errors[module] = error
                 moved += is_moved
                 notify(len(errors), len(changed))
-        untouched = _count_untouched(written, sheets, bases[0][1], workers)
+        untouched = _count_untouched(written, sheets, bases[0][1], resources)
         digests = hashed.result()
     bounds = {module: BOUNDS[written.dtype_tag(module)] for module in changed}
     return Proof(digests, errors, bounds, moved, untouched)
@@ -179,7 +179,7 @@ def _module_error(
     """(error, whether the module is another than the first base's)."""
     weight = written.weight(module)
     rows, columns = weight.shape[0], math.prod(weight.shape[1:])
-    x = torch.randn(columns, probes, generator=generator_of(seed, module), dtype=torch.float64)
+    x = torch.randn(columns, probes, generator=generator_for(seed, module), dtype=torch.float64)
     applied = [_applied(base.weight(module), x) for _, base in bases]
     difference = _applied(weight, x)
     is_moved = not torch.equal(difference, applied[0])
@@ -202,7 +202,7 @@ def _applied(weight: Tensor, probes: Tensor) -> Tensor:
     return torch.cat(blocks)
 
 
-def _count_untouched(written: Weights, sheets: Sequence[Sheet], base: Weights, workers: int) -> int:
+def _count_untouched(written: Weights, sheets: Sequence[Sheet], base: Weights, resources: Resources) -> int:
     """How many tensors are the base's own. Raises BoundExceeded where one should be and is not."""
     files = {file.name: file for file in written.files}
     for sheet in sheets:
@@ -210,7 +210,7 @@ def _count_untouched(written: Weights, sheets: Sequence[Sheet], base: Weights, w
             raise BoundExceeded(f"{sheet.name}: its tensors are not those of the base. Bake again.")
     kept = [(files[sheet.name], entry) for sheet in sheets for entry in sheet.entries if not entry.is_changed]
     tasks = [partial(_check_same, written, file.path, base, entry) for file, entry in kept]
-    with closing(in_order(tasks, workers)) as results:
+    with closing(done_in_order(tasks, resources)) as results:
         return sum(1 for _ in results)
 
 

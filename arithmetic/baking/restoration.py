@@ -17,11 +17,11 @@ from arithmetic.baking.sums import PartSum, part_sums
 from arithmetic.baking.writing import predicted
 from arithmetic.errors import CertificateMismatch, NotRestored, OutputConflict
 from arithmetic.progress import Notify, Progress, watcher
+from arithmetic.resources import DEFAULT_RESOURCES, Resources, done_in_order
 from arithmetic.source import Source
 from arithmetic.staging import publish, staging_folder
 from arithmetic.weights import WeightFile, Weights, file_sha256
 from arithmetic.weights.mapped import TORCH_DTYPES
-from arithmetic.workers import in_order, one_thread_each, worker_count
 from formats import Header, TensorSpec, read_header
 
 
@@ -31,7 +31,7 @@ def unbake(
     residual: Path | str,
     path: Path | str,
     *,
-    workers: int | None = None,
+    resources: Resources = DEFAULT_RESOURCES,
     progress: Progress | None = None,
     cancelled: Callable[[], object] | None = None,
 ) -> dict[str, str]:
@@ -44,7 +44,7 @@ def unbake(
         source: the dW that was baked in.
         residual: what the bake wrote for this.
         path: a folder that does not exist yet, or a file.
-        workers: threads; as many as there are cores by default.
+        resources: threads.
         progress: called with the phase (restoring), tensors done, tensors.
         cancelled: asked between tensors; a true answer stops the work.
 
@@ -58,13 +58,13 @@ def unbake(
     """
     path, kept = Path(path), open_residual(residual)
     _check(baked, kept, path)
-    notify, count = watcher(progress, cancelled, "tensors")("restoring"), worker_count(workers)
-    with one_thread_each(), staging_folder(path) as stage:
+    notify = watcher(progress, cancelled, "tensors")("restoring")
+    with staging_folder(path) as stage:
         output = stage / "output"
         restored: dict[str, str] = {}
         for name in kept.base:
             file = _Restored(baked, source, kept, name, output / name)
-            file.write(count, notify)
+            file.write(resources, notify)
             restored[name] = file_sha256(output / name)
             if restored[name] != kept.base[name][0]:
                 raise NotRestored(f"{name}: is not the base's, though its tensors are. Keep the base instead.")
@@ -111,12 +111,12 @@ class _Restored:
         self.header = self._begin(kept.content(name), kept.base[name][1])
         self.holders = {key: file for file in baked.files if file.group == self.group for key in file.header.tensors}
 
-    def write(self, workers: int, notify: Notify) -> None:
+    def write(self, resources: Resources, notify: Notify) -> None:
         """Fill the file in. Raises NotRestored for a tensor that does not come out as it was."""
         with self.path.open("r+b") as file:
             output = OutputFile(file.fileno())
             tasks = [partial(self._tensor, output, key, spec) for key, spec in self.header.tensors.items()]
-            with closing(in_order(tasks, workers)) as results:
+            with closing(done_in_order(tasks, resources)) as results:
                 for done, _ in enumerate(results, start=1):
                     notify(done, len(tasks))
 

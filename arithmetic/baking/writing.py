@@ -15,10 +15,10 @@ from arithmetic.baking.output import OutputFile, output_file
 from arithmetic.baking.sheets import Entry, Sheet
 from arithmetic.baking.sums import Bases, PartSum, part_sums, rounded
 from arithmetic.errors import AlgebraError
+from arithmetic.resources import Resources, done_in_order
 from arithmetic.source import Source
 from arithmetic.weights import Weights
 from arithmetic.weights.mapped import TORCH_DTYPES
-from arithmetic.workers import in_order
 
 RUN_BYTES = 64 << 20
 """What one task copies at most."""
@@ -40,7 +40,7 @@ Task = Callable[[], Residue | None]
 
 
 def write_sheet(
-    path: Path, sheet: Sheet, bases: Bases, source: Source | None, *, workers: int, keep_residue: bool
+    path: Path, sheet: Sheet, bases: Bases, source: Source | None, *, resources: Resources, keep_residue: bool
 ) -> Generator[tuple[int, Residue | None]]:
     """Create the file; yields (tensors written, residue) in their order. To be closed when it is left early.
 
@@ -52,7 +52,7 @@ def write_sheet(
         output.write(0, sheet.header)
         counted = list(_tasks(output, sheet, bases, source, keep_residue))
         done = 0
-        with closing(in_order((task for _, task in counted), workers)) as residues:
+        with closing(done_in_order((task for _, task in counted), resources)) as residues:
             for (count, _), residue in zip(counted, residues, strict=True):
                 done += count
                 yield done, residue

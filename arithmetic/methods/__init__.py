@@ -8,7 +8,6 @@ from arithmetic.methods.iso import iso
 from arithmetic.methods.knots import knots
 from arithmetic.methods.magnitude import magnitude
 from arithmetic.methods.projection import project
-from arithmetic.methods.randomness import generator_for
 from arithmetic.methods.table import METHODS, Method, Option, OptionSpec, Space, merged, method_of
 from arithmetic.methods.ties import ties
 from arithmetic.methods.tool_sums import DIALECTS, Dialect, Part, tool_sum
@@ -28,7 +27,6 @@ __all__ = [
     "core_space",
     "dare",
     "della",
-    "generator_for",
     "iso",
     "knots",
     "magnitude",

@@ -20,10 +20,10 @@ from arithmetic.methods.iso import iso
 from arithmetic.methods.knots import knots
 from arithmetic.methods.magnitude import magnitude
 from arithmetic.methods.projection import project
-from arithmetic.methods.randomness import generator_for
 from arithmetic.methods.ties import TiesDialect, ties
 from arithmetic.methods.tool_sums import DIALECTS, SUMS
 from arithmetic.methods.tsv import tsv
+from arithmetic.randomness import generator_for
 
 Option = float | int | str | bool
 SEED = "seed"

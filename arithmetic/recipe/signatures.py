@@ -58,7 +58,18 @@ def _option(spec: OptionSpec) -> OptionSignature:
 
 SIGNATURES: Mapping[str, Signature] = {
     **{name: signature_of(method) for name, method in METHODS.items()},
-    "extract": Signature((1, 1), {"rank": OptionSignature("int", required=True, least=1)}),
+    "extract": Signature(
+        (1, 1),
+        {
+            "rank": OptionSignature("int", least=1),
+            "energy": OptionSignature("float", above=0, most=1),
+            "error": OptionSignature("float", above=0, most=1),
+            "oversampling": OptionSignature("int", least=0),
+            "power_iterations": OptionSignature("int", least=0),
+            "channels": OptionSignature("bool"),
+            "seed": OptionSignature("int", least=0),
+        },
+    ),
     "on_base": Signature((1, 1), {"dialect": OptionSignature("choice", ("peft", "lycoris", "comfy"), required=True)}),
 }
 """The merge methods; `extract`, a low-rank difference of bases; `on_base`, what changes with the base it is put on."""

@@ -15,7 +15,7 @@ from arithmetic.deltas import Dense, LowRank
 from arithmetic.difference import Difference
 from arithmetic.errors import AlgebraError, Cancelled, MissingModule
 from arithmetic.extraction import extract
-from arithmetic.randomness import generator_of
+from arithmetic.randomness import generator_for
 from arithmetic.reduction.randomised import randomised_svd
 from arithmetic.reduction.spool import Spool
 from arithmetic.weights import Weights, open_weights
@@ -132,7 +132,7 @@ def test_what_has_no_more_than_the_rank_comes_out_exactly(
     generator = torch.Generator().manual_seed(seed)
     left = torch.randn(rows, true_rank, generator=generator, dtype=dtype)
     matrix = left @ torch.randn(true_rank, columns, generator=generator, dtype=dtype)
-    found = randomised_svd(matrix, true_rank + more, generator=generator_of(seed, "a"), oversampling=4)
+    found = randomised_svd(matrix, true_rank + more, generator=generator_for(seed, "a"), oversampling=4)
     assert len(found.s) == min(true_rank + more, rows, columns)
     error = ((found.u * found.s.to(dtype)) @ found.vt - matrix).norm() / matrix.norm()
     assert error < 50 * torch.finfo(dtype).eps
@@ -144,8 +144,8 @@ def test_what_has_no_more_than_the_rank_comes_out_exactly(
 
 def test_signs_are_the_same_however_it_was_computed() -> None:
     matrix = with_spectrum(200, 150, decaying("geometric", 60))
-    sampled = randomised_svd(matrix, 5, generator=generator_of(0, "a"))
-    exact = randomised_svd(matrix, 5, generator=generator_of(0, "a"), oversampling=150)
+    sampled = randomised_svd(matrix, 5, generator=generator_for(0, "a"))
+    exact = randomised_svd(matrix, 5, generator=generator_for(0, "a"), oversampling=150)
     assert bool(((sampled.u * exact.u).sum(0) > 0.999).all())
     assert bool(((sampled.vt * exact.vt).sum(1) > 0.999).all())
     assert bool((exact.u.gather(0, exact.u.abs().argmax(0, keepdim=True)) > 0).all())
@@ -157,7 +157,7 @@ def test_oversampling_and_power_iterations_each_bring_it_nearer(oversampling: in
     best = torch.linalg.svdvals(matrix)[10:].norm()
 
     def excess(**options: int) -> float:
-        found = randomised_svd(matrix, 10, generator=generator_of(0, "a"), **options)
+        found = randomised_svd(matrix, 10, generator=generator_for(0, "a"), **options)
         return float((matrix - (found.u * found.s) @ found.vt).norm() / best) - 1
 
     less = excess(oversampling=oversampling, power_iterations=power_iterations)

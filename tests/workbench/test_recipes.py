@@ -6,7 +6,7 @@ import pytest
 
 from arithmetic import BindingRefused, RecipeError
 from registry import Registry
-from workbench.errors import BaseUndecided, NotABase, NotAVector, UnknownInRecipe, UnsupportedRecipe
+from workbench.errors import BaseUndecided, NotABase, NotAVector, UnknownInRecipe
 from workbench.importing import import_file
 from workbench.recipes import resolve_recipe, stages_of, with_stages
 

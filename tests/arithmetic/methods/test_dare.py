@@ -7,9 +7,10 @@ import torch
 from peft.utils.merge_utils import dare_ties, prune
 from torch import Tensor
 
-from arithmetic.methods import dare, generator_for
+from arithmetic.methods import dare
 from arithmetic.methods.consensus import elected_by_sum, elected_by_weighted_sum, summed
 from arithmetic.methods.sparsity import rescaled_to
+from arithmetic.randomness import generator_for
 
 MIXED = (0.7, -0.5, 0.3)
 

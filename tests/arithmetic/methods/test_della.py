@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from arithmetic import MethodRefused
-from arithmetic.methods import dare, della, generator_for
+from arithmetic.methods import dare, della
 from arithmetic.methods.consensus import elected_by_count, elected_by_weighted_sum, summed
 from arithmetic.methods.della import keep_probabilities
 from arithmetic.methods.sparsity import rescaled_to
+from arithmetic.randomness import generator_for
 
 MIXED = (0.7, -0.5, 0.3)
 

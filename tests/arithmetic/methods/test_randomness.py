@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arithmetic.methods import METHODS, generator_for, merged
+from arithmetic.methods import METHODS, merged
+from arithmetic.randomness import generator_for
 
 MODULES = ("unet.conv_in", "unet.conv_out", "unet.mid_block.resnets.0.conv1")
 

@@ -9,7 +9,8 @@ from peft.utils.merge_utils import magnitude_prune
 from peft.utils.merge_utils import ties as ties_of_peft
 from torch import Tensor
 
-from arithmetic.methods import core, generator_for, iso, knots, project, tsv
+from arithmetic.methods import core, iso, knots, project, tsv
+from arithmetic.randomness import generator_for
 
 WEIGHTS = (0.8, -0.5)
 

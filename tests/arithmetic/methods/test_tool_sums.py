@@ -9,8 +9,9 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
 from arithmetic import DIALECTS, LowRank, MethodRefused
-from arithmetic.methods import METHODS, dare, generator_for, magnitude, ties
+from arithmetic.methods import METHODS, dare, magnitude, ties
 from arithmetic.methods.tool_sums import Arrangement, Part
+from arithmetic.randomness import generator_for
 
 WEIGHTS = [(1.0, 0.8, -0.3), (0.5, -1.2, 0.7), (-1.0, 0.0, 2.0)]
 BY_NAME = {dialect.name: dialect for dialect in DIALECTS}
