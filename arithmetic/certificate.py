@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -27,9 +27,11 @@ from torch import Tensor
 from arithmetic.combination import Combination, inputs, reached_modules
 from arithmetic.deltas import Delta, width
 from arithmetic.errors import BoundExceeded, CertificateMismatch
+from arithmetic.extraction import Extracted
 from arithmetic.precision import Precision
 from arithmetic.probes import probe_vectors
 from arithmetic.reduced import Reduced
+from arithmetic.reduction import Rule
 from arithmetic.resources import DEFAULT_RESOURCES, Resources, in_order
 from arithmetic.source import Source
 from arithmetic.vector import Vector, open_vector
@@ -89,6 +91,18 @@ class Certificate:
 def certificate_path(path: Path) -> Path:
     """FILE.certificate.json beside FILE (or beside a PEFT folder)."""
     return path.with_name(path.name + ".certificate.json")
+
+
+class Lowered(Protocol):
+    """A source of lower rank than what it was made of."""
+
+    @property
+    def whole(self) -> Source:
+        """What it was made of."""
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """How far its rank may have been lowered."""
 
 
 class Proof(NamedTuple):
@@ -233,14 +247,14 @@ def _module_proof(written: Vector, combination: Combination, probes: int, seed: 
     return _projection_proof(module, reduced, out, got, intended, total)
 
 
-def _projection_proof(module: str, reduced: Reduced, out: Delta, got: Tensor, intended: Tensor, terms: Tensor) -> Proof:
+def _projection_proof(module: str, reduced: Lowered, out: Delta, got: Tensor, intended: Tensor, terms: Tensor) -> Proof:
     """`out` against the unreduced sum projected on its columns, and the exact norm of what that leaves."""
     factors = out.low_rank()
     if factors is None:
         raise BoundExceeded(f"{module}: is a matrix in the file, the recipe lowers its rank. Compose again.")
     columns = torch.linalg.qr(factors.matrices()[0])[0]
     error = relative_error(got - columns @ (columns.T @ intended), terms)
-    approximation = projection_error(reduced.source.delta(module), columns)
+    approximation = projection_error(reduced.whole.delta(module), columns)
     for rule in reduced.rules:
         if not rule.is_met(factors.rank, approximation):
             raise BoundExceeded(
@@ -269,19 +283,19 @@ def _trace(left: Tensor, right: Tensor) -> float:
     return torch.sum(left * right).item()
 
 
-def _lowered(terms: tuple[tuple[float, Source], ...], module: str) -> Reduced | None:
+def _lowered(terms: tuple[tuple[float, Source], ...], module: str) -> Lowered | None:
     """The reduction that a module ends with, where it did lower the rank."""
     if len(terms) != 1:
         return None
     weight, source = terms[0]
-    if weight != 1 or not isinstance(source, Reduced):
+    if weight != 1 or not isinstance(source, Reduced | Extracted):
         return None
-    before, after = source.source.modules[module].rank, source.modules[module].rank
-    return source if after is not None and (before is None or source.lowers(before)) else None
+    is_lowered = source.modules[module].rank is not None and source.lowers(source.whole.modules[module].rank)
+    return source if is_lowered else None
 
 
-def _unreduced(reduced: Reduced, module: str) -> tuple[tuple[float, Source], ...]:
-    source = reduced.source
+def _unreduced(reduced: Lowered, module: str) -> tuple[tuple[float, Source], ...]:
+    source = reduced.whole
     return source.terms_of(module) if isinstance(source, Combination) else ((1.0, source),)
 
 

@@ -20,6 +20,7 @@ from arithmetic.errors import AlgebraError
 from arithmetic.progress import Progress, watcher
 from arithmetic.randomness import generator_for
 from arithmetic.reduction.randomised import OVERSAMPLING, POWER_ITERATIONS, Triplets, randomised_svd
+from arithmetic.reduction.rules import EnergyKept, ErrorAtMost, RankAtMost, Rule
 from arithmetic.reduction.spool import Spool
 from arithmetic.resources import DEFAULT_RESOURCES, Resources, done_in_order, single_threaded
 from arithmetic.source import Source
@@ -54,6 +55,13 @@ class Criterion:
         for name, value in (("energy", self.energy), ("error", self.error)):
             if value is not None and not 0 < value < 1:
                 raise AlgebraError(f"extract: {name} is {value}, expected more than 0 and less than 1.")
+
+    @property
+    def rule(self) -> Rule:
+        """The same, as stages of a recipe have it."""
+        if self.rank is not None:
+            return RankAtMost(self.rank)
+        return ErrorAtMost(self.error) if self.error is not None else EnergyKept(self.energy or 1.0)
 
     @property
     def left_out(self) -> float:
@@ -106,6 +114,20 @@ class Extracted:
         self._has_channels = channels
         self._spool = Spool()
         self._errors: dict[str, float] = {}
+
+    @property
+    def whole(self) -> Source:
+        """The difference, before a rank was lowered."""
+        return self._difference
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """What the criterion says of a module's result."""
+        return (self._criterion.rule,)
+
+    def lowers(self, rank: int | None) -> bool:
+        """Always: a difference of bases has full rank."""
+        return rank is None
 
     @property
     def parts(self) -> tuple[tuple[float, Source], ...]:

@@ -24,6 +24,11 @@ class Reduced:
     device: str = "cpu"
 
     @property
+    def whole(self) -> Source:
+        """What its ranks were lowered of."""
+        return self.source
+
+    @property
     def name(self) -> str:
         """The source's."""
         return self.source.name
@@ -84,6 +89,6 @@ class Reduced:
             most = rule.most(most)
         return most
 
-    def lowers(self, rank: int) -> bool:
+    def lowers(self, rank: int | None) -> bool:
         """Whether the rules can lower this rank: all can but rank(N) where N is as large."""
-        return not all(isinstance(rule, RankAtMost) and rank <= rule.rank for rule in self.rules)
+        return rank is None or not all(isinstance(rule, RankAtMost) and rank <= rule.rank for rule in self.rules)

@@ -18,6 +18,7 @@ from arithmetic.extraction import extract
 from arithmetic.randomness import generator_for
 from arithmetic.reduction.randomised import randomised_svd
 from arithmetic.reduction.spool import Spool
+from arithmetic.resources import Resources
 from arithmetic.weights import Weights, open_weights
 from formats import Architecture, ModuleSpec
 
@@ -204,7 +205,10 @@ def test_modules_that_do_not_differ_are_no_part_of_it_and_biases_are_kept_whole(
 def test_the_bits_do_not_depend_on_order_threads_or_how_often_it_is_asked(write: Write) -> None:
     base = random_base(0, torch.float16)
     difference = Difference(((1.0, write("a", tuned(base))), (-1.0, write("b", base))))
-    first, second = extract(difference, rank=6, workers=1), extract(difference, rank=6, workers=3)
+    first, second = (
+        extract(difference, rank=6, resources=Resources(workers=1)),
+        extract(difference, rank=6, resources=Resources(workers=3)),
+    )
     other = extract(difference, rank=6, seed=7)
     before = torch.get_num_threads()
     with ThreadPoolExecutor(3) as pool:

@@ -13,6 +13,7 @@ from arithmetic.certificate import certificate_path
 from arithmetic.errors import (
     BoundExceeded,
 )
+from arithmetic.resources import Resources
 from arithmetic.weights import open_weights
 from formats import Architecture, ModuleSpec, read_header
 
@@ -114,7 +115,10 @@ def test_a_base_plus_the_difference_of_two_equal_ones_is_that_base(
 @pytest.mark.parametrize("kind", ["folder", "file"])
 def test_the_bytes_do_not_depend_on_the_number_of_workers(kind: str, worlds: Callable, tmp_path: Path) -> None:
     world = worlds("fp16")
-    proofs = [bake([(1.0, world.weights(kind))], world.source(), tmp_path / str(n) / "out", workers=n) for n in (1, 3)]
+    proofs = [
+        bake([(1.0, world.weights(kind))], world.source(), tmp_path / str(n) / "out", resources=Resources(workers=n))
+        for n in (1, 3)
+    ]
     assert proofs[0] == proofs[1]
 
 

@@ -17,6 +17,7 @@ from arithmetic.deltas import Delta, Dense, LowRank
 from arithmetic.errors import (
     BoundExceeded,
 )
+from arithmetic.resources import Resources
 from arithmetic.weights import open_weights
 from formats import Architecture, ModuleSpec, read_header
 
@@ -62,9 +63,9 @@ def test_the_proof_sees_a_single_bit(key: str, worlds: Callable, planted: Callab
     written = open_weights(tmp_path / "out", world.table)
     if "first_stage" in key:
         with pytest.raises(BoundExceeded, match=r"quant_conv\.weight is not the base's"):
-            prove(written, sheets, [(1.0, base)], source, workers=1)
+            prove(written, sheets, [(1.0, base)], source, resources=Resources(workers=1))
     else:
-        found = prove(written, sheets, [(1.0, base)], source, workers=1)
+        found = prove(written, sheets, [(1.0, base)], source, resources=Resources(workers=1))
         assert found.errors["unet.conv_out"] > found.bounds["unet.conv_out"]
 
 

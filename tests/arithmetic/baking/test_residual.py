@@ -16,6 +16,7 @@ from arithmetic.baking.bits import from_digits, low_digits
 from arithmetic.baking.residual import open_residual
 from arithmetic.deltas import Delta, Dense, LowRank
 from arithmetic.errors import AlgebraError, Cancelled, CertificateMismatch, NotRestored, OutputConflict
+from arithmetic.resources import Resources
 from arithmetic.weights import Weights, open_weights
 from formats import Architecture, ModuleSpec, read_header
 
@@ -256,7 +257,7 @@ def test_where_digits_would_be_no_less_all_bits_are_kept(tmp_path: Path) -> None
 def test_a_residual_is_an_ordinary_file_and_the_same_from_any_number_of_workers(workers: int, tmp_path: Path) -> None:
     base = base_file(tmp_path / "base", torch.float16)
     for name, count in (("one", 1), ("some", workers)):
-        bake([(1.0, base)], source(), tmp_path / "baked", residual=tmp_path / name, workers=count)
+        bake([(1.0, base)], source(), tmp_path / "baked", residual=tmp_path / name, resources=Resources(workers=count))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "some").read_bytes()
     with safe_open(tmp_path / "one", framework="pt") as file:
         assert {key.partition("/")[0] for key in set(file.keys())} == {"low", "index", "value", "file"}

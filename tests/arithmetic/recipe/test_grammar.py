@@ -161,7 +161,7 @@ def test_scopes_stand_behind_what_they_are_for(text: str, canonical: str) -> Non
         ("ties(a, b | rank(8))", 12, "take parentheses"),
         ("ties()", 0, "1 or more sums, got 0"),
         ("a + extract(x, y; rank=1)", 4, "extract takes one sum, got 2"),
-        ("extract(x - y)", 0, "needs the option rank, a whole number"),
+        ("on_base(x)", 0, "needs the option dialect, one of peft, lycoris, comfy"),
         ("ties(a; densty=1)", 8, "no option 'densty' of ties; the nearest is density"),
         ("ties(a; density=x)", 16, "density takes a number .*, got x"),
         ("ties(a; seed=1.5)", 13, "seed takes a whole number .*, got 1.5"),
