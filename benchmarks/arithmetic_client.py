@@ -55,31 +55,37 @@ def command_line() -> argparse.ArgumentParser:
 
 
 def compose(options: argparse.Namespace) -> Figures:
-    """A kohya file of the sum, recompressed where a rank is asked for."""
+    """A kohya file of the sum, recompressed where a rank is asked for; without a proof, computed and written alone."""
     import arithmetic
+    from arithmetic.blueprint import draw
+    from arithmetic.composition import write
 
     text = _recipe(options)
-    arithmetic.compose(
-        _combination(text, options),
-        options.out,
-        layout=Layout.KOHYA,
-        dtype=options.dtype,
-        recipe=text,
-        locked=text,
-        certify=options.certify,
-    )
+    combination, precision = _combination(text, options), arithmetic.Precision(options.dtype)
+    if options.certify:
+        said = {"recipe": text, "locked": text}
+        arithmetic.compose(combination, options.out, layout=Layout.KOHYA, dtype=precision, **said)
+    else:
+        write(options.out, draw(arithmetic.plan(combination), Layout.KOHYA, precision), {"recipe": text})
     return {}
 
 
 def bake(options: argparse.Namespace) -> Figures:
-    """A diffusers folder of the base with the sum added to it."""
+    """A diffusers folder of the base with the sum added to it; without a proof, computed and written alone."""
+    from arithmetic import DEFAULT_RESOURCES
     from arithmetic.baking import bake
+    from arithmetic.baking.bakes import drafted, write
+    from arithmetic.baking.output import sync_files
     from arithmetic.weights import open_weights
 
     text = _recipe(options)
-    base = open_weights(options.base, _table(options))
-    sum_ = _combination(text, options)
-    bake([(1.0, base)], sum_, options.out, recipe=text, locked=text, certify=options.certify)
+    bases, combination = [(1.0, open_weights(options.base, _table(options)))], _combination(text, options)
+    if options.certify:
+        bake(bases, combination, options.out, recipe=text, locked=text)
+    else:
+        draft = drafted(bases, combination, options.out, None, None, {})
+        write(options.out, draft, DEFAULT_RESOURCES, lambda done, total: None)
+        sync_files(options.out)
     return {}
 
 

@@ -45,7 +45,8 @@ class Architectures:
                 "import its base first: tau import FOLDER --kind base"
             )
         name = found.version.ref if found.version else found.reference
-        return open_vector(found.path, table, name=name, sha256=found.sha256 if found.path.is_file() else None)
+        known = found.sha256 if found.version and found.path.is_file() else None
+        return open_vector(found.path, table, name=name, sha256=known)
 
     def open_base(self, version: "Version") -> "Weights":
         """The weights of a registered base. Raises NotABase for one of no known family."""

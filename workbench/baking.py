@@ -167,7 +167,7 @@ def verify_bake(
 
 def open_checkpoint(registry: "Registry | None", path: Path) -> "Weights":
     """The weights at a path. Raises NotABase for anything that is no base."""
-    return Architectures(registry).open_checkpoint(resolve_path(path, hashed=False))
+    return Architectures(registry).open_checkpoint(resolve_path(path))
 
 
 def said_of(weights: "Weights") -> dict[str, str]:

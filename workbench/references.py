@@ -3,6 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,17 @@ _PATH = re.compile(r"(\.{0,2}|~)[/\\]|[A-Za-z]:[/\\]|[^@:]*/")
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a reference means: a version (None for a path), its weights, and the digest that locks it."""
+    """What a reference means: its weights, and the version that they are of (None for a path)."""
 
     reference: str
     name: str
-    sha256: str
     path: Path
     version: "Version | None" = None
+
+    @cached_property
+    def sha256(self) -> str:
+        """The digest that locks it; of a path, computed when it is asked for first."""
+        return _digest_of(self.version) if self.version else content_digest(self.path)
 
     @property
     def named(self) -> str:
@@ -53,14 +58,14 @@ def resolve(registry: "Registry | None", reference: str) -> Resolved:
             "tau init"
         )
     version = registry.get(reference)
-    return Resolved(reference, version.model, _digest_of(version), weights_of(registry, version), version)
+    return Resolved(reference, version.model, weights_of(registry, version), version)
 
 
-def resolve_path(path: Path, reference: str | None = None, *, hashed: bool = True) -> Resolved:
-    """A file or folder of weights outside the registry; not `hashed`, its digest stays empty and nothing is read."""
+def resolve_path(path: Path, reference: str | None = None) -> Resolved:
+    """A file or folder of weights outside the registry."""
     if not path.exists():
         raise UnknownPath(path)
-    return Resolved(reference or str(path), path.stem, content_digest(path) if hashed else "", path.resolve())
+    return Resolved(reference or str(path), path.stem, path.resolve())
 
 
 def content_digest(path: Path) -> str:
@@ -69,7 +74,8 @@ def content_digest(path: Path) -> str:
     from registry.sources import open_source
 
     if path.is_file():
-        return digest(path).sha256
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     lines = sorted(f"{file.path}\0{digest(file.source).sha256}\n" for file in open_source(path).files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

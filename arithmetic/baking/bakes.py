@@ -76,7 +76,7 @@ def bake(
     path, residual = Path(path), None if residual is None else Path(residual)
     notify = watcher(progress, cancelled, "tensors")
     said = {RECIPE_KEY: recipe, LOCKED_KEY: locked, **(metadata or {})}
-    draft = _draft(bases, source, path, dtype, shard_bytes, {key: text for key, text in said.items() if text})
+    draft = drafted(bases, source, path, dtype, shard_bytes, {key: text for key, text in said.items() if text})
     check_work(bases, draft.changed, residual)
     check_places(path, residual, draft.sheets, bases)
     with ExitStack() as stack:
@@ -85,7 +85,7 @@ def bake(
         if residual is not None:
             kept = stack.enter_context(staging_folder(residual)) / "residual"
             writer = stack.enter_context(residual_writer(kept, draft.changed, draft.record, len(draft.names)))
-        _write(output, draft, resources, notify("writing"), writer)
+        write(output, draft, resources, notify("writing"), writer)
         certificate = _proved(
             output,
             draft,
@@ -155,7 +155,7 @@ class Draft:
         return {output / name: path.with_name(name) for name in names}
 
 
-def _draft(
+def drafted(
     bases: Bases,
     source: Source | None,
     path: Path,
@@ -163,6 +163,7 @@ def _draft(
     shard_bytes: int | None,
     metadata: Mapping[str, str],
 ) -> Draft:
+    """What a bake would write, from the headers alone."""
     base = bases[0][1]
     sheets = draw_sheets(
         base,
@@ -176,7 +177,9 @@ def _draft(
     return Draft(bases, source, tuple(sheets), other_files(base, changed))
 
 
-def _write(output: Path, draft: Draft, resources: Resources, notify: Notify, writer: ResidualWriter | None) -> None:
+def write(
+    output: Path, draft: Draft, resources: Resources, notify: Notify, writer: ResidualWriter | None = None
+) -> None:
     """Everything but the proof, into the new folder `output`."""
     output.mkdir()
     total = sum(len(sheet.entries) for sheet in draft.sheets)
