@@ -31,7 +31,7 @@ from arithmetic.extraction import Extracted
 from arithmetic.precision import Precision
 from arithmetic.probes import probe_vectors
 from arithmetic.reduced import Reduced
-from arithmetic.reduction import Rule
+from arithmetic.reduction import Basis, Rule
 from arithmetic.resources import DEFAULT_RESOURCES, Resources, in_order
 from arithmetic.source import Source
 from arithmetic.vector import Vector, open_vector
@@ -252,9 +252,9 @@ def _projection_proof(module: str, reduced: Lowered, out: Delta, got: Tensor, in
     factors = out.low_rank()
     if factors is None:
         raise BoundExceeded(f"{module}: is a matrix in the file, the recipe lowers its rank. Compose again.")
-    columns = torch.linalg.qr(factors.matrices()[0])[0]
-    error = relative_error(got - columns @ (columns.T @ intended), terms)
-    approximation = projection_error(reduced.whole.delta(module), columns)
+    basis = Basis.of(factors.matrices()[0])
+    error = relative_error(got - basis.times(basis.coordinates(intended)), terms)
+    approximation = projection_error(reduced.whole.delta(module), basis)
     for rule in reduced.rules:
         if not rule.is_met(factors.rank, approximation):
             raise BoundExceeded(
@@ -264,16 +264,15 @@ def _projection_proof(module: str, reduced: Lowered, out: Delta, got: Tensor, in
     return Proof(module, error, approximation)
 
 
-def projection_error(delta: Delta, columns: Tensor) -> float:
-    """||S - Q Q^T S||_F / ||S||_F of a delta S (m, n) and orthonormal columns Q (m, k), float64, by Gram matrices."""
+def projection_error(delta: Delta, basis: Basis) -> float:
+    """||S - Q Q^T S||_F / ||S||_F of a delta S (m, n) and orthonormal Q (m, k), in float64 by Gram matrices."""
     factors = delta.low_rank()
     if factors is None:
         dense = delta.dense()
-        total, inside = dense.square().sum().item(), (columns.T @ dense).square().sum().item()
+        total, inside = dense.square().sum().item(), basis.coordinates(dense).square().sum().item()
     else:
         up, down = factors.matrices()
-        gram = down @ down.T
-        projected = columns.T @ up
+        gram, projected = down @ down.T, basis.coordinates(up)
         total, inside = _trace(up.T @ up, gram), _trace(projected.T @ projected, gram)
     return (max(total - inside, 0.0) / total) ** 0.5 if total > 0 else 0.0
 

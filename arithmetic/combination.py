@@ -15,7 +15,7 @@ from typing import Protocol
 
 import torch
 
-from arithmetic.deltas import Delta, Dense, LowRank
+from arithmetic.deltas import Delta, Dense, LowRank, widened
 from arithmetic.errors import AlgebraError
 from arithmetic.source import Origin, Source
 from formats import Architecture, ModuleSpec, spec_of
@@ -240,8 +240,8 @@ def stacked(terms: Sequence[tuple[float, Source]], module: str) -> Delta:
     deltas = [(weight, source.delta(module)) for weight, source in terms]
     factors = [(weight, delta.low_rank()) for weight, delta in deltas]
     if all(low_rank is not None for _, low_rank in factors):
-        ups = [low_rank.up.double() * (weight * low_rank.scale) for weight, low_rank in factors if low_rank]
-        downs = [low_rank.down.double() for _, low_rank in factors if low_rank]
+        ups = [widened(low_rank.up) * (weight * low_rank.scale) for weight, low_rank in factors if low_rank]
+        downs = [widened(low_rank.down) for _, low_rank in factors if low_rank]
         return LowRank(torch.cat(ups, dim=1), torch.cat(downs, dim=0), 1.0)
     total = deltas[0][1].dense() * deltas[0][0]
     for weight, delta in deltas[1:]:

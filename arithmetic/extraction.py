@@ -6,7 +6,7 @@ Biases and normalisations have no low rank to speak of: their differences are ke
 """
 
 import math
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -18,25 +18,15 @@ from arithmetic.deltas import Delta, LowRank
 from arithmetic.difference import Difference, Share
 from arithmetic.errors import AlgebraError
 from arithmetic.progress import Progress, watcher
-from arithmetic.randomness import generator_for
-from arithmetic.reduction.randomised import OVERSAMPLING, POWER_ITERATIONS, Triplets, randomised_svd
+from arithmetic.reduction.randomised import OVERSAMPLING, POWER_ITERATIONS, Triplets
 from arithmetic.reduction.rules import EnergyKept, ErrorAtMost, RankAtMost, Rule
+from arithmetic.reduction.sampling import SEED, Sampling, blocks, square_norm
 from arithmetic.reduction.spool import Spool
 from arithmetic.resources import DEFAULT_RESOURCES, Resources, done_in_order, single_threaded
 from arithmetic.source import Source
 
-SEED = 0
-
-FIRST_RANK = 32
-"""What is tried first where a share of the energy or an error is asked for; doubled until it is enough."""
-
 MEASURED_BELOW = 1e-4
 """Share of ||D||^2 left out below which ||D||^2 - ||kept||^2 loses its digits: D - up @ down is taken itself then."""
-
-FINE_BELOW = 1e-5
-"""Share of ||D||^2 to leave out below which float32 cannot tell how much is kept."""
-
-BLOCK_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -67,37 +57,6 @@ class Criterion:
     def left_out(self) -> float:
         """The share of ||D||_F^2 that may be left out, where no rank is given."""
         return 1 - self.energy if self.energy is not None else (self.error or 0.0) ** 2
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the range of a matrix is found; `seed` and a module's name decide what is sampled."""
-
-    oversampling: int = OVERSAMPLING
-    power_iterations: int = POWER_ITERATIONS
-    seed: int = SEED
-
-    def triplets(self, matrix: Tensor, rank: int, module: str) -> Triplets:
-        """The leading `rank` triplets of a module's matrix."""
-        return randomised_svd(
-            matrix,
-            rank,
-            generator=generator_for(self.seed, module),
-            oversampling=self.oversampling,
-            power_iterations=self.power_iterations,
-        )
-
-    def triplets_within(self, matrix: Tensor, left_out: float, module: str) -> Triplets:
-        """The fewest leading triplets that leave out at most that share of ||D||_F^2."""
-        if left_out < FINE_BELOW:
-            matrix = matrix.to(torch.float64)
-        wanted, rank = (1 - left_out) * square_norm(matrix), FIRST_RANK
-        while True:
-            found = self.triplets(matrix, rank, module)
-            enough = int(((found.s**2).cumsum(0) < wanted).sum()) + 1
-            if enough <= len(found.s) or rank >= min(matrix.shape):
-                return found.leading(enough)
-            rank *= 2
 
 
 class Extracted:
@@ -240,16 +199,6 @@ def relative_error(matrix: Tensor, triplets: Triplets, up: Tensor, down: Tensor)
         right = down.to(torch.float64)
         left = math.fsum(
             float((matrix[rows].to(torch.float64) - up[rows].to(torch.float64) @ right).norm() ** 2)
-            for rows in _blocks(matrix)
+            for rows in blocks(matrix)
         )
     return float((left / total) ** 0.5)
-
-
-def square_norm(matrix: Tensor) -> float:
-    """||D||_F^2, summed in float64."""
-    return math.fsum(float(matrix[rows].to(torch.float64).norm() ** 2) for rows in _blocks(matrix))
-
-
-def _blocks(matrix: Tensor) -> Iterator[slice]:
-    for first in range(0, matrix.shape[0], BLOCK_ROWS):
-        yield slice(first, first + BLOCK_ROWS)

@@ -5,14 +5,16 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
-
 from arithmetic.combination import Sized
-from arithmetic.deltas import Delta, LowRank, widened
+from arithmetic.deltas import Delta, LowRank
 from arithmetic.reduction import RankAtMost, Rule, reduce
-from arithmetic.reduction.core import canonical_signs, count
+from arithmetic.reduction.core import count
+from arithmetic.reduction.sampling import Sampling
 from arithmetic.source import Source
 from formats import Architecture, spec_of
+
+SAMPLING = Sampling(oversampling=32, power_iterations=3)
+"""Of deltas that are kept as matrices, such as those of TIES, whose singular values fall slowly."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +67,18 @@ class Reduced:
         if factors is not None:
             return factors if not self.lowers(factors.rank) else reduce(factors, self.rules, self.device)[0]
         shape = spec_of(self.architecture, module).shape
-        return delta if len(shape) == 1 else self._of_matrix(delta, shape)
+        return delta if len(shape) == 1 else self._of_matrix(delta, shape, module)
 
-    def _of_matrix(self, delta: Delta, shape: tuple[int, ...]) -> LowRank:
-        u, sigma, vt = torch.linalg.svd(widened(delta.dense()), full_matrices=False)
-        kept = count(sigma, self.rules)
-        root = sigma[:kept].sqrt()
-        up, down = u[:, :kept] * root, root[:, None] * vt[:kept]
-        signs = canonical_signs(up)
-        up, down = up * signs, down * signs[:, None]
-        return LowRank(up.reshape(*up.shape, *(1 for _ in shape[2:])), down.reshape(kept, *shape[1:]), 1.0)
+    def _of_matrix(self, delta: Delta, shape: tuple[int, ...], module: str) -> LowRank:
+        """By a randomised SVD: as near to the best as its docstring says, and the certificate measures how near."""
+        matrix, (first, *others) = delta.dense(), self.rules
+        if isinstance(first, RankAtMost):
+            found = SAMPLING.triplets(matrix, first.rank, module)
+        else:
+            found = SAMPLING.triplets_within(matrix, first.left_out, module)
+        up, down = found.leading(count(found.s, others)).balanced()
+        rank = up.shape[1]
+        return LowRank(up.reshape(shape[0], rank, *(1 for _ in shape[2:])), down.reshape(rank, *shape[1:]), 1.0)
 
     def _most(self, module: str) -> int | None:
         shape = spec_of(self.architecture, module).shape

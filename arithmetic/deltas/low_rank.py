@@ -29,7 +29,8 @@ class LowRank:
 
     def matrices(self) -> tuple[Tensor, Tensor]:
         """scale * up as (m, r) and down as (r, n*k*k), in float64."""
-        return widened(self.up).flatten(1) * self.scale, widened(self.down).flatten(1)
+        up = widened(self.up).flatten(1)
+        return up if self.scale == 1 else up * self.scale, widened(self.down).flatten(1)
 
     def dense(self) -> Tensor:
         """scale * up @ down: (m, n*k*k) in float64."""

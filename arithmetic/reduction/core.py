@@ -3,6 +3,9 @@
 With B = [lambda_i s_i B_i] (m, R) and A = [A_i] (R, n): B = Q_b R_b, A^T = Q_a R_a, and the SVD of the small core
 R_b R_a^T = U S V^T gives B A = (Q_b U) S (Q_a V)^T, whose first k terms are the best of rank k (Eckart and Young 1936).
 Cost O((m + n) R^2 + R^3). Nothing is clamped: the factors carry sqrt(S) each.
+
+Where the columns of B are far from dependent, R_b comes from the Cholesky factor of B^T B, and Q_b x = B (R_b^-1 x) is
+formed for the k columns that are kept alone: a third of the work of Householder's QR, which is taken elsewhere.
 """
 
 from collections.abc import Sequence
@@ -13,6 +16,9 @@ from torch import Tensor
 
 from arithmetic.deltas import LowRank
 from arithmetic.reduction.rules import Rule
+
+INDEPENDENT = 0.03
+"""The sine of the least angle between a column and those before it at which Cholesky's factor is as good as QR's."""
 
 NEGLIGIBLE = 1e-14
 """Singular values below this part of the largest are rounding of float64."""
@@ -45,17 +51,50 @@ def reduce(delta: LowRank, rules: Sequence[Rule], device: str = "cpu") -> tuple[
         are canonical: the largest entry of each column of up is positive.
     """
     up, down = delta.matrices()
-    q_b, r_b = torch.linalg.qr(up.to(device))
-    q_a, r_a = torch.linalg.qr(down.to(device).T)
-    u, sigma, vt = torch.linalg.svd(r_b @ r_a.T, full_matrices=False)
+    of_columns, of_rows = Basis.of(up.to(device)), Basis.of(down.to(device).T)
+    u, sigma, vt = torch.linalg.svd(of_columns.upper @ of_rows.upper.T, full_matrices=False)
     kept = count(sigma, rules)
     root = sigma[:kept].sqrt()
-    new_up = (q_b @ u[:, :kept]) * root
-    new_down = root[:, None] * (vt[:kept] @ q_a.T)
+    new_up, new_down = of_columns.times(u[:, :kept] * root), of_rows.times(vt[:kept].T * root).T
     signs = canonical_signs(new_up)
     new_up, new_down = (new_up * signs).cpu(), (new_down * signs[:, None]).cpu()
     shaped_up = new_up.reshape(new_up.shape[0], kept, *(1 for _ in delta.up.shape[2:]))
     return LowRank(shaped_up, new_down.reshape(kept, *delta.down.shape[1:]), 1.0), Spectrum(sigma.cpu(), kept)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Orthonormal columns Q of columns (m, r) = Q R, never formed where the columns themselves do as well."""
+
+    columns: Tensor
+    """B where `is_implicit`, so that Q = B R^-1; else Q."""
+    upper: Tensor
+    """R (min(m, r), r)."""
+    is_implicit: bool
+
+    @classmethod
+    def of(cls, columns: Tensor) -> "Basis":
+        """Of columns (m, r) in float64.
+
+        How far a column stands out of the space of those before it is L_ii / ||b_i|| in the Cholesky factor L of
+        B^T B, whatever the columns' lengths; rounding grows with its inverse square.
+        """
+        if columns.shape[0] >= columns.shape[1]:
+            gram = columns.T @ columns
+            factor, failed = torch.linalg.cholesky_ex(gram)
+            if not failed and bool((factor.diagonal() >= INDEPENDENT * gram.diagonal().sqrt()).all()):
+                return cls(columns, factor.T, is_implicit=True)
+        basis, upper = torch.linalg.qr(columns)
+        return cls(basis, upper, is_implicit=False)
+
+    def times(self, x: Tensor) -> Tensor:
+        """Q x: (min(m, r), k) -> (m, k)."""
+        return self.columns @ (torch.linalg.solve_triangular(self.upper, x, upper=True) if self.is_implicit else x)
+
+    def coordinates(self, y: Tensor) -> Tensor:
+        """Q^T y: (m, k) -> (min(m, r), k)."""
+        inner = self.columns.T @ y
+        return torch.linalg.solve_triangular(self.upper.T, inner, upper=False) if self.is_implicit else inner
 
 
 def count(sigma: Tensor, rules: Sequence[Rule]) -> int:

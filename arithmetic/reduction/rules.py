@@ -16,6 +16,10 @@ class Rule(Protocol):
     def keep(self, sigma: Tensor) -> int:
         """How many of the leading ones stay."""
 
+    @property
+    def left_out(self) -> float:
+        """The share of ||D||_F^2 that may be left out; 0 where the rule says a rank."""
+
     def most(self, rank: int) -> int:
         """The most that can stay of `rank`, before any is known."""
 
@@ -32,6 +36,11 @@ class RankAtMost:
     def keep(self, sigma: Tensor) -> int:
         """min(N, k)."""
         return min(self.rank, len(sigma))
+
+    @property
+    def left_out(self) -> float:
+        """0: it says a rank."""
+        return 0.0
 
     def most(self, rank: int) -> int:
         """min(N, rank)."""
@@ -55,6 +64,11 @@ class EnergyKept:
             return len(sigma)
         return int((squares.cumsum(0) < self.share * squares.sum()).sum().item()) + 1
 
+    @property
+    def left_out(self) -> float:
+        """1 - x."""
+        return 1 - self.share
+
     def most(self, rank: int) -> int:
         """All."""
         return rank
@@ -75,6 +89,11 @@ class ErrorAtMost:
         tails = sigma.square().flip(0).cumsum(0).flip(0)
         tails = torch.cat([tails, tails.new_zeros(1)])
         return int((tails > self.bound**2 * tails[0]).sum().item())
+
+    @property
+    def left_out(self) -> float:
+        """e^2."""
+        return self.bound**2
 
     def most(self, rank: int) -> int:
         """All."""
