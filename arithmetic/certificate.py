@@ -233,35 +233,46 @@ def stored_precision(vector: Vector) -> Precision:
 def _module_proof(written: Vector, combination: Combination, probes: int, seed: int, module: str) -> Proof:
     spec = spec_of(combination.architecture, module)
     x = probe_vectors(width(spec), probes, seed, module)
-    out = written.delta(module) if module in written.modules else None
     terms = combination.terms_of(module)
-    reduced = _lowered(terms, module)
-    if reduced is not None:
-        terms = _unreduced(reduced, module)
+    out = written.delta(module) if module in written.modules else None
+    lowered = _lowered(terms, module)
+    if lowered is not None and out is not None:
+        return _projection_proof(module, lowered, out, x)
     products = [weight * source.delta(module).apply(x) for weight, source in terms]
-    total = torch.stack([y.norm() for y in products]).sum() if products else torch.zeros((), dtype=torch.float64)
     intended = sum(products, torch.zeros(spec.shape[0], probes, dtype=torch.float64))
     got = out.apply(x) if out is not None else torch.zeros_like(intended)
-    if reduced is None or out is None:
-        return Proof(module, relative_error(got - intended, total))
-    return _projection_proof(module, reduced, out, got, intended, total)
+    return Proof(module, relative_error(got - intended, _norms(products)))
 
 
-def _projection_proof(module: str, reduced: Lowered, out: Delta, got: Tensor, intended: Tensor, terms: Tensor) -> Proof:
+def _projection_proof(module: str, lowered: Lowered, out: Delta, x: Tensor) -> Proof:
     """`out` against the unreduced sum projected on its columns, and the exact norm of what that leaves."""
     factors = out.low_rank()
     if factors is None:
         raise BoundExceeded(f"{module}: is a matrix in the file, the recipe lowers its rank. Compose again.")
-    basis = Basis.of(factors.matrices()[0])
-    error = relative_error(got - basis.times(basis.coordinates(intended)), terms)
-    approximation = projection_error(reduced.whole.delta(module), basis)
-    for rule in reduced.rules:
+    whole = lowered.whole.delta(module)
+    basis, intended = Basis.of(factors.matrices()[0]), whole.apply(x)
+    terms = _terms_of(lowered.whole, module, x, intended)
+    error = relative_error(out.apply(x) - basis.times(basis.coordinates(intended)), terms)
+    approximation = projection_error(whole, basis)
+    for rule in lowered.rules:
         if not rule.is_met(factors.rank, approximation):
             raise BoundExceeded(
                 f"{module}: rank {factors.rank} and approximation error {approximation:.3g} do not keep to {rule}. "
                 "Compose again."
             )
     return Proof(module, error, approximation)
+
+
+def _terms_of(whole: Source, module: str, x: Tensor, applied: Tensor) -> Tensor:
+    """sum_i |lambda_i| ||dW_i x|| of a sum; of what a method made, the norm of that."""
+    terms = whole.terms_of(module) if isinstance(whole, Combination) else ()
+    if not terms or any(source.parts for _, source in terms):
+        return applied.norm()
+    return _norms([weight * source.delta(module).apply(x) for weight, source in terms])
+
+
+def _norms(products: list[Tensor]) -> Tensor:
+    return torch.stack([y.norm() for y in products]).sum() if products else torch.zeros((), dtype=torch.float64)
 
 
 def projection_error(delta: Delta, basis: Basis) -> float:
@@ -291,11 +302,6 @@ def _lowered(terms: tuple[tuple[float, Source], ...], module: str) -> Lowered | 
         return None
     is_lowered = source.modules[module].rank is not None and source.lowers(source.whole.modules[module].rank)
     return source if is_lowered else None
-
-
-def _unreduced(reduced: Lowered, module: str) -> tuple[tuple[float, Source], ...]:
-    source = reduced.whole
-    return source.terms_of(module) if isinstance(source, Combination) else ((1.0, source),)
 
 
 def _check_modules(written: Vector, combination: Combination) -> None:
