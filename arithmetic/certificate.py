@@ -16,6 +16,7 @@ and what the projection leaves is measured exactly:
 
 import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -148,7 +149,10 @@ def certify(
     written = open_vector(path, combination.architecture, name=path.name)
     precision = stored_precision(written)
     _check_modules(written, combination)
-    proofs = _proofs(written, combination, probes, seed, progress, resources)
+    with ThreadPoolExecutor(1) as beside:
+        digests = beside.submit(lambda: (written.sha256, input_records(combination)))
+        proofs = _proofs(written, combination, probes, seed, progress, resources)
+        sha256, records = digests.result()
     worst = max(proofs, key=lambda proof: _badness(proof.error))
     if not worst.error <= precision.bound:
         raise BoundExceeded(
@@ -157,7 +161,7 @@ def certify(
         )
     metadata = read_header(written.weights_path).metadata
     return Certificate(
-        file_sha256=written.sha256,
+        file_sha256=sha256,
         worst_relative_error=worst.error,
         bound=precision.bound,
         layout=str(layout or written.layout),
@@ -169,7 +173,7 @@ def certify(
         engine_version=ENGINE_VERSION,
         recipe=metadata.get(RECIPE_KEY, ""),
         locked=metadata.get(LOCKED_KEY, ""),
-        inputs=input_records(combination),
+        inputs=records,
         approximations={p.module: p.approximation for p in proofs if p.approximation is not None},
     )
 
@@ -267,7 +271,7 @@ def _terms_of(whole: Source, module: str, x: Tensor, applied: Tensor) -> Tensor:
     """sum_i |lambda_i| ||dW_i x|| of a sum; of what a method made, the norm of that."""
     terms = whole.terms_of(module) if isinstance(whole, Combination) else ()
     if not terms or any(source.parts for _, source in terms):
-        return applied.norm()
+        return _norms([applied])
     return _norms([weight * source.delta(module).apply(x) for weight, source in terms])
 
 
