@@ -273,7 +273,7 @@ def leaves(source: Source) -> Iterator[Source]:
 
 
 def inputs(source: Source, weight: Decimal = ONE) -> Iterator[tuple[float, Origin]]:
-    """The files that a source is made of, in the order written, each with the product of the lambdas that lead to it."""
+    """The files that a source is made of, in the order written, each with the product of the lambdas before it."""
     for own, origin in source.origins:
         yield float(weight * _exact(own)), origin
     for own, part in source.parts:

@@ -1,4 +1,4 @@
-"""One module of a sum in the precision of a file: every product rounded once, every factor that may keep its bits kept."""
+"""One module of a sum in the precision of a file: each product is rounded once, each factor that may keeps its bits."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Writes a safetensors file tensor by tensor: the header's place is kept before the first byte, its words follow last."""
+"""Writes a safetensors file tensor by tensor: room for the header is kept first, its words follow last."""
 
 import json
 import os
@@ -74,7 +74,7 @@ class TensorStream:
         self.written.append(Slot(key, slot.tag, shape))
 
     def finish(self) -> None:
-        """Write the header and bring everything to the disk. Raises ValueError for an announced tensor that is missing."""
+        """Write the header and bring everything to the disk. Raises ValueError where an announced tensor is missing."""
         if len(self.written) < len(self.slots):
             missing = self.slots[len(self.written)]
             raise ValueError(f"{missing.key}: announced in the header and never written.")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class WeightedVector(NamedTuple):
-    """One vector of a recipe: the product of the lambdas before it, the opened vector, its version (None for a path)."""
+    """One vector of a recipe: the product of the lambdas before it, the vector, its version (None for a path)."""
 
     weight: float
     vector: "Vector"
@@ -121,7 +121,8 @@ def resolve_recipe(
     """Find everything that a recipe names, and bind it to what it computes.
 
     The base is the one in the recipe, else `base`, else the only registered one of the vectors' family, else None.
-    Without a registry, references are paths. With `tool` the vectors are summed as that tool does it: `0.8*a + b` becomes `kohya-merge(0.8*a, b)`.
+    Without a registry, references are paths. With `tool` the vectors are summed as that tool does it: `0.8*a + b`
+    becomes `kohya-merge(0.8*a, b)`.
 
     Raises:
         RecipeSyntaxError: with a caret.

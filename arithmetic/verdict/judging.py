@@ -29,7 +29,8 @@ Progress = Callable[[int, int], None]
 def check_headers(combination: Combination, *, layout: Layout | None = Layout.KOHYA, has_base: bool = False) -> Verdict:
     """What the headers tell: architectures, shapes, keys, alphas, kinds, and readers of the file to come.
 
-    `layout` None stands for a sum that is baked into a base. No tensor is read, and no file is hashed or compared with another one.
+    `layout` None stands for a sum that is baked into a base. No tensor is read, and no file is hashed or compared with
+    another one.
     """
     return Verdict.of(_header_findings(combination, layout, has_base))
 
