@@ -13,14 +13,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from arithmetic.combination import Combination, Scoped
-from arithmetic.deltas import LowRank
+from arithmetic.deltas import LowRank, widened
 from arithmetic.errors import MethodRefused
 from arithmetic.methods.tool_sums import DIALECTS, Dialect, Part
+from arithmetic.resources import DEFAULT_RESOURCES, Resources, in_order
 from arithmetic.source import Source
 from arithmetic.vector import Vector
 
@@ -37,15 +39,6 @@ __all__ = [
 ]
 
 Coefficients = Sequence[Sequence[float]]
-
-
-@dataclass(frozen=True)
-class DialectOutcome:
-    """The relative Frobenius error ||result - truth|| / ||truth|| over all modules, or why the tool refuses."""
-
-    dialect: Dialect
-    error: float | None
-    refusal: str | None
 
 
 @dataclass(frozen=True)
@@ -79,20 +72,41 @@ class Migration:
         return first + "".join(f" - {term[1:]}" if term.startswith("-") else f" + {term}" for term in rest)
 
 
+@dataclass(frozen=True)
+class DialectOutcome:
+    """What a tool makes of a sum, or why it refuses.
+
+    `error` is the relative Frobenius error ||result - truth|| / ||truth|| over all modules; `migration` the recipe that
+    says the same as its file.
+    """
+
+    dialect: Dialect
+    error: float | None
+    refusal: str | None
+    migration: Migration | None = None
+
+
 def dialect_errors(combination: Combination) -> dict[str, float]:
     """Dialect name -> relative Frobenius error against the true sum; a tool that refuses the inputs is left out."""
     return {o.dialect.name: o.error for o in dialect_outcomes(combination) if o.error is not None}
 
 
-def dialect_outcomes(combination: Combination) -> tuple[DialectOutcome, ...]:
-    """What each known tool makes of the combination: an error, or its refusal.
+def dialect_outcomes(
+    combination: Combination,
+    *,
+    resources: Resources = DEFAULT_RESOURCES,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[DialectOutcome, ...]:
+    """What each known tool makes of the combination: an error and a migration, or its refusal.
 
     A term whose lambda is 0 is there for the tools, too: it has a rank and an alpha.
     """
     refusals = {dialect.name: _refusal(dialect, combination) for dialect in DIALECTS}
     usable = [dialect for dialect in DIALECTS if refusals[dialect.name] is None]
-    errors = dict(zip(usable, _errors(combination, usable), strict=True))
-    return tuple(DialectOutcome(dialect, errors.get(dialect), refusals[dialect.name]) for dialect in DIALECTS)
+    found = {
+        tally.dialect.name: tally.outcome(combination) for tally in _tallied(combination, usable, resources, progress)
+    }
+    return tuple(found.get(d.name) or DialectOutcome(d, None, refusals[d.name]) for d in DIALECTS)
 
 
 def migrated(dialect: Dialect, combination: Combination) -> Migration:
@@ -104,20 +118,90 @@ def migrated(dialect: Dialect, combination: Combination) -> Migration:
     Raises:
         MethodRefused: the tool would not have made a file of these inputs.
     """
-    weights: list[dict[str, float]] = [{} for _ in combination.terms]
-    rest = whole = 0.0
     for module, terms in _modules(combination):
-        parts = [part for _, part, _ in terms]
-        dialect.require(parts, module)
+        dialect.require([part for _, part, _ in terms], module)
+    (tally,) = _tallied(combination, [dialect], DEFAULT_RESOURCES, None)
+    return tally.migration(combination)
+
+
+class _Figures(NamedTuple):
+    """What one module adds to a tally, squared norms."""
+
+    error: float
+    rest: float
+    whole: float
+    weights: tuple[tuple[int, float], ...]
+    """(place of the term, its coefficient in the tool's file)."""
+
+
+@dataclass
+class _Tally:
+    """One tool's figures as they add up."""
+
+    dialect: Dialect
+    weights: list[dict[str, float]]
+    error: float = 0.0
+    rest: float = 0.0
+    whole: float = 0.0
+    truth: float = 0.0
+
+    def add(self, module: str, figures: _Figures, truth: float) -> None:
+        """One more module."""
+        self.error += figures.error
+        self.rest += figures.rest
+        self.whole += figures.whole
+        self.truth += truth
+        for place, weight in figures.weights:
+            self.weights[place][module] = weight
+
+    def outcome(self, combination: Combination) -> DialectOutcome:
+        """After the last module."""
+        error = math.sqrt(self.error / self.truth) if self.truth > 0 else math.inf
+        return DialectOutcome(self.dialect, error, None, self.migration(combination))
+
+    def migration(self, combination: Combination) -> Migration:
+        """After the last module."""
+        found = zip(combination.terms, self.weights, strict=True)
+        terms = tuple(_migrated_term(vector.name, weight, by_module) for (weight, vector), by_module in found)
+        return Migration(self.dialect, terms, math.sqrt(self.rest / self.whole) if self.whole > 0 else 0.0)
+
+
+def _tallied(
+    combination: Combination,
+    dialects: Sequence[Dialect],
+    resources: Resources,
+    progress: Callable[[int, int], None] | None,
+) -> list[_Tally]:
+    """Every module is read once, for all tools together."""
+    tallies = [_Tally(dialect, [{} for _ in combination.terms]) for dialect in dialects]
+    modules = [
+        m for m in combination.architecture.modules if any(m in source.modules for _, source in combination.terms)
+    ]
+    measured = in_order(partial(_measured, combination, dialects), modules, resources)
+    for done, (module, (truth, figures)) in enumerate(zip(modules, measured, strict=True), start=1):
+        for tally, one in zip(tallies, figures, strict=True):
+            tally.add(module, one, truth)
+        if progress is not None:
+            progress(done, len(modules))
+    return tallies
+
+
+def _measured(combination: Combination, dialects: Sequence[Dialect], module: str) -> tuple[float, list[_Figures]]:
+    """The squared norm of the true sum in one module, and each tool's figures."""
+    terms = _terms(combination, module)
+    parts = [part for _, part, _ in terms]
+    square = _square_of([factors for _, _, factors in terms])
+    intended = [part.strength * part.scale for part in parts]
+    figures = []
+    for dialect in dialects:
         made = dialect.coefficients(parts)
-        for k, (place, part, _) in enumerate(terms):
-            weights[place][module] = _rounded(made[k][k] / part.scale if part.scale else part.strength)
-        square = _square_of([factors for _, _, factors in terms])
-        rest += square(_off_diagonal(made))
-        whole += square(made)
-    found = zip(combination.terms, weights, strict=True)
-    terms_made = tuple(_migrated_term(vector.name, weight, by_module) for (weight, vector), by_module in found)
-    return Migration(dialect, terms_made, math.sqrt(rest / whole) if whole > 0 else 0.0)
+        own = tuple(
+            (place, _rounded(made[k][k] / part.scale if part.scale else part.strength))
+            for k, (place, part, _) in enumerate(terms)
+        )
+        error = square(_minus_diagonal(made, intended))
+        figures.append(_Figures(error, square(_off_diagonal(made)), square(made), own))
+    return square(_diagonal(intended)), figures
 
 
 def _migrated_term(name: str, weight: float, by_module: Mapping[str, float]) -> MigratedTerm:
@@ -146,15 +230,19 @@ def why_not_comparable(combination: Combination) -> str | None:
 
 
 def _modules(combination: Combination) -> Iterator[tuple[str, list[tuple[int, Part, LowRank]]]]:
-    """Each module that a term reaches, with the place, the part and the factors of every term that does."""
+    """Each module that a term reaches, with its terms."""
     for module in combination.architecture.modules:
-        terms = [
-            (place, _part(weight, source, module, factors), factors)
-            for place, (weight, source) in enumerate(combination.terms)
-            if module in source.modules and (factors := _vector_of(source).factors(module))
-        ]
-        if terms:
+        if terms := _terms(combination, module):
             yield module, terms
+
+
+def _terms(combination: Combination, module: str) -> list[tuple[int, Part, LowRank]]:
+    """The place, the part and the factors of every term that reaches a module."""
+    return [
+        (place, _part(weight, source, module, factors), factors)
+        for place, (weight, source) in enumerate(combination.terms)
+        if module in source.modules and (factors := _vector_of(source).factors(module))
+    ]
 
 
 def _part(weight: float, source: Source, module: str, factors: LowRank) -> Part:
@@ -184,27 +272,14 @@ def _refusal(dialect: Dialect, combination: Combination) -> str | None:
     return None
 
 
-def _errors(combination: Combination, dialects: Sequence[Dialect]) -> list[float]:
-    squares = [0.0] * len(dialects)
-    truth = 0.0
-    for _, terms in _modules(combination):
-        parts = [part for _, part, _ in terms]
-        square = _square_of([factors for _, _, factors in terms])
-        intended = [part.strength * part.scale for part in parts]
-        truth += square(_diagonal(intended))
-        for k, dialect in enumerate(dialects):
-            squares[k] += square(_minus_diagonal(dialect.coefficients(parts), intended))
-    return [math.sqrt(square / truth) if truth > 0 else math.inf for square in squares]
-
-
 Square = Callable[[Coefficients], float]
 """K -> ||sum_ij K_ij B_i A_j||_F^2; a product of unequal ranks does not exist, its K_ij is 0."""
 
 
 def _square_of(factors: Sequence[LowRank]) -> Square:
     """By Gram matrices of the stacked factors, formed once; or densely where those would be larger than the weight."""
-    ups = [part.up.to(torch.float64).flatten(1) for part in factors]
-    downs = [part.down.to(torch.float64).flatten(1) for part in factors]
+    ups = [widened(part.up).flatten(1) for part in factors]
+    downs = [widened(part.down).flatten(1) for part in factors]
     if sum(part.rank for part in factors) ** 2 > ups[0].shape[0] * downs[0].shape[1]:
         return partial(_square_by_product, ups, downs)
     up, down = torch.cat(ups, dim=1), torch.cat(downs, dim=0)

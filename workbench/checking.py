@@ -76,22 +76,19 @@ def check_resolved(registry: "Registry | None", resolved: ResolvedRecipe, *, lay
 
 def tool_outcomes(combination: "Combination") -> tuple[ToolOutcome, ...]:
     """Every known tool's error on the vectors of a sum, and the recipe that its file amounts to."""
-    from arithmetic import dialect_outcomes, migrated
+    from arithmetic import dialect_outcomes
 
-    found = []
-    for outcome in dialect_outcomes(combination):
-        migration = migrated(outcome.dialect, combination) if outcome.refusal is None else None
-        found.append(
-            ToolOutcome(
-                outcome.dialect.name,
-                outcome.dialect.title,
-                outcome.error,
-                outcome.refusal,
-                str(migration) if migration else None,
-                migration.error if migration else None,
-            )
+    return tuple(
+        ToolOutcome(
+            outcome.dialect.name,
+            outcome.dialect.title,
+            outcome.error,
+            outcome.refusal,
+            str(outcome.migration) if outcome.migration else None,
+            outcome.migration.error if outcome.migration else None,
         )
-    return tuple(found)
+        for outcome in dialect_outcomes(combination)
+    )
 
 
 def verdict_of(
