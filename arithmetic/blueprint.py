@@ -19,6 +19,8 @@ from formats.role_keys import ROLE_ENDS, role_key
 
 WRITTEN_LAYOUTS = (Layout.KOHYA, Layout.KOHYA_SGM, Layout.DIFFUSERS, Layout.PEFT, Layout.COMFY)
 ADAPTER_METADATA = "lora_adapter_metadata"
+PATTERNS = 2
+"""rank_pattern and alpha_pattern."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,14 @@ class Blueprint:
         return {ADAPTER_METADATA: json.dumps(entries, sort_keys=True)}
 
     def widest_metadata(self) -> dict[str, str]:
-        """As `metadata`, as long as it can become when every rank is another."""
-        most = self.plan.largest_rank
+        """As `metadata`, at least as long as it can become: no two ranks equal, so that all but one are exceptions."""
+        most, limits = self.plan.largest_rank, self.limits
         if not any(module.is_limit for module in self.plan.modules):
-            return self.metadata(self.limits)
-        spread = {module: most * 10 + number % 2 for number, module in enumerate(self.limits)}
-        return {key: value + " " * 32 * len(spread) for key, value in self.metadata(spread).items()}
+            return self.metadata(limits)
+        spread = {module: most * 10 + number for number, module in enumerate(limits)}
+        components = {component_of(module) for module in limits}
+        spare = " " * len(components) * PATTERNS * max(map(len, limits), default=0)
+        return {key: value + spare for key, value in self.metadata(spread).items()}
 
     @property
     def limits(self) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """How many singular values to keep, module by module."""
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,8 +24,8 @@ class Rule(Protocol):
     def most(self, rank: int) -> int:
         """The most that can stay of `rank`, before any is known."""
 
-    def is_met(self, rank: int, error: float) -> bool:
-        """Whether a result of this rank and relative Frobenius error keeps to the rule."""
+    def is_met(self, rank: int, error: float, rounding: float) -> bool:
+        """Whether a result of this rank and relative Frobenius error keeps to the rule, as far as its dtype can."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class RankAtMost:
         """min(N, rank)."""
         return min(self.rank, rank)
 
-    def is_met(self, rank: int, error: float) -> bool:
+    def is_met(self, rank: int, error: float, rounding: float) -> bool:
         """rank <= N."""
         return rank <= self.rank
 
@@ -73,9 +74,9 @@ class EnergyKept:
         """All."""
         return rank
 
-    def is_met(self, rank: int, error: float) -> bool:
-        """1 - error^2 >= x."""
-        return 1 - error**2 >= self.share - ROUNDING
+    def is_met(self, rank: int, error: float, rounding: float) -> bool:
+        """1 - error^2 >= x - rounding^2."""
+        return 1 - error**2 >= self.share - rounding**2 - ROUNDING
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,6 @@ class ErrorAtMost:
         """All."""
         return rank
 
-    def is_met(self, rank: int, error: float) -> bool:
-        """error <= e."""
-        return error <= self.bound + ROUNDING
+    def is_met(self, rank: int, error: float, rounding: float) -> bool:
+        """error <= sqrt(e^2 + rounding^2)."""
+        return error <= math.hypot(self.bound, rounding) + ROUNDING

@@ -2,9 +2,12 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from arithmetic import Bound, Vector, Weights, bind, compose, open_vector, open_weights, parse
 from formats import Architecture, Layout, ModuleSpec
 
 settings.register_profile("seeded", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -34,6 +38,15 @@ TABLE = {
     f"{LAYER}.self_attn.out_proj": ModuleSpec("linear", (7, 7)),
     f"{LAYER}.mlp.fc1": ModuleSpec("linear", (28, 7)),
 }
+
+ORIGINAL = {
+    "unet.conv_in": "input_blocks.0.0",
+    "unet.down_blocks.0.attentions.0": "input_blocks.1.1",
+    "unet.down_blocks.0.resnets.0.conv1": "input_blocks.1.0.in_layers.2",
+    "unet.down_blocks.0.resnets.0.time_emb_proj": "input_blocks.1.0.emb_layers.1",
+    "text_encoder": "",
+}
+"""Where the original code has these modules."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +99,13 @@ def save() -> Callable[[Draft, Path, Layout], Path]:
 
 
 def _save_kohya(drawn: Draft, path: Path) -> Path:
+    return _save_named(drawn, path, _kohya_stem)
+
+
+def _save_named(drawn: Draft, path: Path, stem_of: Callable[[str], str]) -> Path:
     tensors = {}
     for module, (up, down, alpha) in drawn.factors.items():
-        stem = _kohya_stem(module)
+        stem = stem_of(module)
         tensors |= {
             f"{stem}.lora_up.weight": up,
             f"{stem}.lora_down.weight": down,
@@ -96,6 +113,14 @@ def _save_kohya(drawn: Draft, path: Path) -> Path:
         }
     save_file(tensors, path)
     return path
+
+
+def _save_sgm(drawn: Draft, path: Path) -> Path:
+    return _save_named(drawn, path, _sgm_stem)
+
+
+def _save_comfy(drawn: Draft, path: Path) -> Path:
+    return _save_named(drawn, path, _comfy_stem)
 
 
 def _save_diffusers(drawn: Draft, path: Path) -> Path:
@@ -121,45 +146,88 @@ def _save_peft(drawn: Draft, path: Path) -> Path:
     return path
 
 
-WRITERS = {Layout.KOHYA: _save_kohya, Layout.DIFFUSERS: _save_diffusers, Layout.PEFT: _save_peft}
+WRITERS = {
+    Layout.KOHYA: _save_kohya,
+    Layout.DIFFUSERS: _save_diffusers,
+    Layout.PEFT: _save_peft,
+    Layout.KOHYA_SGM: _save_sgm,
+    Layout.COMFY: _save_comfy,
+}
 
 
 @pytest.fixture(scope="session")
-def read_deltas() -> Callable[[Path], Deltas]:
-    """The oracle: the dense float64 delta of every module of the tiny table in a file of any of the three layouts."""
+def read_deltas() -> Callable[..., Deltas]:
+    """The oracle: the dense float64 delta of every module of a table in a file of any of the five layouts."""
+    return lambda path, modules=tuple(TABLE): {
+        module: alpha / down.shape[0] * _matrix(up) @ _matrix(down)
+        for module, (up, down, alpha) in _read(path, modules).items()
+    }
 
-    def read(path: Path) -> Deltas:
-        config = json.loads((path / "adapter_config.json").read_text()) if path.is_dir() else {}
-        with safe_open(path / "adapter_model.safetensors" if config else path, framework="pt") as file:
-            stored = {key: file.get_tensor(key).double().numpy() for key in sorted(file.keys())}
-        deltas = {}
-        for module in TABLE:
-            found = _find(stored, module, config)
-            if found is not None:
-                up, down, alpha = found
-                deltas[module] = alpha / down.shape[0] * _matrix(up) @ _matrix(down)
-        return deltas
 
-    return read
+@pytest.fixture(scope="session")
+def read_ranks() -> Callable[..., dict[str, int]]:
+    """The rank of every module in a file, by the shape of down."""
+    return lambda path, modules=tuple(TABLE): {m: down.shape[0] for m, (_, down, _) in _read(path, modules).items()}
+
+
+def _read(path: Path, modules: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray, float]]:
+    """Module -> up, down and alpha."""
+    config = json.loads((path / "adapter_config.json").read_text()) if path.is_dir() else {}
+    with safe_open(path / "adapter_model.safetensors" if config else path, framework="pt") as file:
+        stored = {key: file.get_tensor(key).double().numpy() for key in sorted(file.keys())}
+        stated = json.loads((file.metadata() or {}).get("lora_adapter_metadata", "{}"))
+    found = {}
+    for module in modules:
+        component, _, _ = module.partition(".")
+        prefix = f"{component}."
+        own = config or {key.removeprefix(prefix): value for key, value in stated.items() if key.startswith(prefix)}
+        if (factors := _find(stored, module, own)) is not None:
+            found[module] = factors
+    return found
 
 
 def _find(stored: Deltas, module: str, config: dict) -> tuple[np.ndarray, np.ndarray, float] | None:
     name = module.partition(".")[2]
     for stem, ends in (
         (_kohya_stem(module), ("lora_up", "lora_down")),
+        (_sgm_stem(module), ("lora_up", "lora_down")),
+        (_comfy_stem(module), ("lora_up", "lora_down")),
         (module, ("lora_B", "lora_A")),
         (f"base_model.model.{name}", ("lora_B", "lora_A")),
     ):
         if f"{stem}.{ends[0]}.weight" in stored:
             up, down = (stored[f"{stem}.{end}.weight"] for end in ends)
             alpha = float(stored.get(f"{stem}.alpha", down.shape[0]))
-            return up, down, config.get("alpha_pattern", {}).get(name, config.get("lora_alpha", alpha))
+            return up, down, _pattern(config.get("alpha_pattern", {}), name, config.get("lora_alpha", alpha))
     return None
+
+
+def _pattern(patterns: Mapping[str, float], name: str, otherwise: float) -> float:
+    """As PEFT looks a module up: by the end of its name."""
+    return next((value for end, value in patterns.items() if f".{name}".endswith(f".{end}")), otherwise)
 
 
 def _kohya_stem(module: str) -> str:
     component, _, name = module.partition(".")
     return f"{'lora_unet' if component == 'unet' else 'lora_te'}_{name.replace('.', '_')}"
+
+
+def _original_name(module: str) -> str | None:
+    """As the original code names a module, without a prefix; None where this table does not say."""
+    for start, name in ORIGINAL.items():
+        if module == start or module.startswith(f"{start}."):
+            return f"{name}{module.removeprefix(start)}".removeprefix(".")
+    return None
+
+
+def _sgm_stem(module: str) -> str:
+    prefix = "lora_unet_" if module.startswith("unet.") else "lora_te_"
+    return prefix + str(_original_name(module)).replace(".", "_")
+
+
+def _comfy_stem(module: str) -> str:
+    prefix = "diffusion_model." if module.startswith("unet.") else "text_encoders.clip_l.transformer."
+    return prefix + str(_original_name(module))
 
 
 def _matrix(factor: np.ndarray) -> np.ndarray:
@@ -184,3 +252,71 @@ def _error(out: Deltas, terms: Sequence[tuple[float, Deltas]], module: str) -> f
     if scale == 0:
         return 0.0 if difference == 0 else math.inf
     return difference / scale
+
+
+@dataclass
+class Workshop:
+    """A folder in which vectors and bases are made on demand, and recipes are composed to files."""
+
+    folder: Path
+    table: Architecture
+    draft: Callable[..., Draft]
+    save: Callable[..., Path]
+    read: Callable[..., Deltas]
+    numbers: Iterator[int] = field(default_factory=count)
+
+    def place(self) -> Path:
+        """A path where nothing is."""
+        return self.folder / f"{next(self.numbers)}"
+
+    def opened(self, drawn: Draft, layout: Layout = Layout.KOHYA, table: Architecture | None = None) -> Vector:
+        """A draft as a file of that layout."""
+        return open_vector(self.save(drawn, self.place(), layout), table or self.table)
+
+    def bound(self, text: str, base: Weights | None = None, **opened: Vector | Weights) -> Bound:
+        """A recipe of the references that are given by name."""
+        return bind(parse(text), opened, base=base)
+
+    def composed(self, text: str, layout: Layout = Layout.KOHYA, base: Weights | None = None, **opened: Any) -> Path:
+        """The file of a recipe."""
+        combination = self.bound(text, base, **opened).combination
+        assert combination is not None
+        path = self.place()
+        compose(combination, path, layout=layout, dtype=parse(text).dtype, recipe=text, locked=text)
+        return path
+
+    def deltas(self, text: str, layout: Layout = Layout.KOHYA, base: Weights | None = None, **opened: Any) -> Deltas:
+        """What the oracle reads in the file of a recipe."""
+        return self.read(self.composed(text, layout, base, **opened))
+
+    def base(self, seed: int = 0, near: Weights | None = None, by: float = 0.1) -> Weights:
+        """A checkpoint of the table's modules with one bias, in float64; `near` another one, all but its last module."""
+        generator = torch.Generator().manual_seed(seed)
+        tensors = {}
+        for module, spec in (*self.table.modules.items(), ("unet.conv_in.bias", ModuleSpec("channel", (10,)))):
+            tensor = torch.randn(spec.shape, generator=generator, dtype=torch.float64) * by
+            if near is not None:
+                keeps = module == tuple(self.table.modules)[-1]
+                tensor = near.weight(module).double() + tensor * (not keeps)
+            tensors[_checkpoint_key(module)] = tensor
+        path = self.place()
+        save_file(tensors, path)
+        return open_weights(path, self.table, f"base-{path.name}")
+
+
+def _checkpoint_key(module: str) -> str:
+    owner, end = (module.removesuffix(".bias"), "bias") if module.endswith(".bias") else (module, "weight")
+    prefix = "model.diffusion_model." if module.startswith("unet.") else "cond_stage_model.transformer."
+    return f"{prefix}{_original_name(owner)}.{end}"
+
+
+@pytest.fixture(scope="module")
+def workshop(
+    draft: Callable[..., Draft],
+    save: Callable[..., Path],
+    read_deltas: Callable[..., Deltas],
+    table: Architecture,
+) -> Iterator[Workshop]:
+    """An empty one for each file of tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Workshop(Path(folder), table, draft, save, read_deltas)
