@@ -1,7 +1,7 @@
 """The algebra of adapters: recipes, exact sums, verdicts, certificates, and what other tools would have made."""
 
 from arithmetic.anchored import BaseWeights, OnBase, anchored_delta
-from arithmetic.baking import BakeCertificate, bake, unbake
+from arithmetic.baking import BakeCertificate, bake, unbake, verify_bake
 from arithmetic.binding import Bound, Opened, bind
 from arithmetic.certificate import Certificate, certificate_path, certify, verify
 from arithmetic.combination import Combination, ModulePlan, Plan, distinct_terms, inputs, plan
@@ -163,6 +163,7 @@ __all__ = [
     "suggested_strengths",
     "unbake",
     "verify",
+    "verify_bake",
     "why_not_comparable",
     "with_stage",
 ]
