@@ -6,7 +6,7 @@ bit, or after a change of dtype what the base's rounds to; none may be missing, 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
