@@ -118,7 +118,7 @@ def test_the_inputs_of_a_method_are_in_the_record(gallery: Any) -> None:
 
 def test_settings_that_a_vector_is_not_made_for_are_told_and_painted_all_the_same(gallery: Any) -> None:
     fast = gallery.registry.get("fast")
-    gallery.registry.edit(fast.ref, {"sampling": {"solver": "lcm", "steps": [4]}})
+    gallery.registry.edit(fast.ref, changes={"sampling": {"solver": "lcm", "steps": [4]}})
     found = [finding.sentence for finding in shown(gallery, "soft + fast").findings]
     assert "fast:1 is made for solver lcm, not ddim; 4 steps, not 2." in found
     suited = shown(gallery, "soft + fast", solver="lcm", steps=4, guidance=1.0)
