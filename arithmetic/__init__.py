@@ -1,7 +1,8 @@
 """The algebra of adapters: recipes, exact sums, verdicts, certificates, and what other tools would have made."""
 
 from arithmetic.anchored import BaseWeights, OnBase, anchored_delta
-from arithmetic.baking import BakeCertificate, bake, unbake
+from arithmetic.attachment import Attachment, attachments, diffusers_state_dict
+from arithmetic.baking import BakeCertificate, bake, unbake, verify_bake
 from arithmetic.binding import Bound, Opened, bind
 from arithmetic.certificate import Certificate, certificate_path, certify, verify
 from arithmetic.combination import Combination, ModulePlan, Plan, distinct_terms, inputs, plan
@@ -30,6 +31,7 @@ from arithmetic.errors import (
     DialectRefused,
     MethodRefused,
     NeedsBase,
+    NotAttachable,
     NotConvertible,
     OutputConflict,
     RecipeError,
@@ -65,7 +67,7 @@ from arithmetic.recipe import (
 from arithmetic.reduced import Reduced
 from arithmetic.resources import DEFAULT_RESOURCES, Resources
 from arithmetic.strengths import StrengthRange, suggested_strengths
-from arithmetic.vector import Vector, diffusers_state_dict, open_vector
+from arithmetic.vector import Vector, open_vector
 from arithmetic.verdict import Dossier, Finding, Known, SamplingProfile, SamplingSettings, Verdict, check, check_headers
 from arithmetic.weights import Weights, open_weights
 
@@ -74,6 +76,7 @@ __all__ = [
     "DIALECTS",
     "AlgebraError",
     "AngleSummary",
+    "Attachment",
     "BakeCertificate",
     "BaseWeights",
     "BindingRefused",
@@ -105,6 +108,7 @@ __all__ = [
     "ModuleEntry",
     "ModulePlan",
     "NeedsBase",
+    "NotAttachable",
     "NotConvertible",
     "OnBase",
     "Opened",
@@ -137,6 +141,7 @@ __all__ = [
     "Verdict",
     "Weights",
     "anchored_delta",
+    "attachments",
     "bake",
     "bind",
     "certificate_path",
@@ -163,6 +168,7 @@ __all__ = [
     "suggested_strengths",
     "unbake",
     "verify",
+    "verify_bake",
     "why_not_comparable",
     "with_stage",
 ]

@@ -11,6 +11,7 @@ AlgebraError
 ├── BoundExceeded         the written file is further from its recipe than its precision allows
 ├── CertificateMismatch   a certificate that belongs to other bytes
 ├── NotConvertible        a vector that another layout cannot hold as it is
+├── NotAttachable         a change that only the base's own weights could hold
 ├── MethodRefused         a merge method that does not exist, or that cannot take these options or arguments
 ├── UnknownMeasures       recorded measures that another version wrote
 ├── BindingRefused        a recipe that reads well and makes no sense: a sum of bases, a call on the wrong arguments
@@ -81,6 +82,10 @@ class CertificateMismatch(AlgebraError):
 
 class NotConvertible(AlgebraError):
     """A vector that another layout cannot hold as it is."""
+
+
+class NotAttachable(AlgebraError):
+    """A change that is no low-rank change of a layer: it cannot stand beside the base's weights."""
 
 
 class MethodRefused(AlgebraError):

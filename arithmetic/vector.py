@@ -208,20 +208,6 @@ def weights_file(path: Path) -> Path:
     return path / PEFT_WEIGHTS if path.is_dir() else path
 
 
-def diffusers_state_dict(vector: Vector) -> dict[str, Tensor]:
-    """The vector in the keys that diffusers' `load_lora_weights` takes, in float32.
-
-    The scale is folded into up (in float64, rounded once), so that alpha equals rank in every module and a loader that
-    gets alphas wrong has none to read.
-    """
-    state: dict[str, Tensor] = {}
-    for module in vector.modules:
-        factors = vector.factors(module)
-        state[f"{module}.lora_A.weight"] = factors.down.to(torch.float32, copy=True)
-        state[f"{module}.lora_B.weight"] = (factors.up.to(torch.float64) * factors.scale).to(torch.float32)
-    return state
-
-
 def _entry(found: AdaptedModule, header: Header, spec: ModuleSpec, stored: Mapping[str, float]) -> ModuleEntry:
     tensors = {role: header.tensors[key] for role, key in found.keys.items()}
     dtype = dtype_of(found, {role: tensor.dtype for role, tensor in tensors.items()})

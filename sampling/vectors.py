@@ -11,7 +11,8 @@ from diffusers import StableDiffusionPipeline
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from arithmetic.vector import Vector, diffusers_state_dict
+from arithmetic.attachment import diffusers_state_dict
+from arithmetic.source import Source
 from sampling.errors import UnsupportedSetting, VectorMismatch
 from sampling.prompts import forget
 from sampling.warnings import known_warnings_silenced
@@ -20,13 +21,13 @@ COMPONENTS = ("unet", "text_encoder")
 """The parts of a StableDiffusionPipeline that a vector reaches."""
 
 
-def attach(pipe: StableDiffusionPipeline, vectors: Mapping[str, Vector]) -> None:
-    """Load each vector beside the base, all of them or none; afterwards every strength is 0.
+def attach(pipe: StableDiffusionPipeline, vectors: Mapping[str, Source]) -> None:
+    """Load each vector, or what was made of several, beside the base, all or none; afterwards every strength is 0.
 
     Raises VectorMismatch when a name is attached already, or a vector has a module that this base has not, or has in
-    another size.
+    another size; NotAttachable for what only the base's own weights could hold.
     """
-    states = {name: diffusers_state_dict(vector) for name, vector in vectors.items()}
+    states = {name: diffusers_state_dict(source) for name, source in vectors.items()}
     for name, state in states.items():
         if name in attached(pipe):
             raise VectorMismatch(f"{name!r} is attached already; detach it first, or attach under another name.")

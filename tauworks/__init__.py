@@ -5,17 +5,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from registry import Registry
+    from workbench.baking import bake, unbake
     from workbench.checking import check
-    from workbench.composing import compose, verify
+    from workbench.composing import compose
+    from workbench.converting import convert
     from workbench.importing import identify_file, import_file
     from workbench.jobs import submit_distillation, submit_training, wait
     from workbench.previewing import preview, recall
+    from workbench.verifying import verify
     from workbench.workers import run_worker
 
 _MODULES = {
     "Registry": "registry",
+    "bake": "workbench.baking",
     "check": "workbench.checking",
     "compose": "workbench.composing",
+    "convert": "workbench.converting",
     "identify_file": "workbench.importing",
     "import_file": "workbench.importing",
     "preview": "workbench.previewing",
@@ -23,14 +28,17 @@ _MODULES = {
     "run_worker": "workbench.workers",
     "submit_distillation": "workbench.jobs",
     "submit_training": "workbench.jobs",
-    "verify": "workbench.composing",
+    "unbake": "workbench.baking",
+    "verify": "workbench.verifying",
     "wait": "workbench.jobs",
 }
 
 __all__ = [
     "Registry",
+    "bake",
     "check",
     "compose",
+    "convert",
     "identify_file",
     "import_file",
     "preview",
@@ -38,6 +46,7 @@ __all__ = [
     "run_worker",
     "submit_distillation",
     "submit_training",
+    "unbake",
     "verify",
     "wait",
 ]

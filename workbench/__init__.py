@@ -7,8 +7,10 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
+    "Baked": "baking",
     "CheckReport": "checking",
     "Composition": "composing",
+    "Converted": "converting",
     "Exported": "exporting",
     "ImportReport": "import_report",
     "Outcome": "outcomes",
@@ -16,8 +18,10 @@ _MODULES = {
     "Pushed": "pushing",
     "SyncReport": "syncing",
     "WorkbenchError": "errors",
+    "bake": "baking",
     "check": "checking",
     "compose": "composing",
+    "convert": "converting",
     "export": "exporting",
     "identify_file": "importing",
     "import_file": "importing",
@@ -39,8 +43,9 @@ _MODULES = {
     "submit_training": "jobs",
     "sync": "syncing",
     "take_in": "import_sources",
+    "unbake": "baking",
     "unlink": "hash_lookups",
-    "verify": "composing",
+    "verify": "verifying",
     "wait": "jobs",
 }
 

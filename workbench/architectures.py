@@ -1,5 +1,6 @@
 """What references stand for, opened: the module tables of the shipped families and of the registered bases."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.errors import NotABase, NotAVector
@@ -27,10 +28,13 @@ class Architectures:
 
     def open_any(self, found: Resolved) -> "Opened":
         """The vector or the base that a reference stands for. Raises NotAVector, or what formats refuses."""
+        return self.open_checkpoint(found) if self.is_base(found) else self.open(found)
+
+    def is_base(self, found: Resolved) -> bool:
+        """Whether a reference stands for a base: a version of that kind, a pipeline, a checkpoint, an index of one."""
         if found.version is not None:
-            return self.open_base(found.version) if found.version.kind == "base" else self.open(found)
-        identified = self._identified(found)
-        return self._open_weights(found, identified) if identified.kind == "base" else self.open(found)
+            return found.version.kind == "base"
+        return _is_index(found.path) or self._identified(found).kind == "base"
 
     def open(self, found: Resolved) -> "Vector":
         """The vector that a reference stands for. Raises NotAVector, or what formats refuses about the file."""
@@ -58,7 +62,11 @@ class Architectures:
         return open_weights(weights_of(self._registry, version), table, name=version.ref)
 
     def open_checkpoint(self, found: Resolved) -> "Weights":
-        """The weights at a path. Raises NotABase for anything that is no base."""
+        """The weights of a registered base, or at a path. Raises NotABase for anything that is no base."""
+        if found.version is not None:
+            return self.open_base(found.version)
+        if _is_index(found.path):
+            return self._open_shards(found)
         identified = self._identified(found)
         if identified.kind != "base":
             raise NotABase(
@@ -77,7 +85,28 @@ class Architectures:
             raise NotABase(f"{found.reference}: a base of no known family; point at its diffusers folder")
         return open_weights(found.path, table, name=found.reference)
 
+    def _open_shards(self, found: Resolved) -> "Weights":
+        """What an index names, by the table that most of it belongs to."""
+        from arithmetic import AlgebraError, open_weights
+
+        fitting = []
+        for table in self._tables.values():
+            try:
+                fitting.append(open_weights(found.path, table, name=found.reference))
+            except AlgebraError:  # holds no module of this table
+                continue
+        if not fitting:
+            raise NotABase(
+                f"{found.reference}: its shards hold no module of {', '.join(self._tables)}; import its base"
+            )
+        return min(fitting, key=lambda weights: len(weights.missing) + len(weights.misfits))
+
     def _identified(self, found: Resolved) -> "Identification":
         from formats import identify
 
         return identify(found.path, architectures=tuple(self._tables.values()), hashes=False)
+
+
+def _is_index(path: Path) -> bool:
+    """Whether a path is the index of a checkpoint that is cut into shards."""
+    return path.suffix == ".json" and ".index" in path.name

@@ -11,7 +11,7 @@ from workbench.composing import findable, provenance_edges
 from workbench.errors import NotBaked, UnsupportedRecipe
 from workbench.naming import require_free
 from workbench.recipes import ResolvedRecipe, resolve_recipe
-from workbench.references import resolve_path
+from workbench.references import Resolved, resolve_path
 
 if TYPE_CHECKING:
     from arithmetic import BakeCertificate, Recipe, Resources, Verdict, Weights
@@ -131,14 +131,14 @@ def unbake(
 
 def verify_bake(
     registry: "Registry | None",
-    baked: Path,
+    baked: Resolved,
     *,
     recipe: str | None = None,
     base: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     resources: "Resources | None" = None,
 ) -> "BakeCertificate":
-    """Prove a checkpoint against the bases and vectors of its recipe, or of `recipe`.
+    """Prove a checkpoint against the bases and vectors of its recipe, or any tool's against those of `recipe`.
 
     Raises NotBaked for one without a recipe when none is given, ChangedInput, BoundExceeded.
     """
@@ -147,10 +147,10 @@ def verify_bake(
     from arithmetic.certificate import LOCKED_KEY, RECIPE_KEY
 
     used = resources or DEFAULT_RESOURCES
-    weights = open_checkpoint(registry, baked)
+    weights = Architectures(registry).open_checkpoint(baked)
     said = said_of(weights)
     if recipe is None and RECIPE_KEY not in said:
-        raise NotBaked(f"{baked}: carries no recipe to prove it against; give one: --recipe 'base + 0.8*vector'")
+        raise NotBaked(f"{baked.named}: carries no recipe to prove it against; give one: --recipe 'base + 0.8*vector'")
     text = recipe or findable(registry, said[RECIPE_KEY], said[LOCKED_KEY])
     resolved = resolve_recipe(registry, text, base, device=used.exact_device)
     return prove(

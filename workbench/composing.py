@@ -14,7 +14,7 @@ from workbench.errors import ChangedInput, NoRegistry, NotCertified
 from workbench.measuring import measure_version
 from workbench.naming import require_free
 from workbench.recipes import ResolvedRecipe, resolve_recipe, with_stages
-from workbench.references import Resolved, is_path, resolve, resolve_path
+from workbench.references import Resolved, is_path, resolve, resolve_path, resolve_target
 
 if TYPE_CHECKING:
     from arithmetic import Certificate, Resources, Stage, Verdict
@@ -101,7 +101,7 @@ def verify(
     from arithmetic import DEFAULT_RESOURCES, certify, verify
 
     used = resources or DEFAULT_RESOURCES
-    found = resolve_path(Path(target)) if is_path(target) or Path(target).exists() else resolve(registry, target)
+    found = resolve_target(registry, target)
     text = certified_recipe(registry, found.path) if recipe is None else recipe
     resolved = resolve_recipe(registry, text, base, device=used.exact_device)
     prove = verify if recipe is None else certify

@@ -42,8 +42,8 @@ def export(
     """Write a version into `folder` with its card, provenance and pictures, all of it or nothing.
 
     Args:
-        layout: kohya, diffusers or peft; as it is stored when None, and then to the last bit unless its header holds
-            secrets or machine paths, which are taken out.
+        layout: kohya, kohya-sgm, diffusers, comfy or peft; as it is stored when None, and then to the last bit unless
+            its header holds secrets or machine paths, which are taken out.
         base_model: the base's repository for the card, where the registry does not know it.
         repo: the repository that the card is for.
 

@@ -7,14 +7,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.checking import base_findings
+from workbench.checking import base_findings, verdict_of
 from workbench.composing import recipe_sha256
 from workbench.recipes import ResolvedRecipe, resolve_recipe
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from arithmetic import Vector
+    from arithmetic import Finding
+    from arithmetic.source import Origin
     from registry import Registry
     from sampling import Painting
 
@@ -47,6 +48,8 @@ class Preview:
     seconds: float
     unfinished_hint: str | None
     """What to change when the settings cannot give a finished picture."""
+    findings: "tuple[Finding, ...]"
+    """What is known of the sum, and of how its vectors want to be sampled."""
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -74,12 +77,17 @@ def preview(
 
     `out` is the file of one picture, or the folder of several; by default both go below the registry's home.
 
-    Raises BaseUndecided, ValidationRefused for vectors of another architecture, UnsupportedSetting, Cancelled.
+    What is painted is what `compose` would write: each term of the recipe, with its scopes, stages and methods, stands
+    beside the base's weights at its lambda.
+
+    Raises BaseUndecided, UnsupportedRecipe for a sum of bases, ValidationRefused for vectors of another architecture,
+    NotAttachable for a term that only the base's own weights could hold, UnsupportedSetting, Cancelled.
     """
     sampling = Sampling(solver, steps, guidance, spacing, eta)
     resolved = resolve_recipe(registry, text, base)
     folder = registry.folder(resolved.required_base)
     _require_fitting(resolved)
+    findings = _findings(registry, resolved, sampling)
     painting = _paint(folder, resolved, prompts, seeds, sampling, on_step, cancelled)
     pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
     records = tuple(_record(resolved, prompt, seed, painting.settings) for prompt, seed in pairs)
@@ -94,6 +102,7 @@ def preview(
         painting.evaluations,
         painting.seconds,
         _unfinished_hint(resolved, sampling),
+        findings,
     )
 
 
@@ -113,6 +122,16 @@ def _require_fitting(resolved: ResolvedRecipe) -> None:
     Verdict(base_findings(resolved)).require()
 
 
+def _findings(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling) -> "tuple[Finding, ...]":
+    """What there is to know before painting: hints alone, since nothing is written that would outlast a mistake."""
+    from arithmetic import SamplingSettings
+
+    if resolved.bound.combination is None:
+        return ()
+    settings = SamplingSettings(sampling.solver, sampling.steps, sampling.guidance)
+    return verdict_of(registry, resolved, layout=None, settings=settings).findings
+
+
 def _paint(
     base: Path,
     resolved: ResolvedRecipe,
@@ -122,12 +141,13 @@ def _paint(
     on_step: OnStep | None,
     cancelled: Callable[[], object] | None,
 ) -> "Painting":
+    from arithmetic import attachments
     from sampling import attach, load_pipeline, paint, set_strengths
 
     pipe = load_pipeline(base)
-    strengths = resolved.strengths
-    attach(pipe, {vector.name: vector for _, vector, _ in resolved.vectors if strengths[vector.name]})
-    set_strengths(pipe, {name: weight for name, weight in strengths.items() if weight})
+    terms = attachments(resolved.bound.combination) if resolved.bound.combination else ()
+    attach(pipe, {term.name: term.source for term in terms})
+    set_strengths(pipe, {term.name: term.strength for term in terms})
     return paint(
         pipe,
         [prompt for prompt in prompts for _ in seeds],
@@ -139,8 +159,10 @@ def _paint(
 
 
 def _record(resolved: ResolvedRecipe, prompt: str, seed: int, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that it takes to paint the picture again."""
-    base = resolved.required_base
+    """Everything that it takes to paint the picture again; the inputs are all files that the recipe reads."""
+    from arithmetic import inputs
+
+    base, combination = resolved.required_base, resolved.bound.combination
     return {
         "prompt": prompt,
         "seed": seed,
@@ -148,15 +170,19 @@ def _record(resolved: ResolvedRecipe, prompt: str, seed: int, settings: Mapping[
         "recipe": str(resolved.recipe),
         "locked": str(resolved.locked),
         "base": {"name": base.ref, "sha256": base.digest},
-        "inputs": [_input(vector, weight) for weight, vector, _ in resolved.vectors],
+        "inputs": [_input(origin, weight) for weight, origin in inputs(combination)] if combination else [],
     }
 
 
-def _input(vector: "Vector", weight: float) -> dict[str, Any]:
+def _input(origin: "Origin", weight: float) -> dict[str, Any]:
+    """A vector also by the hash of its tensors; of a base, whose difference was taken, the digest says enough."""
+    from arithmetic import Vector
     from formats import digest
 
-    digests = digest(vector.weights_path)
-    return {"name": vector.name, "weight": weight, "sha256": digests.sha256, "tensor_hash": digests.tensor_hash}
+    if not isinstance(origin, Vector):
+        return {"name": origin.name, "weight": weight, "sha256": origin.sha256}
+    digests = digest(origin.weights_path)
+    return {"name": origin.name, "weight": weight, "sha256": digests.sha256, "tensor_hash": digests.tensor_hash}
 
 
 def _save(

@@ -61,6 +61,16 @@ def resolve(registry: "Registry | None", reference: str) -> Resolved:
     return Resolved(reference, version.model, weights_of(registry, version), version)
 
 
+def resolve_target(registry: "Registry | None", target: str) -> Resolved:
+    """What an argument names: a path, also a bare file name where one lies, else a version; nothing is hashed.
+
+    Raises as `resolve`.
+    """
+    if is_path(target) or Path(target).exists():
+        return resolve_path(Path(target).expanduser(), target)
+    return resolve(registry, target)
+
+
 def resolve_path(path: Path, reference: str | None = None) -> Resolved:
     """A file or folder of weights outside the registry."""
     if not path.exists():

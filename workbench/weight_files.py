@@ -70,7 +70,7 @@ def write_files(
     """Write a version's files into `folder`, which exists and is empty.
 
     Args:
-        layout: kohya, diffusers or peft; None for the layout that it has.
+        layout: kohya, kohya-sgm, diffusers, comfy or peft; None for the layout that it has.
         clean: take secrets and machine paths out of headers, documents and texts.
         stem: what a single file is called, the model's name by default.
 
@@ -130,7 +130,7 @@ def _require_harmless(version: "Version") -> None:
 def _has_layout(version: "Version", wanted: "Layout") -> bool:
     """Whether a version is stored in the layout, for PEFT as the folder that PEFT opens."""
     stored = stored_layout(version) or ""
-    if STORED_AS.get(stored, stored) != wanted.value:
+    if wanted.value not in (stored, STORED_AS.get(stored)):
         return False
     return wanted.value != "peft" or any(artifact.path == PEFT_CONFIG for artifact in version.artifacts)
 

@@ -38,7 +38,7 @@ def other_files(base: Weights, changed_groups: Collection[str]) -> OtherFiles:
     copied: list[str] = []
     left_out: list[str] = []
     indexes: list[str] = []
-    for name in sorted(_names(base.path)):
+    for name in sorted(files_within(base.path)):
         path = PurePosixPath(name)
         is_index = INDEX in path.name and path.suffix == ".json" and str(path.parent) in groups
         if name.endswith("/"):
@@ -51,7 +51,7 @@ def other_files(base: Weights, changed_groups: Collection[str]) -> OtherFiles:
     return OtherFiles(tuple(copied), tuple(left_out), tuple(indexes))
 
 
-def _names(folder: Path) -> Iterator[str]:
+def files_within(folder: Path) -> Iterator[str]:
     """Every file below `folder` with `/`, and each hidden folder as one name that ends in `/`."""
     for place, folders, files in os.walk(folder, followlinks=True):
         within = Path(place).relative_to(folder)

@@ -41,7 +41,8 @@ class BakeCertificate:
     """What was proved about a baked base. `files`: SHA-256 by name within it; `modules`: each changed one's error.
 
     `moved` counts the modules whose weights are not what they were; `untouched` the tensors that are the first base's
-    to the bit; `left_out` names files of its folder that were not copied: hidden ones, and the same weights unbaked.
+    to the bit; `left_out` names files of its folder that were not copied: hidden ones, and the same weights unbaked. Of
+    a checkpoint that `verify_bake` proved it names what the proof does not cover: texts that differ, parts left away.
     """
 
     files: Mapping[str, str]
@@ -117,7 +118,7 @@ def prove(
         BoundExceeded: a module that is not the sum, a tensor that is missing or not the base's.
     """
     changed = [part.module for sheet in sheets for entry in sheet.entries if entry.is_changed for part in entry.parts]
-    tasks = [partial(_module_error, written, module, bases, source, probes, seed) for module in changed]
+    tasks = [partial(module_error, written, module, bases, source, probes, seed) for module in changed]
     errors: dict[str, float] = {}
     moved = 0
     with ThreadPoolExecutor(1) as beside:
@@ -173,10 +174,10 @@ def certificate_of(
     )
 
 
-def _module_error(
+def module_error(
     written: Weights, module: str, bases: Bases, source: Source | None, probes: int, seed: int
 ) -> tuple[float, bool]:
-    """(error, whether the module is another than the first base's)."""
+    """(error, whether the module is another than the first base's); see the module's docstring for the equation."""
     weight = written.weight(module)
     rows, columns = weight.shape[0], math.prod(weight.shape[1:])
     x = torch.randn(columns, probes, generator=generator_for(seed, module), dtype=torch.float64)

@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 
+from formats import architecture_of_folder
 from registry import Registry
 from workbench.importing import import_file
 
@@ -243,6 +244,82 @@ def stocked(registry: Registry, base_folder: Path, vector_file: Path) -> Registr
     import_file(registry, vector_file, name="soft")
     import_file(registry, vector_file, name="fast", kind="acceleration")
     return registry
+
+
+@pytest.fixture(scope="session")
+def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base of the real classes with seeded random weights, fp32: small enough to paint in a second."""
+    from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+
+    from demo.training import networks
+
+    folder = tmp_path_factory.mktemp("pipeline") / "shapes"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        tokenizer = networks.write_tokenizer(folder / "tokenizer")
+        StableDiffusionPipeline(
+            vae=networks.autoencoder(),
+            text_encoder=networks.text_encoder(len(tokenizer)),
+            tokenizer=tokenizer,
+            unet=UNet2DConditionModel(
+                sample_size=8,
+                block_out_channels=(16, 32),
+                down_block_types=("CrossAttnDownBlock2D",) * 2,
+                up_block_types=("CrossAttnUpBlock2D",) * 2,
+                layers_per_block=1,
+                cross_attention_dim=networks.WIDTH,
+                attention_head_dim=4,
+                norm_num_groups=8,
+            ),
+            scheduler=networks.scheduler(),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        ).save_pretrained(folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A registry whose base `shapes` can paint, and the files that were imported into it."""
+
+    registry: Registry
+    base: Path
+    files: Path
+
+    def shapes(self, *endings: str) -> dict[str, tuple[int, ...]]:
+        """The U-Net's modules with these endings, below `unet.`, with their shapes."""
+        table = architecture_of_folder(self.base, "shapes")
+        return {
+            name.removeprefix("unet."): spec.shape
+            for name, spec in table.modules.items()
+            if name.startswith("unet.") and name.endswith(endings)
+        }
+
+
+def _write_vector(path: Path, shapes: dict[str, tuple[int, ...]], rank: int, seed: int) -> Path:
+    """A kohya file whose alphas are half the rank."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for name, (out, *rest) in shapes.items():
+        stem = f"lora_unet_{name.replace('.', '_')}"
+        tensors[f"{stem}.lora_down.weight"] = 0.3 * torch.randn(rank, *rest, generator=generator)
+        tensors[f"{stem}.lora_up.weight"] = torch.randn(out, rank, *(1 for _ in rest[1:]), generator=generator)
+        tensors[f"{stem}.alpha"] = torch.tensor(rank / 2)
+    save_file(tensors, path)
+    return path
+
+
+@pytest.fixture
+def gallery(registry: Registry, pipeline_folder: Path, tmp_path: Path) -> Gallery:
+    """The base `shapes`, the style `soft` and the acceleration `fast`, as versions and as files."""
+    found = Gallery(registry, pipeline_folder, tmp_path)
+    import_file(registry, pipeline_folder, name="shapes")
+    soft = _write_vector(tmp_path / "soft.safetensors", found.shapes("to_q", "to_k", "conv1"), 2, seed=1)
+    fast = _write_vector(tmp_path / "fast.safetensors", found.shapes("to_q", "to_v"), 2, seed=2)
+    import_file(registry, soft, name="soft", kind="style")
+    import_file(registry, fast, name="fast", kind="acceleration")
+    return found
 
 
 @pytest.fixture

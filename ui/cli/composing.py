@@ -8,17 +8,17 @@ import typer
 from ui.cli import output
 from ui.cli.documents import plain, version_document
 from ui.cli.interruption import asked_to_stop
-from ui.cli.options import Base, Device, Draft, Json, Memory, Name, Quiet, Recipe, Workers
+from ui.cli.options import Base, Device, Draft, Json, Layout, Memory, Name, Quiet, Recipe, Workers
 from ui.cli.progress import counting
 from ui.cli.recipe_command import RecipeCommand
 from ui.cli.session import registry_if_any, registry_of
 from workbench.outcomes import Outcome
 
 if TYPE_CHECKING:
+    from arithmetic import BakeCertificate, Certificate
     from workbench.checking import CheckReport, ToolOutcome
     from workbench.composing import Composition
 
-Format = Annotated[str, typer.Option("--format", help="kohya, kohya-sgm, diffusers, comfy, or peft (a folder).")]
 Rank = Annotated[int | None, typer.Option("--rank", help="The largest rank of a module: the same as '| rank(64)'.")]
 Energy = Annotated[
     float | None, typer.Option("--energy", help="The share of each module's squared norm to keep: '| energy(0.99)'.")
@@ -48,7 +48,7 @@ def check(
     context: typer.Context,
     recipe: Recipe,
     base: Base = None,
-    format: Format = "kohya",
+    format: Layout = "kohya",
     rank: Rank = None,
     energy: Energy = None,
     error: Error = None,
@@ -82,7 +82,7 @@ def compose(
     recipe: Recipe,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the file here.")] = None,
     name: Name = None,
-    format: Format = "kohya",
+    format: Layout = "kohya",
     rank: Rank = None,
     energy: Energy = None,
     error: Error = None,
@@ -137,8 +137,8 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Prove a result again, against the inputs that its recipe names; or any tool's file against a recipe."""
-    from workbench.composing import verify
     from workbench.resources import resources
+    from workbench.verifying import verify
 
     with registry_if_any(context) as registry, counting("verifying", "modules") as count:
         certificate = verify(
@@ -153,10 +153,12 @@ def verify(
     if json:
         output.document("certificate", {"certificate": plain(certificate)})
     elif quiet:
-        output.lines([certificate.file_sha256])
+        output.lines(_digests(certificate))
     else:
         output.fields(_certificate_fields(certificate))
-        output.hint("verified: the file is the sum that its recipe says")
+        output.hint("verified: it is the sum that its recipe says")
+        if left_out := getattr(certificate, "left_out", ()):
+            output.hint(f"not covered by the proof: {', '.join(left_out)}")
 
 
 def report_document(report: "CheckReport") -> dict[str, Any]:
@@ -218,16 +220,23 @@ def _print_composition(composition: "Composition", *, json: bool, quiet: bool) -
             output.hint(f"{finding.severity}: {finding.sentence} {finding.remedy}".rstrip())
 
 
-def _certificate_fields(certificate: Any) -> dict[str, object]:
-    return {
-        "worst relative error": f"{certificate.worst_relative_error:.2g}",
-        "worst approximation error": _approximation(certificate),
+def _certificate_fields(certificate: "Certificate | BakeCertificate") -> dict[str, object]:
+    """A vector's approximation error is against the unreduced sum; there is none where nothing was left out."""
+    from arithmetic import BakeCertificate
+
+    common = {"worst relative error": f"{certificate.worst_relative_error:.2g}", "method": certificate.method}
+    if isinstance(certificate, BakeCertificate):
+        modules = f"{len(certificate.modules)} proved, {certificate.untouched} tensors untouched"
+        return common | {"modules": modules, "inputs": ", ".join(one["name"] for one in certificate.inputs)}
+    worst = f"{certificate.worst_approximation_error:.3g}" if certificate.approximations else None
+    return common | {
+        "worst approximation error": worst,
         "modules": len(certificate.modules),
-        "method": certificate.method,
         "sha256": certificate.file_sha256,
     }
 
 
-def _approximation(certificate: Any) -> str | None:
-    """Against the unreduced sum; None where nothing was left out."""
-    return f"{certificate.worst_approximation_error:.3g}" if certificate.approximations else None
+def _digests(certificate: "Certificate | BakeCertificate") -> list[str]:
+    from arithmetic import BakeCertificate
+
+    return list(certificate.files.values()) if isinstance(certificate, BakeCertificate) else [certificate.file_sha256]

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 Layout = Annotated[
     str | None,
-    typer.Option("--format", help="kohya, diffusers or peft; default: as it is stored, to the last bit."),
+    typer.Option(
+        "--format", help="kohya, kohya-sgm, diffusers, comfy or peft; default: as it is stored, to the last bit."
+    ),
 ]
 BaseModel = Annotated[
     str | None,

@@ -11,6 +11,7 @@ from ui.cli import (
     catalog,
     changing,
     composing,
+    converting,
     database,
     finding,
     giving,
@@ -83,6 +84,7 @@ past.register(app)
 composing.register(app)
 baking.register(app)
 interfering.register(app)
+converting.register(app)
 painting.register(app)
 giving.register(app)
 app.add_typer(training.distill, name="distill")

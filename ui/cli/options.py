@@ -12,9 +12,25 @@ Kind = Annotated[str | None, typer.Option("--kind", help="base, acceleration, st
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="KEY or KEY=VALUE; may be repeated.")]
 Draft = Annotated[bool, typer.Option("--draft", help="Keep the new version a draft instead of publishing it.")]
 
+
+def _recipe_text(context: typer.Context, argument: str) -> str:
+    """The recipe behind `@FILE` and `-`."""
+    if context.resilient_parsing:
+        return argument
+    from workbench.recipe_files import recipe_text
+
+    return recipe_text(argument)
+
+
 Recipe = Annotated[
-    str, typer.Argument(help="Such as '0.8*papercut + 1.0*lcm-sd15'; names, name:3, name@alias, sha256:..., ./paths.")
+    str,
+    typer.Argument(
+        help="Such as '0.8*papercut + 1.0*lcm-sd15'; names, name:3, name@alias, sha256:..., ./paths. @FILE reads it "
+        "from a file, which may have several lines and # comments; - from stdin.",
+        callback=_recipe_text,
+    ),
 ]
+Layout = Annotated[str, typer.Option("--format", help="kohya, kohya-sgm, diffusers, comfy, or peft (a folder).")]
 Reference = Annotated[str, typer.Argument(help="name, name:3, name@alias or sha256:...")]
 References = Annotated[list[str], typer.Argument(help="Versions; - reads them from stdin, one a line.")]
 Base = Annotated[str | None, typer.Option("--base", help="The base model; needed where not exactly one fits.")]

@@ -68,6 +68,7 @@ def preview(
                 ],
                 "evaluations": painted.evaluations,
                 "seconds": painted.seconds,
+                "findings": plain(painted.findings),
             },
         )
     elif quiet:
@@ -75,6 +76,9 @@ def preview(
     else:
         output.lines([painted.path])
         output.hint(f"{len(painted.paths)} painted, {painted.evaluations} evaluations each, {painted.seconds:.1f} s")
+    for finding in painted.findings:
+        if finding.severity != "note":
+            output.hint(f"{finding.severity}: {finding.sentence} {finding.remedy}".rstrip())
     if painted.unfinished_hint:
         output.hint(painted.unfinished_hint)
 
