@@ -227,6 +227,6 @@ def _register(registry: "Registry", resolved: ResolvedRecipe, out: Path, name: s
         name=name,
         title=str(resolved.recipe),
         draft=draft,
-        edges=(*baked, *(replace(edge, position=len(baked) + edge.position) for edge in edges)),
+        edges=(*baked, *(edge._replace(position=len(baked) + edge.position) for edge in edges)),
         origin=Origin("recipe", str(resolved.recipe)),
     )
