@@ -143,6 +143,24 @@ def test_what_has_no_more_than_the_rank_comes_out_exactly(
     assert bool((found.s.diff() <= 0).all())
 
 
+@pytest.mark.parametrize("rank", [16, 40])
+def test_of_float32_bases_it_is_the_difference_projected_on_its_own_columns(rank: int, write: Write) -> None:
+    base = random_base(1)
+    found = Difference(
+        (
+            (1.0, write("tuned.safetensors", {m: t.float() for m, t in tuned(base).items()})),
+            (-1.0, write("base.safetensors", {m: t.float() for m, t in base.items()})),
+        )
+    )
+    extracted = extract(found, rank=rank)
+    for module in (CONV, PROJECTION):
+        whole, delta = found.delta(module).dense(), extracted.delta(module).dense()
+        factors = extracted.delta(module).low_rank()
+        assert factors is not None
+        columns = torch.linalg.qr(factors.matrices()[0]).Q
+        assert (delta - columns @ (columns.T @ whole)).norm() <= 2e-7 * whole.norm()
+
+
 def test_signs_are_the_same_however_it_was_computed() -> None:
     matrix = with_spectrum(200, 150, decaying("geometric", 60))
     sampled = randomised_svd(matrix, 5, generator=generator_for(0, "a"))
