@@ -80,7 +80,7 @@ class ResolvedRecipe:
 
     @property
     def combination(self) -> "Combination":
-        """The vector, of a recipe on one base at most. Raises UnsupportedRecipe when there is none, or several bases."""
+        """The vector of a recipe on one base at most. Raises UnsupportedRecipe when there is none, or several bases."""
         vector = self.vector
         self._require_one_base()
         return vector
@@ -113,8 +113,8 @@ class ResolvedRecipe:
         if [weight for weight, _ in self.bound.bases] not in ([], [1.0]):
             sums = ", ".join(f"{weight:g}*{weights.name}" for weight, weights in self.bound.bases)
             raise UnsupportedRecipe(
-                f"{self.text}: stands on {sums}, expected one base with the weight 1; bake it (tau bake), or make a vector "
-                "of the difference: extract(tuned - base; rank=64)"
+                f"{self.text}: stands on {sums}, expected one base with the weight 1; bake it (tau bake), or make a "
+                "vector of the difference: extract(tuned - base; rank=64)"
             )
 
 
