@@ -138,7 +138,7 @@ class Extracted:
         return Share(len(found.s))
 
     def _keep(self, module: str, matrix: Tensor, triplets: Triplets) -> None:
-        up, down = (factor.to(matrix.dtype) for factor in triplets.balanced())
+        up, down = (factor.to(matrix.dtype) for factor in projected(matrix, triplets).balanced())
         self._errors[module] = relative_error(matrix, triplets, up, down)
         shape = self.architecture.modules[module].shape
         self._spool.put(module, (up.reshape(shape[0], -1, *(1 for _ in shape[2:])), down.reshape(-1, *shape[1:])))
@@ -189,6 +189,21 @@ def extract(
     if not found.modules:
         raise AlgebraError(f"{difference.name}: the bases do not differ in any module. Name another base.")
     return found
+
+
+def projected(matrix: Tensor, triplets: Triplets) -> Triplets:
+    """The triplets with u (m, k) orthonormal and vt (k, n) = diag(1 / s) u^T D, in float64.
+
+    The decomposition is in the matrix's dtype: in float32 its product is D projected on u to a few 1e-6 alone, and the
+    certificate asks for 1e-6. Directions without a singular value stay as they are.
+    """
+    u, r = torch.linalg.qr(triplets.u.to(torch.float64))
+    u = u * torch.where(r.diagonal() < 0, -1.0, 1.0).to(torch.float64)
+    down = torch.zeros(u.shape[1], matrix.shape[1], dtype=torch.float64)
+    for rows in blocks(matrix):
+        down += u[rows].T @ matrix[rows].to(torch.float64)
+    s = triplets.s.unsqueeze(1)
+    return Triplets(u, triplets.s, torch.where(s > 0, down / s, triplets.vt.to(torch.float64)))
 
 
 def relative_error(matrix: Tensor, triplets: Triplets, up: Tensor, down: Tensor) -> float:

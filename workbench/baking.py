@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.architectures import Architectures
 from workbench.checking import verdict_of
-from workbench.composing import findable, provenance_edges
+from workbench.composing import findable, parent_of, provenance_edges
 from workbench.errors import NotBaked, UnsupportedRecipe
 from workbench.naming import require_free
 from workbench.recipes import ResolvedRecipe, resolve_recipe
@@ -219,7 +219,8 @@ def _register(registry: "Registry", resolved: ResolvedRecipe, out: Path, name: s
     from registry import Origin, Parent
 
     bases = [(weight, base.name) for weight, base in bases_of(registry, resolved)]
-    baked = [Parent(ref, "baked_into", weight, place) for place, (weight, ref) in enumerate(bases)]
+    named = {found.named: parent_of(found) for found in resolved.inputs}
+    baked = [Parent(named.get(ref, ref), "baked_into", weight, place) for place, (weight, ref) in enumerate(bases)]
     edges = provenance_edges(resolved) if resolved.bound.combination else ()
     return registry.add(
         out,
@@ -227,6 +228,6 @@ def _register(registry: "Registry", resolved: ResolvedRecipe, out: Path, name: s
         name=name,
         title=str(resolved.recipe),
         draft=draft,
-        edges=(*baked, *(replace(edge, position=len(baked) + edge.position) for edge in edges)),
+        edges=(*baked, *(edge._replace(position=len(baked) + edge.position) for edge in edges)),
         origin=Origin("recipe", str(resolved.recipe)),
     )

@@ -109,11 +109,12 @@ def verdict_of(
 
     written = None if layout is None else output_layout(layout)
     of_base = base_findings(resolved)
-    headers = check_headers(resolved.combination, layout=written, has_base=resolved.base is not None)
+    combination = resolved.vector if written is None else resolved.combination
+    headers = check_headers(combination, layout=written, has_base=resolved.base is not None)
     if of_base or not headers.ok:
         return Verdict.of((*of_base, *headers.findings))
     verdict = check(
-        resolved.combination,
+        combination,
         layout=written,
         dtype=resolved.recipe.dtype,
         known=known_of(registry, resolved, settings),

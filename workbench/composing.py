@@ -223,16 +223,17 @@ def provenance_edges(resolved: ResolvedRecipe) -> "tuple[Parent, ...]":
     from arithmetic import Weights, inputs
     from registry import Parent
 
-    parents = {found.named: _parent_of(found) for found in resolved.inputs}
+    parents = {found.named: parent_of(found) for found in resolved.inputs}
     return tuple(
         Parent(
             parents[origin.name], "extracted_from" if isinstance(origin, Weights) else "composed_from", weight, place
         )
-        for place, (weight, origin) in enumerate(inputs(resolved.combination))
+        for place, (weight, origin) in enumerate(inputs(resolved.vector))
     )
 
 
-def _parent_of(found: Resolved) -> str:
+def parent_of(found: Resolved) -> str:
+    """How an edge calls an input: a version by its reference, a path by its digest."""
     return found.version.ref if found.version else f"external:{found.locked}"
 
 

@@ -72,15 +72,18 @@ class ResolvedRecipe:
         raise BaseUndecided(" or ".join(families), [base.ref for base in self.candidates])
 
     @property
-    def combination(self) -> "Combination":
-        """The vector that the recipe makes, the base left out.
-
-        Raises UnsupportedRecipe when there is none, or when it stands on a sum of bases.
-        """
+    def vector(self) -> "Combination":
+        """The vector that the recipe makes, its bases left out. Raises UnsupportedRecipe when there is none."""
         if self.bound.combination is None:
             raise UnsupportedRecipe(f"{self.text}: names no vector; add one, such as {self.text} + 0.8*papercut")
-        self._require_one_base()
         return self.bound.combination
+
+    @property
+    def combination(self) -> "Combination":
+        """The vector of a recipe on one base at most. Raises UnsupportedRecipe when there is none, or several bases."""
+        vector = self.vector
+        self._require_one_base()
+        return vector
 
     @property
     def sole_version(self) -> "Version | None":
@@ -108,10 +111,10 @@ class ResolvedRecipe:
 
     def _require_one_base(self) -> None:
         if [weight for weight, _ in self.bound.bases] not in ([], [1.0]):
-            sums = " + ".join(f"{weight:g}*{weights.name}" for weight, weights in self.bound.bases)
+            sums = ", ".join(f"{weight:g}*{weights.name}" for weight, weights in self.bound.bases)
             raise UnsupportedRecipe(
-                f"{self.text}: stands on {sums}, expected one base with the weight 1; bake it, or make a vector of the "
-                "difference: extract(tuned - base; rank=64)"
+                f"{self.text}: stands on {sums}, expected one base with the weight 1; bake it (tau bake), or make a "
+                "vector of the difference: extract(tuned - base; rank=64)"
             )
 
 

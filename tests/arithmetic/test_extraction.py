@@ -143,6 +143,24 @@ def test_what_has_no_more_than_the_rank_comes_out_exactly(
     assert bool((found.s.diff() <= 0).all())
 
 
+@pytest.mark.parametrize("rank", [16, 40])
+def test_of_16_bit_bases_it_is_the_difference_projected_on_its_own_columns(rank: int, write: Write) -> None:
+    base = random_base(1)
+    found = Difference(
+        (
+            (1.0, write("tuned.safetensors", {m: t.half() for m, t in tuned(base).items()})),
+            (-1.0, write("base.safetensors", {m: t.half() for m, t in base.items()})),
+        )
+    )
+    extracted = extract(found, rank=rank)
+    for module in (CONV, PROJECTION):
+        whole, delta = found.delta(module).dense(), extracted.delta(module).dense()
+        factors = extracted.delta(module).low_rank()
+        assert factors is not None
+        columns = torch.linalg.qr(factors.matrices()[0]).Q
+        assert (delta - columns @ (columns.T @ whole)).norm() <= 6e-8 * whole.norm()
+
+
 def test_signs_are_the_same_however_it_was_computed() -> None:
     matrix = with_spectrum(200, 150, decaying("geometric", 60))
     sampled = randomised_svd(matrix, 5, generator=generator_for(0, "a"))
@@ -222,8 +240,8 @@ def test_the_bits_do_not_depend_on_order_threads_or_how_often_it_is_asked(write:
 
 
 def test_what_was_extracted_baked_into_the_base_is_the_tuned_one(write: Write, tmp_path: Path) -> None:
-    base = {m: t.float() for m, t in random_base(0).items()}
-    after = {m: t.float() for m, t in tuned(base).items()}
+    base = {m: t.half() for m, t in random_base(0).items()}
+    after = {m: t.half() for m, t in tuned(base).items()}
     original = write("b", base)
     found = extract(Difference(((1.0, write("a", after)), (-1.0, original))), error=1e-6)
     bake([(1.0, original)], found, tmp_path / "again")
