@@ -290,7 +290,7 @@ class Workshop:
         return self.read(self.composed(text, layout, base, **opened))
 
     def base(self, seed: int = 0, near: Weights | None = None, by: float = 0.1) -> Weights:
-        """A checkpoint of the table's modules with one bias, in float64; `near` another one, all but its last module."""
+        """A checkpoint of the table's modules and one bias, float64; `near` another, with the same last module."""
         generator = torch.Generator().manual_seed(seed)
         tensors = {}
         for module, spec in (*self.table.modules.items(), ("unet.conv_in.bias", ModuleSpec("channel", (10,)))):
