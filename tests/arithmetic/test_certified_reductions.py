@@ -61,7 +61,9 @@ def save_factors(factors: dict[str, tuple[torch.Tensor, torch.Tensor]], path: Pa
     return path
 
 
-@pytest.mark.parametrize("text", ["a + b | rank(2)", "a + b | energy(0.8)", "a + b | error(0.3)", "a + b | rank(5) | error(0.3)"])
+@pytest.mark.parametrize(
+    "text", ["a + b | rank(2)", "a + b | energy(0.8)", "a + b | error(0.3)", "a + b | rank(5) | error(0.3)"]
+)
 def test_the_approximation_error_is_the_dense_one(
     text: str, opened: dict[str, Vector], workshop: Any, proved: Callable
 ) -> None:
