@@ -67,7 +67,9 @@ class TensorStream:
         slot = self.slots[len(self.written)] if len(self.written) < len(self.slots) else None
         first = parts[0]
         shape = (sum(part.shape[0] for part in parts), *first.shape[1:]) if first.ndim else ()
-        if slot is None or slot.key != key or not slot.takes(shape) or TORCH_DTYPES[slot.tag] != first.dtype:
+        is_one = all(part.dtype == first.dtype and part.shape[1:] == first.shape[1:] for part in parts)
+        is_due = slot is not None and slot.key == key and slot.takes(shape) and TORCH_DTYPES[slot.tag] == first.dtype
+        if slot is None or not (is_one and is_due):
             raise ValueError(f"{key}: {first.dtype} {list(shape)}, the header announced {slot}.")
         for part in parts:
             self._out.write(raw_bytes(part))

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from arithmetic.combination import Combination, Scoped
-from arithmetic.reduced import Reduced
+from arithmetic.anchored import OnBase
+from arithmetic.combination import Combination
 from arithmetic.source import Source
 from arithmetic.vector import Vector
 from arithmetic.verdict.finding import Finding, joined, modules_of, some
@@ -68,7 +68,7 @@ def _unanchored(source: Source) -> Iterator[Vector]:
     """The vectors whose deltas the sum takes as they are: not those that a base was given to."""
     if isinstance(source, Vector):
         yield source
-    elif isinstance(source, Combination | Scoped | Reduced):
+    elif not isinstance(source, OnBase):
         for _, part in source.parts:
             yield from _unanchored(part)
 

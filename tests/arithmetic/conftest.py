@@ -290,7 +290,7 @@ class Workshop:
         return self.read(self.composed(text, layout, base, **opened))
 
     def base(self, seed: int = 0, near: Weights | None = None, by: float = 0.1) -> Weights:
-        """A checkpoint of the table's modules with one bias, in float64; `near` another one, all but its last module."""
+        """A checkpoint of the table's modules and one bias, float64; `near` another, with the same last module."""
         generator = torch.Generator().manual_seed(seed)
         tensors = {}
         for module, spec in (*self.table.modules.items(), ("unet.conv_in.bias", ModuleSpec("channel", (10,)))):
@@ -298,10 +298,14 @@ class Workshop:
             if near is not None:
                 keeps = module == tuple(self.table.modules)[-1]
                 tensor = near.weight(module).double() + tensor * (not keeps)
-            tensors[_checkpoint_key(module)] = tensor
+            tensors[module] = tensor
+        return self.checkpoint(tensors)
+
+    def checkpoint(self, tensors: Mapping[str, torch.Tensor], table: Architecture | None = None) -> Weights:
+        """Modules and their tensors as a checkpoint of the original code."""
         path = self.place()
-        save_file(tensors, path)
-        return open_weights(path, self.table, f"base-{path.name}")
+        save_file({_checkpoint_key(module): tensor.contiguous() for module, tensor in tensors.items()}, path)
+        return open_weights(path, table or self.table, f"base-{path.name}")
 
 
 def _checkpoint_key(module: str) -> str:

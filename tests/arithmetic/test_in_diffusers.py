@@ -12,7 +12,19 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from diffusers import StableDiffusionPipeline
 from peft import PeftModel
 
-from arithmetic import Combination, Vector, check, compose, convert, diffusers_state_dict, open_vector
+from arithmetic import (
+    Combination,
+    Vector,
+    bake,
+    bind,
+    check,
+    compose,
+    convert,
+    diffusers_state_dict,
+    open_vector,
+    open_weights,
+    parse,
+)
 from demo.training import networks
 from formats import Architecture, Layout, architecture_of_folder
 
@@ -132,15 +144,81 @@ def test_the_composed_file_paints_what_set_adapters_paints(
 def test_weights_fused_by_a_dense_float64_sum_paint_the_same(
     shapes: Shapes, drafts: tuple, wanted: torch.Tensor
 ) -> None:
-    pipe = shapes.pipeline()
-    for weight, drawn in zip(WEIGHTS, drafts, strict=True):
+    assert (painted_with(shapes, dense_sum(drafts)) - wanted).abs().max() < CLOSE
+
+
+def adapted_layer(pipe: StableDiffusionPipeline, module: str) -> torch.nn.Module:
+    """The layer that a module of the table is."""
+    component, _, name = module.partition(".")
+    return getattr(pipe, component).get_submodule(name if component == "unet" else name.removeprefix("text_model."))
+
+
+def dense_sum(drafts: tuple, factor: Callable[[str], float] = lambda _: 1.0) -> dict[str, torch.Tensor]:
+    """Module -> sum_i lambda_i dW_i in float64, the first draft's times a factor, without this package."""
+    total: dict[str, torch.Tensor] = {}
+    for number, (weight, drawn) in enumerate(zip(WEIGHTS, drafts, strict=True)):
         for module, delta in drawn.deltas().items():
-            component, _, name = module.partition(".")
-            network = getattr(pipe, component)
-            layer = network.get_submodule(name if component == "unet" else name.removeprefix("text_model."))
-            added = weight * torch.from_numpy(delta).reshape(layer.weight.shape)
-            layer.weight.data.copy_((layer.weight.data.double() + added).float())
-    assert (latents(pipe) - wanted).abs().max() < CLOSE
+            scaled = weight * (factor(module) if number == 0 else 1.0) * torch.from_numpy(delta)
+            total[module] = total.get(module, 0.0) + scaled
+    return total
+
+
+def painted_with(shapes: Shapes, deltas: dict[str, torch.Tensor]) -> torch.Tensor:
+    """What a pipeline paints with these deltas added to its weights."""
+    pipe = shapes.pipeline()
+    for module, delta in deltas.items():
+        weight = adapted_layer(pipe, module).weight
+        weight.data.copy_((weight.data.double() + delta.reshape(weight.shape)).float())
+    return latents(pipe)
+
+
+@pytest.mark.parametrize("layout", [Layout.KOHYA, Layout.DIFFUSERS, Layout.PEFT])
+@pytest.mark.parametrize("stage", ["rank(3)", "error(0.4)"])
+def test_a_reduced_file_paints_what_the_best_dense_approximation_paints(
+    stage: str, layout: Layout, shapes: Shapes, drafts: tuple, vectors: tuple[Vector, ...], tmp_path: Path
+) -> None:
+    """Law 11. Ranks vary from module to module, as error(0.4) finds them."""
+    expected = {}
+    for module, delta in dense_sum(drafts).items():
+        u, sigma, vt = torch.linalg.svd(delta, full_matrices=False)
+        tails = (sigma.square().flip(0).cumsum(0).flip(0) / sigma.square().sum()).sqrt()
+        rank = 3 if stage == "rank(3)" else int((tails > 0.4).sum())
+        expected[module] = (u[:, :rank] * sigma[:rank]) @ vt[:rank]
+    bound = bind(parse(f"0.7*style - 0.4*lcm | {stage}"), dict(zip(("style", "lcm"), vectors, strict=True)))
+    path = tmp_path / ("folder" if layout is Layout.PEFT else "file.safetensors")
+    compose(bound.combination, path, layout=layout, **TEXTS)
+    pipe = shapes.pipeline()
+    pipe.load_lora_weights(str(path))
+    assert (latents(pipe) - painted_with(shapes, expected)).abs().max() < CLOSE
+
+
+def test_a_scoped_file_paints_what_scaled_dense_deltas_paint(
+    shapes: Shapes, drafts: tuple, vectors: tuple[Vector, ...], tmp_path: Path
+) -> None:
+    """Law 11. A scope reaches ResNets and the text encoder too, which diffusers' own scales per block do not."""
+    text = "0.7*style{unet.down: 0.5, /resnets/: -0.25, text_encoder: 0} - 0.4*lcm"
+    bound = bind(parse(text), dict(zip(("style", "lcm"), vectors, strict=True)))
+
+    def factor(module: str) -> float:
+        if module.startswith("text_encoder."):
+            return 0.0
+        return -0.25 if "resnets" in module else 0.5 if module.startswith("unet.down_blocks") else 1.0
+
+    compose(bound.combination, tmp_path / "file.safetensors", **TEXTS)
+    pipe = shapes.pipeline()
+    pipe.load_lora_weights(str(tmp_path / "file.safetensors"))
+    assert (latents(pipe) - painted_with(shapes, dense_sum(drafts, factor))).abs().max() < CLOSE
+
+
+def test_a_baked_recipe_paints_what_set_adapters_paints(
+    shapes: Shapes, vectors: tuple[Vector, ...], wanted: torch.Tensor, tmp_path: Path
+) -> None:
+    """Law 11."""
+    base = open_weights(shapes.folder, shapes.architecture)
+    opened = {"base": base, **dict(zip(("style", "lcm"), vectors, strict=True))}
+    bound = bind(parse("base + 0.7*style - 0.4*lcm"), opened)
+    bake(bound.bases, bound.combination, tmp_path / "baked")
+    assert (latents(Shapes(tmp_path / "baked", shapes.architecture).pipeline()) - wanted).abs().max() < CLOSE
 
 
 def test_the_runtime_tensors_paint_the_same(shapes: Shapes, vectors: tuple[Vector, ...], wanted: torch.Tensor) -> None:

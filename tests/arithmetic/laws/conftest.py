@@ -16,7 +16,7 @@ ALPHAS = (2.0, 0.75, 9.0, 1.0, -3.0)
 
 @pytest.fixture(scope="module")
 def vectors(workshop: Any) -> Callable[[int], Vector]:
-    """vectors(seed) -> a file; equal seeds are the same one. Alphas differ from ranks, about half the modules are missing."""
+    """vectors(seed) -> a file; equal seeds are the same one. Alphas are not the ranks, modules are missing."""
     made: dict[int, Vector] = {}
 
     def make(seed: int) -> Vector:

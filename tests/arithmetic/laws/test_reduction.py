@@ -104,7 +104,9 @@ def test_the_error_stage_keeps_the_fewest_directions_that_stay_within_the_bound(
 
 @few
 @given(seeds)
-def test_stages_are_taken_in_the_order_written(workshop: Any, vectors: Vectors, read_ranks: Callable, seed: int) -> None:
+def test_stages_are_taken_in_the_order_written(
+    workshop: Any, vectors: Vectors, read_ranks: Callable, seed: int
+) -> None:
     """Law 10. rank(3) first leaves less for the share of energy to be of."""
     opened = {"a": vectors(seed), "b": vectors(seed + 1)}
     exact = dense_sum(workshop, (1.0, opened["a"]), (1.0, opened["b"]))
