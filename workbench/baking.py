@@ -117,7 +117,8 @@ def unbake(
     said = said_of(weights)
     if VECTOR_KEY not in said:
         raise NotBaked(f"{baked}: says of no vector that was added to it; tau bake writes checkpoints that do")
-    resolved = resolve_recipe(registry, findable(registry, said[VECTOR_KEY], said[LOCKED_VECTOR_KEY]))
+    text = findable(registry, said[VECTOR_KEY], said[LOCKED_VECTOR_KEY])
+    resolved = resolve_recipe(registry, text, tables=(weights.architecture,))
     return restore(
         weights,
         resolved.bound.combination,
@@ -227,6 +228,6 @@ def _register(registry: "Registry", resolved: ResolvedRecipe, out: Path, name: s
         name=name,
         title=str(resolved.recipe),
         draft=draft,
-        edges=(*baked, *(replace(edge, position=len(baked) + edge.position) for edge in edges)),
+        edges=(*baked, *(edge._replace(position=len(baked) + edge.position) for edge in edges)),
         origin=Origin("recipe", str(resolved.recipe)),
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class WeightedVector(NamedTuple):
-    """One vector of a recipe: the product of the lambdas before it, the opened vector, its version (None for a path)."""
+    """One vector of a recipe: the product of the lambdas before it, the vector, its version (None for a path)."""
 
     weight: float
     vector: "Vector"
@@ -104,12 +104,19 @@ class ResolvedRecipe:
 
 
 def resolve_recipe(
-    registry: "Registry | None", text: str, base: str | None = None, *, tool: str | None = None, device: str = "cpu"
+    registry: "Registry | None",
+    text: str,
+    base: str | None = None,
+    *,
+    tool: str | None = None,
+    device: str = "cpu",
+    tables: "tuple[Architecture, ...]" = (),
 ) -> ResolvedRecipe:
     """Find everything that a recipe names, and bind it to what it computes.
 
     The base is the one in the recipe, else `base`, else the only registered one of the vectors' family, else None.
-    Without a registry, references are paths. With `tool` the vectors are summed as that tool does it: `0.8*a + b` becomes `kohya-merge(0.8*a, b)`.
+    Without a registry, references are paths. With `tool` the vectors are summed as that tool does it: `0.8*a + b`
+    becomes `kohya-merge(0.8*a, b)`. `tables` are module tables to look vectors up in, beside those that are known.
 
     Raises:
         RecipeSyntaxError: with a caret.
@@ -121,8 +128,8 @@ def resolve_recipe(
 
     recipe = parse(text)
     found = {reference: _found(registry, text, reference) for reference in recipe.references}
-    known = Architectures(registry)
-    opened = {reference: known.open_any(one) for reference, one in found.items()}
+    known = Architectures(registry, tables)
+    opened = known.open_all(found)
     versions = {id(opened[reference]): one.version for reference, one in found.items()}
     vectors = [one for one in opened.values() if isinstance(one, Vector)]
     inside = _base_inside(recipe, opened)

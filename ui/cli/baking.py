@@ -50,8 +50,8 @@ def bake(
 ) -> None:
     """Write a base with vectors in its weights as a checkpoint, and prove it.
 
-    A base in a folder gives a folder, one in a file a file; what is no weight of its networks is copied. With --name the
-    checkpoint becomes a base of the registry.
+    A base in a folder gives a folder, one in a file a file; what is no weight of its networks is copied. With --name
+    the checkpoint becomes a base of the registry.
     """
     from workbench.baking import bake
     from workbench.resources import bytes_of, resources
