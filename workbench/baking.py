@@ -63,7 +63,8 @@ def bake(
         residual: where to write what `unbake` needs to give the base back, bit for bit.
         name: register the checkpoint as a base of that name.
 
-    Raises RecipeError, BaseUndecided, ValidationRefused, BoundExceeded, Cancelled, OutputConflict; nothing is left behind then.
+    Raises RecipeError, BaseUndecided, ValidationRefused, BoundExceeded, Cancelled, OutputConflict; nothing is left
+    behind then.
     """
     from arithmetic import DEFAULT_RESOURCES
     from arithmetic import bake as write
