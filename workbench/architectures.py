@@ -1,5 +1,6 @@
 """What references stand for, opened: the module tables of the shipped families and of the registered bases."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,20 +16,26 @@ if TYPE_CHECKING:
 class Architectures:
     """The module tables that a file is looked up in: the shipped ones and those of the registered bases."""
 
-    def __init__(self, registry: "Registry | None") -> None:
+    def __init__(self, registry: "Registry | None", more: "tuple[Architecture, ...]" = ()) -> None:
         from formats import all_architectures
 
         self._registry = registry
         registered = registry.architectures() if registry else ()
-        self._tables = {table.name: table for table in all_architectures(registered)}
+        self._tables = {table.name: table for table in (*more, *all_architectures(registered))}
 
     def of(self, version: "Version") -> "Architecture | None":
         """The table that identification found for a version."""
         return self._tables.get(version.architecture) if version.architecture else None
 
-    def open_any(self, found: Resolved) -> "Opened":
-        """The vector or the base that a reference stands for. Raises NotAVector, or what formats refuses."""
-        return self.open_checkpoint(found) if self.is_base(found) else self.open(found)
+    def open_all(self, found: Mapping[str, Resolved]) -> "dict[str, Opened]":
+        """The vector or the base that each reference stands for; bases first, whose tables vectors are looked up in.
+
+        Raises NotAVector, NotABase, or what formats refuses.
+        """
+        is_base = {reference: self.is_base(one) for reference, one in found.items()}
+        ordered = sorted(found, key=lambda reference: not is_base[reference])
+        opened = {one: self.open_checkpoint(found[one]) if is_base[one] else self.open(found[one]) for one in ordered}
+        return {reference: opened[reference] for reference in found}
 
     def is_base(self, found: Resolved) -> bool:
         """Whether a reference stands for a base: a version of that kind, a pipeline, a checkpoint, an index of one."""
@@ -81,6 +88,7 @@ class Architectures:
         table = self._tables.get(identified.architecture or "")
         if table is None and is_base_folder(found.path):
             table = architecture_of_folder(found.path, found.path.name)
+            self._tables.setdefault(table.name, table)
         if table is None:
             raise NotABase(f"{found.reference}: a base of no known family; point at its diffusers folder")
         return open_weights(found.path, table, name=found.reference)

@@ -10,7 +10,7 @@ from workbench.checking import verdict_of
 from workbench.composing import findable, parent_of, provenance_edges
 from workbench.errors import NotBaked, UnsupportedRecipe
 from workbench.naming import require_free
-from workbench.recipes import ResolvedRecipe, resolve_recipe
+from workbench.recipes import ResolvedRecipe, resolve_recipe, stages_of, with_stages
 from workbench.references import Resolved, resolve_path
 
 if TYPE_CHECKING:
@@ -58,17 +58,19 @@ def bake(
 
     Args:
         out: a folder that does not exist for a base in a folder, a file for one in a file.
-        dtype: of the weights; by default what the recipe says, else as the base has them.
+        dtype: of the weights, the same as `| dtype(fp16)`; by default as the base has them.
         shard_bytes: cut the output into files of at most so many bytes.
         residual: where to write what `unbake` needs to give the base back, bit for bit.
         name: register the checkpoint as a base of that name.
 
-    Raises BaseUndecided, ValidationRefused, BoundExceeded, Cancelled, OutputConflict; nothing is left behind then.
+    Raises RecipeError, BaseUndecided, ValidationRefused, BoundExceeded, Cancelled, OutputConflict; nothing is left
+    behind then.
     """
     from arithmetic import DEFAULT_RESOURCES
     from arithmetic import bake as write
 
     used = resources or DEFAULT_RESOURCES
+    text = with_stages(text, stages_of(dtype=dtype))
     resolved = resolve_recipe(registry, text, base, device=used.exact_device)
     verdict = _judged(registry, resolved)
     if name is not None and registry is None:
@@ -81,7 +83,7 @@ def bake(
         out,
         recipe=str(resolved.recipe),
         locked=str(resolved.locked),
-        dtype=dtype or _said_dtype(resolved),
+        dtype=_said_dtype(resolved),
         shard_bytes=shard_bytes,
         residual=residual,
         metadata=_vector_alone(resolved),
@@ -117,7 +119,8 @@ def unbake(
     said = said_of(weights)
     if VECTOR_KEY not in said:
         raise NotBaked(f"{baked}: says of no vector that was added to it; tau bake writes checkpoints that do")
-    resolved = resolve_recipe(registry, findable(registry, said[VECTOR_KEY], said[LOCKED_VECTOR_KEY]))
+    text = findable(registry, said[VECTOR_KEY], said[LOCKED_VECTOR_KEY])
+    resolved = resolve_recipe(registry, text, tables=(weights.architecture,))
     return restore(
         weights,
         resolved.bound.combination,

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.architectures import Architectures
@@ -31,6 +30,8 @@ class ResolvedRecipe:
     text: str
     """As typed."""
     recipe: "Recipe"
+    locked: "Recipe"
+    """The same with sha256:... for every name."""
     bound: "Bound"
     """What it computes."""
     base: "Version | None"
@@ -43,21 +44,8 @@ class ResolvedRecipe:
     """Every vector, those inside methods included, in the order of the recipe."""
     inputs: tuple[Resolved, ...]
     """What each reference stands for, each once, in the order of the recipe."""
-    opened: "Mapping[str, Opened]"
-    """Reference -> the vector or the base that it stands for."""
-
-    @cached_property
-    def locked(self) -> "Recipe":
-        """The same with sha256:... for every name; files at paths are hashed when this is asked for first."""
-        locks = {found.reference: self._lock(found) for found in self.inputs}
-        return self.recipe.lock(lambda reference: locks[reference])
-
-    def _lock(self, found: Resolved) -> str:
-        from arithmetic import Vector
-
-        opened = self.opened[found.reference]
-        is_file = isinstance(opened, Vector) and found.path.is_file()
-        return f"sha256:{opened.sha256}" if is_file else found.locked
+    base_references: frozenset[str]
+    """The references that stand for bases."""
 
     @property
     def required_base(self) -> "Version":
@@ -72,18 +60,15 @@ class ResolvedRecipe:
         raise BaseUndecided(" or ".join(families), [base.ref for base in self.candidates])
 
     @property
-    def vector(self) -> "Combination":
-        """The vector that the recipe makes, its bases left out. Raises UnsupportedRecipe when there is none."""
+    def combination(self) -> "Combination":
+        """The vector that the recipe makes, the base left out.
+
+        Raises UnsupportedRecipe when there is none, or when it stands on a sum of bases.
+        """
         if self.bound.combination is None:
             raise UnsupportedRecipe(f"{self.text}: names no vector; add one, such as {self.text} + 0.8*papercut")
-        return self.bound.combination
-
-    @property
-    def combination(self) -> "Combination":
-        """The vector of a recipe on one base at most. Raises UnsupportedRecipe when there is none, or several bases."""
-        vector = self.vector
         self._require_one_base()
-        return vector
+        return self.bound.combination
 
     @property
     def sole_version(self) -> "Version | None":
@@ -97,9 +82,9 @@ class ResolvedRecipe:
 
     def is_base(self, term: "Term") -> bool:
         """Whether a term of the outermost sum is one of the bases."""
-        from arithmetic import Reference, Vector
+        from arithmetic import Reference
 
-        return isinstance(term.atom, Reference) and not isinstance(self.opened[term.atom.text], Vector)
+        return isinstance(term.atom, Reference) and term.atom.text in self.base_references
 
     @property
     def strengths(self) -> dict[str, float]:
@@ -111,21 +96,27 @@ class ResolvedRecipe:
 
     def _require_one_base(self) -> None:
         if [weight for weight, _ in self.bound.bases] not in ([], [1.0]):
-            sums = ", ".join(f"{weight:g}*{weights.name}" for weight, weights in self.bound.bases)
+            sums = " + ".join(f"{weight:g}*{weights.name}" for weight, weights in self.bound.bases)
             raise UnsupportedRecipe(
-                f"{self.text}: stands on {sums}, expected one base with the weight 1; bake it (tau bake), or make a "
-                "vector of the difference: extract(tuned - base; rank=64)"
+                f"{self.text}: stands on {sums}, expected one base with the weight 1; bake it, or make a vector of the "
+                "difference: extract(tuned - base; rank=64)"
             )
 
 
 def resolve_recipe(
-    registry: "Registry | None", text: str, base: str | None = None, *, tool: str | None = None, device: str = "cpu"
+    registry: "Registry | None",
+    text: str,
+    base: str | None = None,
+    *,
+    tool: str | None = None,
+    device: str = "cpu",
+    tables: "tuple[Architecture, ...]" = (),
 ) -> ResolvedRecipe:
     """Find everything that a recipe names, and bind it to what it computes.
 
     The base is the one in the recipe, else `base`, else the only registered one of the vectors' family, else None.
     Without a registry, references are paths. With `tool` the vectors are summed as that tool does it: `0.8*a + b`
-    becomes `kohya-merge(0.8*a, b)`.
+    becomes `kohya-merge(0.8*a, b)`. `tables` are module tables to look vectors up in, beside those that are known.
 
     Raises:
         RecipeSyntaxError: with a caret.
@@ -137,8 +128,8 @@ def resolve_recipe(
 
     recipe = parse(text)
     found = {reference: _found(registry, text, reference) for reference in recipe.references}
-    known = Architectures(registry)
-    opened = {reference: known.open_any(one) for reference, one in found.items()}
+    known = Architectures(registry, tables)
+    opened = known.open_all(found)
     versions = {id(opened[reference]): one.version for reference, one in found.items()}
     vectors = [one for one in opened.values() if isinstance(one, Vector)]
     inside = _base_inside(recipe, opened)
@@ -156,13 +147,14 @@ def resolve_recipe(
     return ResolvedRecipe(
         text=text,
         recipe=recipe,
+        locked=recipe.lock(lambda name: found[name].locked),
         bound=bound,
         base=chosen,
         candidates=candidates,
         architecture=known.of(chosen) if chosen else None,
         vectors=_weighted(bound, versions),
         inputs=tuple(found.values()),
-        opened=opened,
+        base_references=frozenset(reference for reference, one in opened.items() if not isinstance(one, Vector)),
     )
 
 

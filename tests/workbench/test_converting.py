@@ -1,6 +1,5 @@
 """A vector in another layout, from a path or the registry: nothing of it changes but its keys."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest

@@ -238,11 +238,10 @@ def test_what_cannot_be_converted_is_named_and_the_rest_is_written(
 ) -> None:
     export(shelf, "ink", tmp_path / "peft", layout="peft")
     weights = tmp_path / "peft" / "adapter_model.safetensors"
-    key = next(iter(load_file(weights))).replace(".lora_A.weight", "").replace(".lora_B.weight", "")
-    save_file(load_file(weights) | {f"{key}.lora_magnitude_vector": torch.ones(8)}, weights)
-    import_file(shelf, tmp_path / "peft", name="dora", kind="style")
+    save_file(load_file(weights) | {"base_model.model.unknown.lora_A.weight": torch.ones(2, 8)}, weights)
+    import_file(shelf, tmp_path / "peft", name="strange", kind="style")
     report = sync(shelf, comfy, "comfyui", "kind:style")
-    assert [ref for ref, _ in report.left_out] == ["dora:1"]
+    assert [ref for ref, _ in report.left_out] == ["strange:1"]
     assert f"{LORAS}/ink.safetensors" in below(comfy)
 
 

@@ -34,7 +34,10 @@ def bake(
     out: Out,
     base: Base = None,
     dtype: Annotated[
-        str | None, typer.Option("--dtype", help="fp32, fp16 or bf16; default: as the base has its weights.")
+        str | None,
+        typer.Option(
+            "--dtype", help="fp32, fp16 or bf16, the same as '| dtype(...)'; default: as the base has its weights."
+        ),
     ] = None,
     shard: Annotated[
         str | None, typer.Option("--shard", help="Cut the output into files of at most this size, such as 2G.")

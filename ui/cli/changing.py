@@ -1,6 +1,7 @@
 """Commands that change what is said of versions: edit, favourite, alias, tag, publish, deprecate, archive."""
 
 from collections.abc import Callable
+from json import JSONDecodeError, loads
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,6 +45,12 @@ def edit(
     range_: Annotated[
         str | None, typer.Option("--range", help="Strengths that work, as 0.6..1.2; '' for none.")
     ] = None,
+    sampling: Annotated[
+        str | None,
+        typer.Option(
+            "--sampling", help='How it wants to be sampled, as JSON: {"solver": "lcm", "steps": [4]}; {} for any.'
+        ),
+    ] = None,
     set_: Annotated[list[str] | None, typer.Option("--tag", help="KEY or KEY=VALUE to put; may be repeated.")] = None,
     unset: Annotated[list[str] | None, typer.Option("--untag", help="A KEY to take off; may be repeated.")] = None,
     yes: Yes = False,
@@ -62,6 +69,8 @@ def edit(
         changes["trigger_words"] = [word for word in trigger if word]
     if range_ is not None:
         changes |= _range(range_)
+    if sampling is not None:
+        changes["sampling"] = _object(sampling)
     if set_ or unset:
         changes["tags"] = {**pairs(set_), **dict.fromkeys(unset or ())}
     if not changes:
@@ -230,3 +239,11 @@ def _range(said: str) -> dict[str, float | None]:
         return {"recommended_low": float(low), "recommended_high": float(high)}
     except ValueError:
         raise typer.BadParameter(f"--range {said}: expected two numbers, as 0.6..1.2") from None
+
+
+def _object(said: str) -> Any:
+    """A JSON object; what else it may not be is the registry's affair."""
+    try:
+        return loads(said)
+    except JSONDecodeError as error:
+        raise typer.BadParameter(f"--sampling {said}: is no JSON: {error}") from None

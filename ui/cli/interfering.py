@@ -138,8 +138,8 @@ def _bar(cosine: float | None, width: int = 10) -> str:
 def _angles(summary: "AngleSummary | None") -> str | None:
     if summary is None:
         return None
-    smallest, typical = f"{summary.smallest:.1f}", f"{summary.median_smallest:.1f}"
-    return f"smallest {smallest}, median smallest {typical}, mean {summary.mean:.1f} degrees"
+    smallest, median = f"{summary.smallest:.1f}", f"{summary.median_smallest:.1f}"
+    return f"smallest {smallest}, median smallest {median}, mean {summary.mean:.1f} degrees"
 
 
 def _inside(containment: "Containment | None") -> str | None:

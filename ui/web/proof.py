@@ -30,10 +30,22 @@ def certificate(registry: "Registry", version: "Version") -> None:
         ],
         hide_index=True,
     )
-    modules = sorted(proof["modules"].items(), key=lambda item: item[1], reverse=True)
+    _modules(proof)
+
+
+def _modules(proof: Mapping[str, Any]) -> None:
+    """The modules that are furthest off: from the sum before its rank was lowered, where it was, else by rounding."""
+    errors, left_out = proof["modules"], proof.get("approximations") or {}
+    modules = sorted(left_out or errors, key=lambda name: (left_out or errors)[name], reverse=True)
     st.subheader(f"The worst of {len(modules)} modules", anchor=False)
-    worst = [{"module": name, "arithmetic error": f"{error:.2e}"} for name, error in modules[:WORST_SHOWN]]
-    st.dataframe(worst, hide_index=True)
+    st.dataframe(
+        [
+            {"module": name, "arithmetic error": f"{errors[name]:.2e}"}
+            | ({"approximation error": f"{left_out[name]:.2e}"} if left_out else {})
+            for name in modules[:WORST_SHOWN]
+        ],
+        hide_index=True,
+    )
 
 
 def _none_yet(version: "Version") -> None:
@@ -50,6 +62,8 @@ def _none_yet(version: "Version") -> None:
 def _summary(proof: Mapping[str, Any]) -> None:
     with st.container(horizontal=True):
         st.metric("Worst arithmetic error", f"{proof['worst_relative_error']:.1e}", border=True, width=220)
+        if left_out := proof.get("approximations"):
+            st.metric("Left out by lowering ranks, at most", f"{max(left_out.values()):.1%}", border=True, width=280)
         st.metric("Explained by the precision up to", f"{proof['bound']:.0e}", border=True, width=260)
         st.metric("Stored as", plain(proof["dtype"]), border=True, width=140)
         st.metric("Modules checked", str(len(proof["modules"])), border=True, width=180)

@@ -80,3 +80,13 @@ def test_versions_are_deprecated_archived_and_published_again(tau: Tau, stocked:
     assert tau("ls", "--state", "archived", "-q").stdout == "papercut:1\n"
     tau("publish", "papercut:1")
     assert _shown(tau, "papercut")["state"] == "published"
+
+
+def test_a_sampling_profile_is_an_object_and_its_values_are_kept(tau: Tau, stocked: Path) -> None:
+    assert tau("edit", "lcm", "--sampling", '{"solver": "lcm", "steps": [4]}').exit_code == 0
+    shown = json.loads(tau("show", "lcm", "--json").stdout)
+    assert '"sampling": {"solver": "lcm", "steps": [4]}' in json.dumps(shown)
+    for wrong in ("lcm", "[4]"):
+        assert tau("edit", "lcm", "--sampling", wrong).exit_code == 2
+    assert tau("edit", "lcm", "--sampling", "{}").exit_code == 0
+    assert '"sampling": {}' in tau("show", "lcm", "--json").stdout

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from typer.testing import Result
 
 Tau = Callable[..., Result]
@@ -144,3 +145,125 @@ def test_two_bases_or_a_scaled_one_are_a_usage_error(tau: Tau, stocked: Path, fi
         assert tau("check", *arguments).exit_code == 2
     assert tau("check", "papercut", "--base", "lcm").exit_code == 2
     assert tau("check", "tiny").exit_code == 2
+
+
+def document(result: Result) -> Any:
+    """The JSON on stdout of a command that went well."""
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_the_document_of_a_check_keeps_its_keys_and_adds_what_a_tools_file_is(tau: Tau, stocked: Path) -> None:
+    found = document(tau("check", "0.8*papercut + lcm", "--json"))
+    assert {"schema", "ok", "recipe", "locked", "base", "findings", "dialects"} <= found.keys()
+    assert {"severity", "code", "sentence", "remedy"} == found["findings"][0].keys()
+    for name, outcome in found["dialects"].items():
+        assert outcome["name"] == name
+        assert {"relative_error", "refusal", "title", "same_as", "cross_terms"} <= outcome.keys()
+        assert (outcome["relative_error"] is None) == (outcome["refusal"] is not None)
+
+
+@pytest.mark.parametrize(
+    ("option", "stage"),
+    [
+        (("--rank", "2"), "rank(2)"),
+        (("--energy", "0.8"), "energy(0.8)"),
+        (("--error", "0.3"), "error(0.3)"),
+        (("--dtype", "bf16"), "dtype(bf16)"),
+    ],
+)
+def test_an_option_is_the_stage_that_it_stands_for(
+    option: tuple[str, str], stage: str, tau: Tau, stocked: Path, tmp_path: Path
+) -> None:
+    text = f"papercut + lcm | {stage}"
+    assert document(tau("check", "papercut + lcm", *option, "--json"))["recipe"] == text
+    by_option, by_stage, plain = (
+        document(tau("compose", *arguments, "-o", tmp_path / f"{i}.safetensors", "--json"))["certificate"]
+        for i, arguments in enumerate((("papercut + lcm", *option), (text,), ("papercut + lcm",)))
+    )
+    assert by_option["file_sha256"] == by_stage["file_sha256"] != plain["file_sha256"]
+    assert bool(by_option["approximations"]) == (option[0] != "--dtype")
+    assert tau("verify", tmp_path / "0.safetensors").exit_code == 0
+
+
+def test_a_lowered_rank_says_how_much_was_left_out(tau: Tau, stocked: Path, tmp_path: Path) -> None:
+    shown = tau("compose", "papercut + lcm", "--rank", 1, "-o", tmp_path / "a.safetensors").stdout
+    assert "worst approximation error" in shown
+    assert "worst approximation error" not in tau("compose", "lcm", "-o", tmp_path / "b.safetensors").stdout
+
+
+def test_as_another_tool_is_the_call_that_it_stands_for(tau: Tau, stocked: Path, tmp_path: Path) -> None:
+    files = [
+        document(tau("compose", *arguments, "-o", tmp_path / f"{i}.safetensors", "--json"))
+        for i, arguments in enumerate(
+            (("papercut + lcm", "--as", "kohya-concat"), ("kohya-concat(papercut, lcm)",), ("papercut + lcm",))
+        )
+    ]
+    digests = [found["certificate"]["file_sha256"] for found in files]
+    assert files[0]["report"]["recipe"] == "kohya-concat(papercut, lcm)"
+    assert digests[0] == digests[1] != digests[2]
+    assert (
+        document(tau("check", "papercut + lcm", "--as", "kohya-concat", "--json"))["recipe"]
+        == files[1]["report"]["recipe"]
+    )
+    assert tau("check", "papercut + lcm", "--as", "abacus").exit_code == 2
+
+
+def test_the_format_of_a_check_is_that_of_the_file_to_come(tau: Tau, stocked: Path) -> None:
+    for layout in ("kohya", "kohya-sgm", "diffusers", "comfy", "peft"):
+        assert tau("check", "papercut + lcm", "--format", layout).exit_code == 0
+    assert tau("check", "papercut + lcm", "--format", "onnx").exit_code == 2
+    assert tau("compose", "papercut + lcm", "--format", "onnx").exit_code == 2
+
+
+def test_a_matrix_is_refused_with_its_remedy(tau: Tau, stocked: Path) -> None:
+    result = tau("compose", "ties(papercut, lcm)")
+    assert result.exit_code == 4
+    assert "rank(" in result.stderr
+    assert tau("check", "ties(papercut, lcm)").exit_code == 4
+    assert tau("compose", "ties(papercut, lcm) | rank(4)", "--name", "tied").exit_code == 0
+    assert tau("verify", "tied").exit_code == 0
+
+
+def test_another_tools_file_is_proved_by_the_recipe_given_beside_it(tau: Tau, stocked: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sum.safetensors"
+    tau("compose", "0.8*papercut + lcm", "-o", out)
+    save_file(load_file(out), tmp_path / "plain.safetensors")
+    assert tau("verify", tmp_path / "plain.safetensors").exit_code == 3
+    proof = document(tau("verify", tmp_path / "plain.safetensors", "--recipe", "0.8*papercut + lcm", "--json"))
+    assert [one["weight"] for one in proof["certificate"]["inputs"]] == [0.8, 1.0]
+    assert tau("verify", tmp_path / "plain.safetensors", "--recipe", "papercut + lcm").exit_code == 4
+    assert tau("verify", tmp_path / "plain.safetensors", "--recipe", "0.8*papercut + nothing").exit_code == 3
+
+
+def test_a_recipe_file_may_have_lines_and_comments(tau: Tau, stocked: Path, tmp_path: Path) -> None:
+    file = tmp_path / "recipe.txt"
+    file.write_text("# a composition\n0.8*papercut  # the style\n  + lcm\n| dtype(fp16)\n", encoding="utf-8")
+    expected = "0.8*papercut + lcm | dtype(fp16)"
+    assert document(tau("check", f"@{file}", "--json"))["recipe"] == expected
+    assert document(tau("check", "-", "--json", stdin=file.read_text()))["recipe"] == expected
+    assert document(tau("compose", f"@{file}", "--name", "both", "--json"))["report"]["recipe"] == expected
+    assert document(tau("bake", f"@{file}", "--base", "tiny", "-o", tmp_path / "out", "--json"))["recipe"] == expected
+
+
+def test_what_is_wrong_in_a_recipe_file_is_shown_with_its_line(tau: Tau, stocked: Path, tmp_path: Path) -> None:
+    file = tmp_path / "recipe.txt"
+    file.write_text("# a product of names is none\npapercut * lcm\n", encoding="utf-8")
+    wrong = tau("check", f"@{file}")
+    assert wrong.exit_code == 2
+    assert "  papercut * lcm\n" in wrong.stderr
+    assert "^" in wrong.stderr
+    assert tau("check", "papercut # a comment").exit_code == 2
+    assert tau("check", f"@{tmp_path / 'nowhere.txt'}").exit_code == 3
+    file.write_bytes(b"\xff\xfe")
+    assert tau("check", f"@{file}").exit_code == 2
+    assert tau("check", "-", stdin="").exit_code == 2
+
+
+def test_a_check_of_paths_needs_no_registry(tau: Tau, write_vector: Callable, tmp_path: Path, home: Path) -> None:
+    shapes = {"down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k": (320, 768)}
+    files = [write_vector(tmp_path / f"{n}.safetensors", tuple(shapes), shapes=shapes, seed=n) for n in (1, 2)]
+    found = document(tau("check", f"0.5*{files[0]} + {files[1]}", "--json"))
+    assert found["base"] is None
+    assert found["dialects"]
+    assert not home.exists()

@@ -117,6 +117,19 @@ def test_an_interrupted_composition(
     assert left_behind() == before
 
 
+def test_an_interrupted_bake(
+    tau: Tau, stocked: Path, tmp_path: Path, start: Start, left_behind: Snapshot, many_modules: Path
+) -> None:
+    before = left_behind()
+    out = tmp_path / "out"
+    recipe = f"{many_modules / 'base'} + 0.3*{many_modules / 'vector.safetensors'}"
+    process = start("bake", recipe, "-o", out, "--residual", tmp_path / "kept")
+    until(lambda: list(tmp_path.glob(".out.*.part")), process, 0.001)
+    interrupted(process)
+    assert left_behind() == before
+    assert not list(tmp_path.glob("*.part")) + list(tmp_path.glob(".*.part"))
+
+
 def test_an_interrupted_preview(painted: Tau, tmp_path: Path, start: Start, left_behind: Snapshot) -> None:
     before = left_behind()
     out = tmp_path / "pictures"

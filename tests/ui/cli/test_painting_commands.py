@@ -72,3 +72,28 @@ def test_recall_refuses_a_picture_without_a_record(painted: Tau, tmp_path: Path)
     Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
     assert painted("recall", tmp_path / "plain.png").exit_code == 4
     assert painted("recall", tmp_path / "missing.png").exit_code == 3
+
+
+def test_scopes_and_stages_are_painted_and_what_needs_the_base_is_refused(painted: Tau, tmp_path: Path) -> None:
+    def pixels(recipe: str) -> bytes:
+        out = tmp_path / "picture.png"
+        result = painted("preview", recipe, "-p", CIRCLE, "--solver", "ddim", "--steps", 1, "-o", out)
+        assert result.exit_code == 0, result.stderr
+        return Image.open(out).tobytes()
+
+    plain = pixels("3*papercut + lcm")
+    assert pixels("3*papercut{unet.up: 0} + lcm") != plain
+    assert pixels("3*papercut + lcm | rank(1)") != plain
+    refused = painted("preview", "ties(papercut, lcm)", "-p", CIRCLE, "--steps", 1)
+    assert refused.exit_code == 4
+    assert "| rank(64)" in refused.stderr
+    (tmp_path / "recipe.txt").write_text("3*papercut  # strong\n + lcm", encoding="utf-8")
+    assert pixels(f"@{tmp_path / 'recipe.txt'}") == plain
+
+
+def test_settings_that_a_vector_is_not_made_for_are_a_hint(painted: Tau) -> None:
+    painted("edit", "lcm", "--sampling", '{"solver": "lcm", "steps": [4]}')
+    result = painted("preview", "papercut + lcm", "-p", CIRCLE, "--steps", 1, "--json")
+    assert "lcm:1 is made for 4 steps, not 1." in result.stderr
+    assert "sampling-constraints" in [one["code"] for one in json.loads(result.stdout)["findings"]]
+    assert "made for" not in painted("preview", "papercut + lcm", "-p", CIRCLE, "--steps", 4).stderr

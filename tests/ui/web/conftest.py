@@ -126,6 +126,12 @@ def filled(registry: Registry, lora_file: Callable[..., Path], picture: Callable
     return registry
 
 
+@pytest.fixture(name="certificate_of")
+def _certificate_of() -> Callable[[str], dict[str, object]]:
+    """certificate_of(sha256): a certificate as arithmetic writes it."""
+    return certificate_of
+
+
 def certificate_of(sha256: str) -> dict[str, object]:
     """What arithmetic proves about a file, in its words."""
     return {

@@ -110,6 +110,23 @@ def test_the_certificate_is_summed_up(filled: Registry, open_page: OpenPage) -> 
     assert (len(worst), worst[0]) == (10, "unet.mid_block.attentions.11.proj_in")
 
 
+def test_what_a_lowered_rank_left_out_is_shown_where_there_is_any(
+    registry: Registry, lora_file: Callable[..., Path], open_page: OpenPage, certificate_of: Callable[[str], dict]
+) -> None:
+    exact, lowered = (registry.add(lora_file(name, i), kind="composition") for i, name in enumerate(("one", "two")))
+    proof = certificate_of(exact.artifacts[0].sha256)
+    registry.add_certificate(exact.ref, proof)
+    left_out = {name: 0.01 * i for i, name in enumerate(proof["modules"])}
+    registry.add_certificate(lowered.ref, {**certificate_of(lowered.artifacts[0].sha256), "approximations": left_out})
+    app = open_page("model.py", ref="two", section="Certificate")
+    assert "11.0%" in [metric.value for metric in app.metric]
+    worst = [row for row in rows(app) if "module" in row]
+    assert (worst[0]["module"], worst[0]["approximation error"]) == ("unet.mid_block.attentions.11.proj_in", "1.10e-01")
+    app = open_page("model.py", ref="one", section="Certificate")
+    assert not [metric for metric in app.metric if metric.label.startswith("Left out")]
+    assert not [row for row in rows(app) if "approximation error" in row]
+
+
 def test_a_composition_without_a_certificate_names_the_command(
     registry: Registry, lora_file: Callable[..., Path], open_page: OpenPage
 ) -> None:
