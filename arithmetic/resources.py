@@ -40,7 +40,7 @@ class Resources:
         except (RuntimeError, AssertionError) as error:
             first = str(error).splitlines()[0]
             raise AlgebraError(
-                f"device {self.device!r}: {first} Name one that this machine has, such as cpu."
+                f"device {self.device!r}: {first.rstrip('.')}. Name one that this machine has, such as cpu."
             ) from error
 
     @property

@@ -248,7 +248,9 @@ def certified_recipe(registry: "Registry | None", composed: Path) -> str:
 
     metadata = read_header(weights_file(composed)).metadata
     if not metadata.get(LOCKED_KEY) or not metadata.get(RECIPE_KEY):
-        raise NotCertified(f"{composed}: carries no recipe to prove it against; tau compose writes files that do")
+        raise NotCertified(
+            f"{composed}: carries no recipe to prove it against; say what it is to be: --recipe '0.8*a + b'"
+        )
     return findable(registry, metadata[RECIPE_KEY], metadata[LOCKED_KEY])
 
 

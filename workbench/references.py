@@ -57,7 +57,7 @@ def resolve(registry: "Registry | None", reference: str) -> Resolved:
             f"{reference}: there is no registry to find it in; write a path (./{reference}.safetensors), or make one: "
             "tau init"
         )
-    version = registry.get(reference)
+    version = _version_of(registry, reference)
     return Resolved(reference, version.model, weights_of(registry, version), version)
 
 
@@ -69,6 +69,18 @@ def resolve_target(registry: "Registry | None", target: str) -> Resolved:
     if is_path(target) or Path(target).exists():
         return resolve_path(Path(target).expanduser(), target)
     return resolve(registry, target)
+
+
+def _version_of(registry: "Registry", reference: str) -> "Version":
+    """What the registry calls so; where it is rather a file's name, the error says how a path is written."""
+    from registry import NotFound
+
+    try:
+        return registry.get(reference)
+    except NotFound as error:
+        if error.nearest or not (reference.endswith(".safetensors") or Path(reference).exists()):
+            raise
+        raise NotFound(f"{error} A path is written with its folder: ./{reference}") from error
 
 
 def resolve_path(path: Path, reference: str | None = None) -> Resolved:

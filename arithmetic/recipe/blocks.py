@@ -47,7 +47,8 @@ class BlockList:
 
     def __post_init__(self) -> None:
         if len(self.factors) not in LISTS:
-            lengths = ", ".join(map(str, LISTS))
+            *others, last = map(str, LISTS)
+            lengths = f"{', '.join(others)} or {last}"
             raise RecipeError(f"lbw takes a list of {lengths} numbers, BASE included; got {len(self.factors)}.")
 
     def __str__(self) -> str:

@@ -12,6 +12,7 @@ from arithmetic.errors import RecipeSyntaxError
 BRACKETS = {"(": ")", "{": "}", "[": "]"}
 NAMES = {"(": "parenthesis", "{": "brace", "[": "bracket"}
 QUOTED = re.compile(r'"([^"\\\n]|\\.)*"|\'[^\'\n]*\'')
+STAGE_WORD = re.compile(r"\|\s*[a-z]+$")
 
 HINTS = {
     "/": "There is no division, and a path starts with ./ or takes quotes.",
@@ -27,6 +28,7 @@ HINTS = {
     "=": "Options follow the arguments of a method: ties(a, b; density=0.3).",
     ":": "A name has one version, name:2, or one alias, name@production.",
     '"': "The quote is not closed, or an operator is missing before it.",
+    "<": "What a prompt writes <lora:papercut:0.8> is written 0.8*papercut.",
     "'": "The quote is not closed, or an operator is missing before it.",
 }
 
@@ -91,4 +93,9 @@ def _unexpected(text: str, position: int) -> str:
         return HINTS[found]
     if found.isupper():
         return "Names are lower-case [a-z0-9][a-z0-9._-]*; anything else takes quotes."
+    before = text[:position].rstrip()
+    if STAGE_WORD.search(before):
+        return "A stage's argument stands in parentheses: | rank(64)."
+    if before[-1:] not in ("", *"+-*|(,;=:{["):
+        return f"An operator (+, - or *) is missing before {found!r}. A name or path with spaces takes quotes."
     return f"Unexpected {found!r}. A recipe is a sum such as 0.8*papercut + lcm-sd15 | dtype(fp16)."

@@ -181,7 +181,7 @@ def test_a_u_net_of_other_blocks_has_no_list() -> None:
 
 
 def test_a_list_of_another_length_is_no_list() -> None:
-    with pytest.raises(RecipeError, match="12, 17, 20, 26"):
+    with pytest.raises(RecipeError, match="12, 17, 20 or 26"):
         BlockList((1.0,) * 13)
 
 
