@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from workbench.architectures import Architectures
@@ -30,8 +31,6 @@ class ResolvedRecipe:
     text: str
     """As typed."""
     recipe: "Recipe"
-    locked: "Recipe"
-    """The same with sha256:... for every name."""
     bound: "Bound"
     """What it computes."""
     base: "Version | None"
@@ -44,8 +43,21 @@ class ResolvedRecipe:
     """Every vector, those inside methods included, in the order of the recipe."""
     inputs: tuple[Resolved, ...]
     """What each reference stands for, each once, in the order of the recipe."""
-    base_references: frozenset[str]
-    """The references that stand for bases."""
+    opened: "Mapping[str, Opened]"
+    """Reference -> the vector or the base that it stands for."""
+
+    @cached_property
+    def locked(self) -> "Recipe":
+        """The same with sha256:... for every name; files at paths are hashed when this is asked for first."""
+        locks = {found.reference: self._lock(found) for found in self.inputs}
+        return self.recipe.lock(lambda reference: locks[reference])
+
+    def _lock(self, found: Resolved) -> str:
+        from arithmetic import Vector
+
+        opened = self.opened[found.reference]
+        is_file = isinstance(opened, Vector) and found.path.is_file()
+        return f"sha256:{opened.sha256}" if is_file else found.locked
 
     @property
     def required_base(self) -> "Version":
@@ -60,15 +72,18 @@ class ResolvedRecipe:
         raise BaseUndecided(" or ".join(families), [base.ref for base in self.candidates])
 
     @property
-    def combination(self) -> "Combination":
-        """The vector that the recipe makes, the base left out.
-
-        Raises UnsupportedRecipe when there is none, or when it stands on a sum of bases.
-        """
+    def vector(self) -> "Combination":
+        """The vector that the recipe makes, its bases left out. Raises UnsupportedRecipe when there is none."""
         if self.bound.combination is None:
             raise UnsupportedRecipe(f"{self.text}: names no vector; add one, such as {self.text} + 0.8*papercut")
-        self._require_one_base()
         return self.bound.combination
+
+    @property
+    def combination(self) -> "Combination":
+        """The vector of a recipe on one base at most. Raises UnsupportedRecipe when there is none, or several bases."""
+        vector = self.vector
+        self._require_one_base()
+        return vector
 
     @property
     def sole_version(self) -> "Version | None":
@@ -82,9 +97,9 @@ class ResolvedRecipe:
 
     def is_base(self, term: "Term") -> bool:
         """Whether a term of the outermost sum is one of the bases."""
-        from arithmetic import Reference
+        from arithmetic import Reference, Vector
 
-        return isinstance(term.atom, Reference) and term.atom.text in self.base_references
+        return isinstance(term.atom, Reference) and not isinstance(self.opened[term.atom.text], Vector)
 
     @property
     def strengths(self) -> dict[str, float]:
@@ -96,10 +111,10 @@ class ResolvedRecipe:
 
     def _require_one_base(self) -> None:
         if [weight for weight, _ in self.bound.bases] not in ([], [1.0]):
-            sums = " + ".join(f"{weight:g}*{weights.name}" for weight, weights in self.bound.bases)
+            sums = ", ".join(f"{weight:g}*{weights.name}" for weight, weights in self.bound.bases)
             raise UnsupportedRecipe(
-                f"{self.text}: stands on {sums}, expected one base with the weight 1; bake it, or make a vector of the "
-                "difference: extract(tuned - base; rank=64)"
+                f"{self.text}: stands on {sums}, expected one base with the weight 1; bake it (tau bake), or make a "
+                "vector of the difference: extract(tuned - base; rank=64)"
             )
 
 
@@ -147,14 +162,13 @@ def resolve_recipe(
     return ResolvedRecipe(
         text=text,
         recipe=recipe,
-        locked=recipe.lock(lambda name: found[name].locked),
         bound=bound,
         base=chosen,
         candidates=candidates,
         architecture=known.of(chosen) if chosen else None,
         vectors=_weighted(bound, versions),
         inputs=tuple(found.values()),
-        base_references=frozenset(reference for reference, one in opened.items() if not isinstance(one, Vector)),
+        opened=opened,
     )
 
 

@@ -120,7 +120,7 @@ def test_verify_refuses_a_version_whose_stored_bytes_were_edited(tau: Tau, stock
 def test_verify_of_what_was_never_composed_is_not_found(tau: Tau, stocked: Path) -> None:
     result = tau("verify", "papercut")
     assert result.exit_code == 3
-    assert "tau compose" in result.stderr
+    assert "--recipe" in result.stderr
 
 
 def test_check_tells_what_other_tools_would_have_made(tau: Tau, stocked: Path) -> None:
