@@ -266,11 +266,12 @@ def findable(registry: "Registry | None", typed: str, locked: str) -> str:
     references = {}
     for name, digest in zip(written.names(), fixed.names(), strict=True):
         try:
-            resolve(registry, digest)
+            is_whole = resolve(registry, digest).locked == digest
         except (NotFound, NoRegistry):
-            if is_path(name):
-                _require_unchanged(name, digest)
-                references[digest] = name
+            is_whole = False
+        if is_path(name) and not is_whole:  # a file may be a part of a registered folder
+            _require_unchanged(name, digest)
+            references[digest] = name
     return str(fixed.lock(lambda reference: references.get(reference, reference)))
 
 

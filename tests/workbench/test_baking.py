@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from arithmetic import BakeCertificate, BoundExceeded, Cancelled, CertificateMismatch, ValidationRefused
 from workbench.baking import bake, unbake
-from workbench.errors import ChangedInput, NotBaked, NotCertified, UnsupportedRecipe
+from workbench.errors import ChangedInput, NotABase, NotBaked, NotCertified, UnsupportedRecipe
 from workbench.previewing import preview
 from workbench.verifying import verify
 
@@ -155,3 +155,25 @@ def test_verify_of_a_vector_still_proves_vectors(gallery: Any) -> None:
         verify(gallery.registry, "soft")
     proof = verify(gallery.registry, "soft", recipe="1.0*soft")
     assert json.loads(proof.to_json())["worst_relative_error"] == 0
+
+
+def test_shards_of_one_file_are_proved_and_unbaked_by_their_index(gallery: Any) -> None:
+    folder = gallery.files / "shards"
+    recipe, kept = f"{gallery.base / UNET} + 0.5*soft", gallery.files / "kept"
+    bake(gallery.registry, recipe, folder / "out.safetensors", shard_bytes=200_000, residual=kept)
+    index = folder / "out.safetensors.index.json"
+    assert len(list(folder.glob("out-*.safetensors"))) > 1
+    assert verify(gallery.registry, str(index)).worst_relative_error < 1e-6
+    assert verify(gallery.registry, str(index), recipe=recipe).worst_relative_error < 1e-6
+    with pytest.raises(BoundExceeded):
+        verify(gallery.registry, str(index), recipe=recipe.replace("0.5", "0.6"))
+    unbake(gallery.registry, index, kept, folder / "back.safetensors")
+    assert (folder / "back.safetensors").read_bytes() == (gallery.base / UNET).read_bytes()
+
+
+def test_an_index_of_unknown_shards_is_no_base(gallery: Any, tmp_path: Path) -> None:
+    save_file({"x": torch.zeros(2)}, tmp_path / "x-00001-of-00001.safetensors")
+    index = {"metadata": {}, "weight_map": {"x": "x-00001-of-00001.safetensors"}}
+    (tmp_path / "x.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(NotABase, match="import its base"):
+        verify(gallery.registry, str(tmp_path / "x.safetensors.index.json"), recipe="shapes + soft")
