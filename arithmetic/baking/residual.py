@@ -163,4 +163,5 @@ def open_residual(path: Path | str) -> Residual:
         base = {name: (str(sha256), int(size)) for name, (sha256, size) in said["base"].items()}
         return Residual(path, base, tuple(said["indexes"]), said["baked"], said["tensors"])
     except (FormatError, KeyError, TypeError, ValueError) as error:
-        raise NotRestored(f"{path}: not a residual: {error}. Name the file that the bake wrote beside it.") from error
+        reason = str(error).removeprefix(f"{path}: ").rstrip(".")
+        raise NotRestored(f"{path}: not a residual: {reason}. Name the file that the bake wrote beside it.") from error

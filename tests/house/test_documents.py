@@ -34,7 +34,7 @@ def test_every_relative_link_leads_somewhere(page: str) -> None:
         assert (ROOT / page).parent.joinpath(target).exists(), target
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/catalog.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/catalog.md", "docs/arithmetic.md"])
 def test_every_tau_command_in_the_guides_exists(page: str) -> None:
     known = set(commands(typer.main.get_command(app)))
     lines = re.findall(r"^    tau (.+)$", (ROOT / page).read_text(), flags=re.MULTILINE)
