@@ -159,7 +159,8 @@ def certify(
     if not worst.error <= precision.bound:
         raise BoundExceeded(
             f"{path.name}: {worst.module}: arithmetic error {worst.error:.2e}, at most {precision.bound:.0e} is "
-            f"explained by {precision}. Compose again with a finer dtype, or check that the inputs are the recipe's."
+            f"explained by {precision}: it is not this sum. Check the recipe and its inputs; compose it again if it is "
+            "your own."
         )
     metadata = read_header(written.weights_path).metadata
     return Certificate(

@@ -222,7 +222,7 @@ def why_not_comparable(combination: Combination) -> str | None:
     for _, source in combination.terms:
         vector = source.source if isinstance(source, Scoped) else source
         if not isinstance(vector, Vector):
-            return f"{source.name} is what a method or stage made; other tools sum files"
+            return "a method or a stage made a part of it, and other tools sum files"
         other = next((entry.title for entry in vector.modules.values() if entry.rank is None), None)
         if other is not None:
             return f"{vector.name} holds {other}, of which the tools that sum factors know nothing"

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from workbench.composing import compose
     from workbench.converting import convert
     from workbench.importing import identify_file, import_file
+    from workbench.interfering import interfere
     from workbench.jobs import submit_distillation, submit_training, wait
     from workbench.previewing import preview, recall
     from workbench.verifying import verify
@@ -23,6 +24,7 @@ _MODULES = {
     "convert": "workbench.converting",
     "identify_file": "workbench.importing",
     "import_file": "workbench.importing",
+    "interfere": "workbench.interfering",
     "preview": "workbench.previewing",
     "recall": "workbench.previewing",
     "run_worker": "workbench.workers",
@@ -41,6 +43,7 @@ __all__ = [
     "convert",
     "identify_file",
     "import_file",
+    "interfere",
     "preview",
     "recall",
     "run_worker",

@@ -1,7 +1,8 @@
 """The verdict on a recipe before any work, and what other tools' merges would have made of it."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from workbench.dossiers import known_of, profile_findings
@@ -41,9 +42,15 @@ class CheckReport:
     locked: str
     base: str | None
     verdict: "Verdict"
-    tools: tuple[ToolOutcome, ...]
     not_compared: str | None = None
-    """Why no other tool was compared; None where they were."""
+    """Why no other tool can be compared; None where they can."""
+    combination: "Combination | None" = field(default=None, repr=False, compare=False)
+    """The sum, as far as it could be judged."""
+
+    @cached_property
+    def tools(self) -> tuple[ToolOutcome, ...]:
+        """What the others make of it; every vector is read for that once it is asked for."""
+        return () if self.not_compared or self.combination is None else tool_outcomes(self.combination)
 
 
 def check(
@@ -70,8 +77,7 @@ def check_resolved(registry: "Registry | None", resolved: ResolvedRecipe, *, lay
     verdict = verdict_of(registry, resolved, layout=layout)
     reason = why_not_comparable(resolved.combination) if verdict.ok else "the sum is refused"
     base = resolved.base.ref if resolved.base else None
-    tools = () if reason else tool_outcomes(resolved.combination)
-    return CheckReport(str(resolved.recipe), str(resolved.locked), base, verdict, tools, reason)
+    return CheckReport(str(resolved.recipe), str(resolved.locked), base, verdict, reason, resolved.combination)
 
 
 def tool_outcomes(combination: "Combination") -> tuple[ToolOutcome, ...]:

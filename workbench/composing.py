@@ -37,7 +37,7 @@ class Composition:
 
 
 def compose(
-    registry: "Registry",
+    registry: "Registry | None",
     text: str,
     *,
     out: Path | None = None,
@@ -57,6 +57,8 @@ def compose(
     file lives in the registry, under `name` or the names of its terms. `stages` are the same as `| rank(64)` and the
     like at the recipe's end; `tool` wraps the sum in what another tool makes of it, as `kohya-merge(...)` does.
 
+    Without a registry, references are paths, and `out` must be given.
+
     `cancelled` is asked before each module; a true answer stops the work. `resources` are the device, threads and
     memory to use.
 
@@ -69,13 +71,15 @@ def compose(
     resolved = resolve_recipe(registry, with_stages(text, stages), base, tool=tool, device=used.exact_device)
     report = check_resolved(registry, resolved, layout=layout)
     report.verdict.require()
-    if out is None or name is not None:
-        name = name or name_of(resolved)
-        require_free(registry, name, KIND)
+    if out is not None and name is None:
+        certificate = _write(resolved, report.verdict, out, layout, progress, cancelled, used)
+        return Composition(None, out, certificate, report)
+    if registry is None:
+        raise NoRegistry(f"{name or text}: there is no registry to keep it in; make one: tau init, or write a file: -o")
+    name = name or name_of(resolved)
+    require_free(registry, name, KIND)
     with _destination(registry, out, layout) as path:
         certificate = _write(resolved, report.verdict, path, layout, progress, cancelled, used)
-        if name is None:
-            return Composition(None, path, certificate, report)
         version = _register(registry, resolved, certificate, path, name, draft)
         measure_version(registry, version)
         return Composition(version, out or registry.file(version), certificate, report)

@@ -14,7 +14,8 @@ def edges(registry: Registry, reference: str) -> list[tuple[str, float | None]]:
 
 def test_a_baked_base_is_registered_with_its_base_and_its_vectors(stocked: Registry, tmp_path: Path) -> None:
     baked = bake(stocked, "tiny + 0.5*soft + 0.25*fast", tmp_path / "baked", name="tiny-soft")
-    assert baked.version is not None and (baked.version.ref, baked.version.kind) == ("tiny-soft:1", "base")
+    assert baked.version is not None
+    assert (baked.version.ref, baked.version.kind) == ("tiny-soft:1", "base")
     assert edges(stocked, "tiny-soft")[:3] == [("baked_into", 1.0), ("composed_from", 0.5), ("composed_from", 0.25)]
 
 

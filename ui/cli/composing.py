@@ -104,7 +104,8 @@ def compose(
     from workbench.recipes import stages_of
     from workbench.resources import resources
 
-    with registry_of(context) as registry, counting("composing", "modules") as count:
+    opened = registry_if_any(context) if out is not None and name is None else registry_of(context)
+    with opened as registry, counting("composing", "modules") as count:
         composition = compose(
             registry,
             recipe,
@@ -161,15 +162,15 @@ def verify(
             output.hint(f"not covered by the proof: {', '.join(left_out)}")
 
 
-def report_document(report: "CheckReport") -> dict[str, Any]:
-    """A check's JSON."""
+def report_document(report: "CheckReport", *, compared: bool = True) -> dict[str, Any]:
+    """A check's JSON, with what other tools make of the same sum unless they are not to be `compared`."""
     return {
         "ok": report.verdict.ok,
         "recipe": report.recipe,
         "locked": report.locked,
         "base": report.base,
         "findings": plain(report.verdict.findings),
-        "dialects": {tool.name: plain(tool) for tool in report.tools},
+        "dialects": {tool.name: plain(tool) for tool in report.tools} if compared else {},
         "not_compared": report.not_compared,
     }
 
@@ -208,7 +209,7 @@ def _print_composition(composition: "Composition", *, json: bool, quiet: bool) -
                 "version": version_document(version) if version else None,
                 "path": str(composition.path),
                 "certificate": plain(composition.certificate),
-                "report": report_document(composition.report),
+                "report": report_document(composition.report, compared=False),
             },
         )
     elif quiet:
