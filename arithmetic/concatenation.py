@@ -45,10 +45,16 @@ def combine_parts(
 ) -> Parts:
     """As `combine_module`, without copying the downs together: a file takes them one after the other."""
     terms = list(module.factors())
-    scale = 1.0 if alpha is None else alpha / sum(factors.rank for _, factors in terms)
-    scaled = [_scaled(weight * factors.scale / scale, factors, precision, device) for weight, factors in terms]
-    ups, downs = zip(*scaled, strict=True)
-    return Parts(ups[0] if len(ups) == 1 else torch.cat(ups, dim=1), downs)
+    rank = sum(factors.rank for _, factors in terms)
+    scale = 1.0 if alpha is None else alpha / rank
+    first = terms[0][1].up
+    whole, downs, start = torch.empty(first.shape[0], rank, *first.shape[2:], dtype=precision.dtype), [], 0
+    for weight, factors in terms:
+        up, down = _scaled(weight * factors.scale / scale, factors, precision, device)
+        whole[:, start : start + factors.rank] = up
+        downs.append(down)
+        start += factors.rank
+    return Parts(whole, tuple(downs))
 
 
 def combine_channel(module: ModulePlan, precision: Precision) -> Tensor:

@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 DEFAULT_WORKERS = 2
-DEFAULT_MEMORY = 512 << 20
+DEFAULT_MEMORY = 256 << 20
 LEAST_MEMORY = 1 << 20
 
 

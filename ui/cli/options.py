@@ -40,5 +40,5 @@ Folder = Annotated[Path, typer.Option("--data", help="A folder of pictures with 
 Device = Annotated[str, typer.Option("--device", help="Where to compute, as torch names it: cpu, cuda, mps.")]
 Workers = Annotated[int | None, typer.Option("--workers", help="Modules that are computed side by side; default: 2.")]
 Memory = Annotated[
-    str | None, typer.Option("--memory", help="What the modules in flight may take, such as 512M (the default).")
+    str | None, typer.Option("--memory", help="What the modules in flight may take, such as 512M; default: 256M.")
 ]
