@@ -1,14 +1,8 @@
 """The algebra of adapters: recipes, exact sums, verdicts, certificates, and what other tools would have made."""
 
-from arithmetic.anchored import BaseWeights, OnBase, anchored_delta
-from arithmetic.attachment import Attachment, attachments, diffusers_state_dict
 from arithmetic.baking import BakeCertificate, bake, unbake, verify_bake
 from arithmetic.binding import Bound, Opened, bind
 from arithmetic.certificate import Certificate, certificate_path, certify, verify
-from arithmetic.combination import Combination, ModulePlan, Plan, distinct_terms, inputs, plan
-from arithmetic.composition import compose
-from arithmetic.concatenation import combine_module
-from arithmetic.conversion import convert, require_convertible
 from arithmetic.deltas import LowRank
 from arithmetic.dialects import (
     DIALECTS,
@@ -20,8 +14,6 @@ from arithmetic.dialects import (
     migrated,
     why_not_comparable,
 )
-from arithmetic.difference import Difference
-from arithmetic.entries import ModuleEntry
 from arithmetic.errors import (
     AlgebraError,
     BindingRefused,
@@ -41,10 +33,12 @@ from arithmetic.errors import (
     UnknownMeasures,
     ValidationRefused,
 )
-from arithmetic.extraction import Extracted, extract
+from arithmetic.files.attachment import Attachment, attachments, diffusers_state_dict
+from arithmetic.files.composition import compose
+from arithmetic.files.concatenation import combine_module
+from arithmetic.files.conversion import convert, require_convertible
 from arithmetic.interference import AngleSummary, Containment, Interference, Overlap, interference
 from arithmetic.measures import Measures, measure
-from arithmetic.merged import Merged
 from arithmetic.precision import Precision
 from arithmetic.recipe import (
     Block,
@@ -64,10 +58,16 @@ from arithmetic.recipe import (
     parse,
     with_stage,
 )
-from arithmetic.reduced import Reduced
 from arithmetic.resources import DEFAULT_RESOURCES, Resources
+from arithmetic.sources.anchored import BaseWeights, OnBase, anchored_delta
+from arithmetic.sources.combination import Combination, ModulePlan, Plan, distinct_terms, inputs, plan
+from arithmetic.sources.difference import Difference
+from arithmetic.sources.entries import ModuleEntry
+from arithmetic.sources.extraction import Extracted, extract
+from arithmetic.sources.merged import Merged
+from arithmetic.sources.reduced import Reduced
+from arithmetic.sources.vector import Vector, open_vector
 from arithmetic.strengths import StrengthRange, suggested_strengths
-from arithmetic.vector import Vector, open_vector
 from arithmetic.verdict import Dossier, Finding, Known, SamplingProfile, SamplingSettings, Verdict, check, check_headers
 from arithmetic.weights import Weights, open_weights
 

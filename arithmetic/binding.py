@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias, cast
 
-from arithmetic.anchored import OnBase
-from arithmetic.combination import Combination, Scoped, in_table_order
-from arithmetic.difference import Difference
 from arithmetic.errors import AlgebraError, BindingRefused
-from arithmetic.extraction import Extracted, extract
-from arithmetic.merged import Merged
 from arithmetic.methods import METHODS
 from arithmetic.recipe import Call, Group, Recipe, Reference, Stage, Sum, Term
-from arithmetic.reduced import Reduced
 from arithmetic.reduction import EnergyKept, ErrorAtMost, RankAtMost, Rule
-from arithmetic.source import Source
-from arithmetic.vector import Vector
+from arithmetic.sources.anchored import OnBase
+from arithmetic.sources.combination import Combination, Scoped, in_table_order
+from arithmetic.sources.difference import Difference
+from arithmetic.sources.extraction import Extracted, extract
+from arithmetic.sources.merged import Merged
+from arithmetic.sources.reduced import Reduced
+from arithmetic.sources.source import Source
+from arithmetic.sources.vector import Vector
 from arithmetic.weights import Weights
 
 Opened: TypeAlias = Vector | Weights

@@ -26,18 +26,18 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from arithmetic.combination import Combination, inputs, reached_modules
 from arithmetic.deltas import Delta, width
 from arithmetic.errors import BoundExceeded, CertificateMismatch
-from arithmetic.extraction import Extracted
 from arithmetic.precision import Precision
 from arithmetic.probes import probe_vectors
-from arithmetic.reduced import Reduced
 from arithmetic.reduction import Basis, Rule
 from arithmetic.reduction.rules import ROUNDING
 from arithmetic.resources import DEFAULT_RESOURCES, Resources, in_order
-from arithmetic.source import Source
-from arithmetic.vector import Vector, open_vector
+from arithmetic.sources.combination import Combination, inputs, reached_modules
+from arithmetic.sources.extraction import Extracted
+from arithmetic.sources.reduced import Reduced
+from arithmetic.sources.source import Source
+from arithmetic.sources.vector import Vector, open_vector
 from formats import Layout, read_header, spec_of
 
 METHOD = "freivalds-float64"

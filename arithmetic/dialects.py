@@ -18,13 +18,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from arithmetic.combination import Combination, Scoped
 from arithmetic.deltas import LowRank, widened
 from arithmetic.errors import MethodRefused
 from arithmetic.methods.tool_sums import DIALECTS, Dialect, Part
 from arithmetic.resources import DEFAULT_RESOURCES, Resources, in_order
-from arithmetic.source import Source
-from arithmetic.vector import Vector
+from arithmetic.sources.combination import Combination, Scoped
+from arithmetic.sources.source import Source
+from arithmetic.sources.vector import Vector
 
 __all__ = [
     "DIALECTS",

@@ -16,7 +16,7 @@ from arithmetic.deltas import Delta
 from arithmetic.errors import AlgebraError, NeedsBase
 from arithmetic.grams import Grams, Matrices, grams, matrices_of, own_grams
 from arithmetic.resources import DEFAULT_RESOURCES, Resources, in_order
-from arithmetic.source import Source
+from arithmetic.sources.source import Source
 from arithmetic.subspaces import Spaces, cosines, energy_inside, spaces_of
 
 LEADING = 0.9

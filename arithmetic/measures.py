@@ -21,13 +21,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from arithmetic.concatenation import column_peaks, row_peaks
 from arithmetic.deltas import Delta
 from arithmetic.errors import UnknownMeasures
+from arithmetic.files.concatenation import column_peaks, row_peaks
 from arithmetic.grams import Matrices, matrices_of, own_grams
 from arithmetic.resources import DEFAULT_RESOURCES, Resources, in_order
-from arithmetic.source import Source
-from arithmetic.vector import Vector
+from arithmetic.sources.source import Source
+from arithmetic.sources.vector import Vector
 
 VERSION = 1
 MARK = b"TAUM"

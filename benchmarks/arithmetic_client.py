@@ -57,8 +57,8 @@ def command_line() -> argparse.ArgumentParser:
 def compose(options: argparse.Namespace) -> Figures:
     """A kohya file of the sum, recompressed where a rank is asked for; without a proof, computed and written alone."""
     import arithmetic
-    from arithmetic.blueprint import draw
-    from arithmetic.composition import write
+    from arithmetic.files.blueprint import draw
+    from arithmetic.files.composition import write
 
     text = _recipe(options)
     combination, precision = _combination(text, options), arithmetic.Precision(options.dtype)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from arithmetic.stream import Slot, tensor_stream
+from arithmetic.files.stream import Slot, tensor_stream
 from distill_jobs.adapters import Factors
 from formats import Architecture, FactorKeys, Layout, ModuleSpec, factor_keys
 

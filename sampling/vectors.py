@@ -11,8 +11,8 @@ from diffusers import StableDiffusionPipeline
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from arithmetic.attachment import diffusers_state_dict
-from arithmetic.source import Source
+from arithmetic.files.attachment import diffusers_state_dict
+from arithmetic.sources.source import Source
 from sampling.errors import UnsupportedSetting, VectorMismatch
 from sampling.prompts import forget
 from sampling.warnings import known_warnings_silenced

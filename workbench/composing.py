@@ -247,7 +247,7 @@ def certified_recipe(registry: "Registry | None", composed: Path) -> str:
     Raises NotCertified for a file that has none, ChangedInput as `findable`.
     """
     from arithmetic.certificate import LOCKED_KEY, RECIPE_KEY
-    from arithmetic.vector import weights_file
+    from arithmetic.sources.vector import weights_file
     from formats import read_header
 
     metadata = read_header(weights_file(composed)).metadata

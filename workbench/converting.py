@@ -43,7 +43,7 @@ def convert(registry: "Registry | None", target: str, out: Path, *, layout: str 
     nothing is left behind then.
     """
     from arithmetic import convert
-    from arithmetic.staging import publish, staging_folder
+    from arithmetic.files.staging import publish, staging_folder
 
     wanted = output_layout(layout)
     vector = Architectures(registry).open(resolve_target(registry, target))

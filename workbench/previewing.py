@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from arithmetic import Finding
-    from arithmetic.source import Origin
+    from arithmetic.sources.source import Origin
     from registry import Registry
     from sampling import Painting
 

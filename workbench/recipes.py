@@ -254,7 +254,7 @@ def _has_call(recipe: "Recipe", name: str) -> bool:
 
 def _weighted(bound: "Bound", versions: "Mapping[int, Version | None]") -> tuple[WeightedVector, ...]:
     from arithmetic import Vector
-    from arithmetic.combination import inputs
+    from arithmetic.sources.combination import inputs
 
     found = inputs(bound.combination) if bound.combination else ()
     return tuple(

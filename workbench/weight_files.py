@@ -193,7 +193,7 @@ def _write_converted(
     registry: "Registry", version: "Version", folder: Path, wanted: "Layout", *, clean: bool, stem: str
 ) -> GivenFiles:
     from arithmetic import convert
-    from arithmetic.vector import weights_file
+    from arithmetic.sources.vector import weights_file
     from formats import digest, read_header, scrub
 
     if version.kind == "base":

@@ -18,12 +18,12 @@ from arithmetic.baking.sums import Bases
 from arithmetic.baking.writing import write_sheet
 from arithmetic.certificate import LOCKED_KEY, RECIPE_KEY, certificate_path
 from arithmetic.errors import BoundExceeded
+from arithmetic.files.staging import publish, staging_folder
+from arithmetic.files.stream import write_text
 from arithmetic.precision import Precision
 from arithmetic.progress import Notify, Progress, watcher
 from arithmetic.resources import DEFAULT_RESOURCES, Resources
-from arithmetic.source import Source
-from arithmetic.staging import publish, staging_folder
-from arithmetic.stream import write_text
+from arithmetic.sources.source import Source
 from arithmetic.weights import Weights, file_sha256, open_weights
 
 

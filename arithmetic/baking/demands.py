@@ -8,7 +8,7 @@ from typing import Any
 from arithmetic.baking.sheets import Entry, Sheet, indexes
 from arithmetic.baking.sums import Bases
 from arithmetic.errors import AlgebraError, MissingModule, OutputConflict
-from arithmetic.source import Source
+from arithmetic.sources.source import Source
 
 TOLERANCE = 1e-9
 """How far from 1 the coefficients of the bases may add up to: decimals such as 0.7 + 0.3 in binary."""

@@ -29,7 +29,7 @@ from arithmetic.errors import BoundExceeded, CertificateMismatch
 from arithmetic.precision import Precision
 from arithmetic.randomness import generator_for
 from arithmetic.resources import Resources, done_in_order
-from arithmetic.source import Source
+from arithmetic.sources.source import Source
 from arithmetic.weights import Weights
 
 PROBES = 4

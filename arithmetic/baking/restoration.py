@@ -16,10 +16,10 @@ from arithmetic.baking.residual import Residual, open_residual
 from arithmetic.baking.sums import PartSum, part_sums
 from arithmetic.baking.writing import predicted
 from arithmetic.errors import CertificateMismatch, NotRestored, OutputConflict
+from arithmetic.files.staging import publish, staging_folder
 from arithmetic.progress import Notify, Progress, watcher
 from arithmetic.resources import DEFAULT_RESOURCES, Resources, done_in_order
-from arithmetic.source import Source
-from arithmetic.staging import publish, staging_folder
+from arithmetic.sources.source import Source
 from arithmetic.weights import WeightFile, Weights, file_sha256
 from arithmetic.weights.mapped import TORCH_DTYPES
 from formats import Header, TensorSpec, read_header

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
-from arithmetic.stream import Slot, header_bytes
+from arithmetic.files.stream import Slot, header_bytes
 from arithmetic.weights import Part, WeightFile, Weights
 from formats import TensorSpec
 from formats.folders import WEIGHT_STEMS

@@ -9,7 +9,7 @@ from torch import Tensor
 from arithmetic.baking.bits import INTEGERS
 from arithmetic.deltas import Delta, LowRank
 from arithmetic.errors import Overflow, ShapeMismatch
-from arithmetic.source import Source
+from arithmetic.sources.source import Source
 from arithmetic.weights import Part, Weights
 
 BLOCK_ELEMENTS = 1 << 20

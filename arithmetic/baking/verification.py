@@ -25,7 +25,7 @@ from arithmetic.baking.sums import Bases
 from arithmetic.certificate import SEED, certificate_path
 from arithmetic.errors import BoundExceeded, CertificateMismatch, ShapeMismatch
 from arithmetic.resources import DEFAULT_RESOURCES, Resources, done_in_order
-from arithmetic.source import Source
+from arithmetic.sources.source import Source
 from arithmetic.weights import Weights, file_sha256
 from arithmetic.weights.mapped import MappedFile
 from formats import Header, read_header

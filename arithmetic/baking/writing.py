@@ -16,7 +16,7 @@ from arithmetic.baking.sheets import Entry, Sheet
 from arithmetic.baking.sums import Bases, PartSum, part_sums, rounded
 from arithmetic.errors import AlgebraError
 from arithmetic.resources import Resources, done_in_order
-from arithmetic.source import Source
+from arithmetic.sources.source import Source
 from arithmetic.weights import Weights
 from arithmetic.weights.mapped import TORCH_DTYPES
 

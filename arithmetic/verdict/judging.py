@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Hashable, Mapping
 
-from arithmetic.combination import Combination, plan
 from arithmetic.measures import Measures, measure
 from arithmetic.precision import Precision
 from arithmetic.resources import DEFAULT_RESOURCES, Resources
-from arithmetic.source import Source
+from arithmetic.sources.combination import Combination, plan
+from arithmetic.sources.source import Source
 from arithmetic.verdict.finding import Finding, Verdict
 from arithmetic.verdict.known import NOTHING_KNOWN, Known
 from arithmetic.verdict.magnitudes import magnitude_findings

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
 
-from arithmetic.combination import Combination, Plan, Scoped, distinct_terms
 from arithmetic.measures import Measure, Measures
 from arithmetic.precision import Precision
-from arithmetic.source import Source
-from arithmetic.vector import Vector
+from arithmetic.sources.combination import Combination, Plan, Scoped, distinct_terms
+from arithmetic.sources.source import Source
+from arithmetic.sources.vector import Vector
 from arithmetic.verdict.finding import Finding, modules_of, some
 from arithmetic.verdict.structure import vectors_in
 from arithmetic.verdict.usage import same_content

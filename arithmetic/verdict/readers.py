@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from arithmetic.combination import Combination
+from arithmetic.sources.combination import Combination
 from arithmetic.verdict.finding import Finding, modules_of, some
 from formats import Layout, component_of
 

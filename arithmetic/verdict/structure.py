@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from arithmetic.anchored import OnBase
-from arithmetic.combination import Combination
-from arithmetic.source import Source
-from arithmetic.vector import Vector
+from arithmetic.sources.anchored import OnBase
+from arithmetic.sources.combination import Combination
+from arithmetic.sources.source import Source
+from arithmetic.sources.vector import Vector
 from arithmetic.verdict.finding import Finding, joined, modules_of, some
 
 

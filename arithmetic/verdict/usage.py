@@ -2,8 +2,8 @@
 
 from collections.abc import Hashable, Iterator
 
-from arithmetic.combination import Combination, Plan, distinct_terms
 from arithmetic.deltas import width
+from arithmetic.sources.combination import Combination, Plan, distinct_terms
 from arithmetic.verdict.finding import Finding, joined, modules_of, some
 from arithmetic.verdict.known import Known
 

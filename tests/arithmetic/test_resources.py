@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from arithmetic import AlgebraError, Combination, compose, open_vector
-from arithmetic.reduced import Reduced
 from arithmetic.reduction import RankAtMost
 from arithmetic.resources import LEAST_MEMORY, Resources, in_order
+from arithmetic.sources.reduced import Reduced
 from formats import Architecture
 
 

@@ -7,7 +7,7 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import save_file
 
-from arithmetic.vector import open_vector
+from arithmetic.sources.vector import open_vector
 from formats import Architecture, Layout, architecture_of_folder, factor_keys
 from sampling import Settings, attach, attached, denoise, detach, load_pipeline, set_strengths, strengths
 from sampling.errors import UnsupportedSetting, VectorMismatch

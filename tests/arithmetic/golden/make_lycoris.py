@@ -1,4 +1,4 @@
-"""What lycoris-lora makes of its own modules: lycoris.safetensors, read by tests/arithmetic/test_lycoris.py.
+"""What lycoris-lora makes of its own modules: lycoris.safetensors, read by tests/arithmetic/sources/test_lycoris.py.
 
 Run by hand where lycoris-lora is installed: python make_lycoris.py. Each case keeps the base's weight, the pieces as
 LyCORIS saves them, and the change of the weight at each multiplier.

@@ -1,6 +1,6 @@
 """Laws 1 to 7 and 14 of sums, from the text of a recipe to a file that is read without this package.
 
-Laws 2, 3, 4, 5, 6 and 7 on plans, without a file, are in tests/arithmetic/test_combination.py.
+Laws 2, 3, 4, 5, 6 and 7 on plans, without a file, are in tests/arithmetic/sources/test_combination.py.
 """
 
 from collections.abc import Callable

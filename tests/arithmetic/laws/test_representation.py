@@ -1,6 +1,6 @@
 """Laws 8, 9, 13 and 18: what a vector is does not depend on how its factors, alphas and keys are written.
 
-On plans, without a file, laws 8 and 9 are in tests/arithmetic/test_combination.py, law 13 of factors in
+On plans, without a file, laws 8 and 9 are in tests/arithmetic/sources/test_combination.py, law 13 of factors in
 test_conversion.py, law 18 of every kind in test_measures.py.
 """
 

@@ -17,9 +17,9 @@ from arithmetic import (
     open_vector,
     parse,
 )
-from arithmetic.combination import Scoped
-from arithmetic.reduced import Reduced
 from arithmetic.reduction import RankAtMost
+from arithmetic.sources.combination import Scoped
+from arithmetic.sources.reduced import Reduced
 from formats import Architecture, Layout
 
 Opened = Callable[..., Vector]

@@ -9,7 +9,7 @@ import torch
 
 from arithmetic.deltas import Dense
 from arithmetic.errors import AlgebraError
-from arithmetic.source import Origin
+from arithmetic.sources.source import Origin
 from arithmetic.weights import Weights
 from formats import Architecture, component_of
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arithmetic import Combination, Vector, inputs, parse, plan
-from arithmetic.combination import Scoped
+from arithmetic.sources.combination import Scoped
 from formats import Layout
 
 CONV = "unet.conv_in"

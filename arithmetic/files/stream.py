@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 import torch
 from torch import Tensor
 
-from arithmetic.writeout import WriteOut
+from arithmetic.files.writeout import WriteOut
 from formats.header import DTYPE_BITS
 
 TORCH_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}

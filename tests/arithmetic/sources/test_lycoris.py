@@ -14,7 +14,7 @@ from torch import Tensor
 from arithmetic import Vector, anchored_delta, open_vector
 from formats import Architecture, ModuleSpec
 
-GOLDEN = Path(__file__).parent / "golden" / "lycoris.safetensors"
+GOLDEN = Path(__file__).parents[1] / "golden" / "lycoris.safetensors"
 STEM = "lora_unet_mid_block_attentions_0_proj_in"
 MODULE = "unet.mid_block.attentions.0.proj_in"
 IN_FLOAT32 = ("oft", "rslora")

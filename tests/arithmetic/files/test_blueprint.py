@@ -13,8 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from arithmetic import AlgebraError, Precision, ValidationRefused, Vector, check, open_vector, plan, verify
-from arithmetic.blueprint import Blueprint, draw
-from arithmetic.combination import Combination, ModulePlan, Plan
+from arithmetic.files.blueprint import Blueprint, draw
+from arithmetic.sources.combination import Combination, ModulePlan, Plan
 from formats import Architecture, Layout
 
 CHANNELS = {

@@ -5,12 +5,12 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from arithmetic.combination import Sized
 from arithmetic.deltas import Delta, LowRank
 from arithmetic.reduction import RankAtMost, Rule, reduce
 from arithmetic.reduction.core import count
 from arithmetic.reduction.sampling import Sampling
-from arithmetic.source import Source
+from arithmetic.sources.combination import Sized
+from arithmetic.sources.source import Source
 from formats import Architecture, spec_of
 
 SAMPLING = Sampling(oversampling=32, power_iterations=3)

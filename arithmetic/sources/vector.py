@@ -10,11 +10,11 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from arithmetic.content import Content
 from arithmetic.deltas import Delta, LowRank
-from arithmetic.entries import ModuleEntry, assemble, dtype_of, entry_of
 from arithmetic.errors import AlgebraError, NeedsBase, ShapeMismatch
-from arithmetic.source import Source
+from arithmetic.sources.content import Content
+from arithmetic.sources.entries import ModuleEntry, assemble, dtype_of, entry_of
+from arithmetic.sources.source import Source
 from formats import (
     AdaptedModule,
     Architecture,

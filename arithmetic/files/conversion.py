@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from arithmetic.anchored import PEFT_MAGNITUDE, magnitude_axes
-from arithmetic.blueprint import ADAPTER_METADATA, WRITTEN_LAYOUTS
 from arithmetic.deltas.dora import OUTPUTS
-from arithmetic.entries import ModuleEntry
 from arithmetic.errors import AlgebraError, NotConvertible
-from arithmetic.lora_config import Strength, adapter_fields, config_document, name_for_peft
-from arithmetic.stream import TORCH_DTYPES, Slot, sync_folder, tensor_stream, write_text
-from arithmetic.vector import Vector
+from arithmetic.files.blueprint import ADAPTER_METADATA, WRITTEN_LAYOUTS
+from arithmetic.files.lora_config import Strength, adapter_fields, config_document, name_for_peft
+from arithmetic.files.stream import TORCH_DTYPES, Slot, sync_folder, tensor_stream, write_text
+from arithmetic.sources.anchored import PEFT_MAGNITUDE, magnitude_axes
+from arithmetic.sources.entries import ModuleEntry
+from arithmetic.sources.vector import Vector
 from formats import Layout, component_of
 from formats.adapter_files import PEFT_CONFIG, PEFT_WEIGHTS
 from formats.layout_hash import as_typed

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from arithmetic.content import CHUNK, Content
+from arithmetic.sources.content import CHUNK, Content
 
 
 @pytest.fixture

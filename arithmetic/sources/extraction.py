@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from arithmetic.deltas import Delta, LowRank
-from arithmetic.difference import Difference, Share
 from arithmetic.errors import AlgebraError
 from arithmetic.progress import Progress, watcher
 from arithmetic.reduction.randomised import OVERSAMPLING, POWER_ITERATIONS, Triplets
@@ -23,7 +22,8 @@ from arithmetic.reduction.rules import EnergyKept, ErrorAtMost, RankAtMost, Rule
 from arithmetic.reduction.sampling import SEED, Sampling, blocks, square_norm
 from arithmetic.reduction.spool import Spool
 from arithmetic.resources import DEFAULT_RESOURCES, Resources, done_in_order, single_threaded
-from arithmetic.source import Source
+from arithmetic.sources.difference import Difference, Share
+from arithmetic.sources.source import Source
 
 MEASURED_BELOW = 1e-4
 """Share of ||D||^2 left out below which ||D||^2 - ||kept||^2 loses its digits: D - up @ down is taken itself then."""

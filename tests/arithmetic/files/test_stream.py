@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from arithmetic.stream import Slot, header_bytes, tensor_stream
+from arithmetic.files.stream import Slot, header_bytes, tensor_stream
 from formats import read_header
 
 SLOTS = (Slot("alpha", "F32", ()), Slot("b", "F16", (3, 1)), Slot("a", "BF16", (2, 2)))

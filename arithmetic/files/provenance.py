@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 
 from arithmetic.certificate import ENGINE_VERSION, LOCKED_KEY, RECIPE_KEY, input_records
-from arithmetic.combination import Combination
+from arithmetic.sources.combination import Combination
 from formats import Architecture, Layout
 
 MODELSPEC_VERSION = "1.0.1"

@@ -9,11 +9,11 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from arithmetic.combination import Scoped, Sized, in_table_order
 from arithmetic.deltas import Delta, Dense, LowRank
 from arithmetic.errors import MethodRefused
 from arithmetic.methods import Method, Option, Space, core_space, merged
-from arithmetic.source import Source
+from arithmetic.sources.combination import Scoped, Sized, in_table_order
+from arithmetic.sources.source import Source
 from formats import Architecture, spec_of
 
 

@@ -9,17 +9,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from arithmetic.blueprint import Blueprint, draw, peft_config
 from arithmetic.certificate import Certificate, certificate_path, certify
-from arithmetic.combination import Combination, ModulePlan, inputs, plan
-from arithmetic.concatenation import Parts, combine_channel, combine_parts
 from arithmetic.errors import OutputConflict
+from arithmetic.files.blueprint import Blueprint, draw, peft_config
+from arithmetic.files.concatenation import Parts, combine_channel, combine_parts
+from arithmetic.files.provenance import file_metadata
+from arithmetic.files.staging import publish, staging_folder
+from arithmetic.files.stream import sync_folder, tensor_stream, write_text
 from arithmetic.precision import Precision
 from arithmetic.progress import Notify, Progress, watcher
-from arithmetic.provenance import file_metadata
 from arithmetic.resources import DEFAULT_RESOURCES, Resources, in_order
-from arithmetic.staging import publish, staging_folder
-from arithmetic.stream import sync_folder, tensor_stream, write_text
+from arithmetic.sources.combination import Combination, ModulePlan, inputs, plan
 from arithmetic.verdict import Verdict, check
 from formats import Layout
 from formats.adapter_files import DIFFUSERS_WEIGHTS, PEFT_CONFIG, PEFT_WEIGHTS

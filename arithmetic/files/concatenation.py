@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from arithmetic.combination import ModulePlan, stacked
 from arithmetic.deltas import LowRank
 from arithmetic.precision import Precision
+from arithmetic.sources.combination import ModulePlan, stacked
 
 SMALL, LARGE = 2.0**-8, 2.0**15
 """Between these the largest entry of a factor leaves fp16 room on both sides: it ends at 65,504, and its digits fade

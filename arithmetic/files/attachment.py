@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from arithmetic.combination import Combination, distinct_terms
 from arithmetic.errors import NotAttachable
-from arithmetic.source import Source
+from arithmetic.sources.combination import Combination, distinct_terms
+from arithmetic.sources.source import Source
 from formats import spec_of
 
 

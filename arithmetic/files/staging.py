@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from arithmetic.stream import sync_folder
+from arithmetic.files.stream import sync_folder
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import torch
 
 from arithmetic.deltas import Delta, Dense, LowRank, widened
 from arithmetic.errors import AlgebraError
-from arithmetic.source import Origin, Source
+from arithmetic.sources.source import Origin, Source
 from formats import Architecture, ModuleSpec, spec_of
 
 ONE = Decimal(1)

@@ -12,13 +12,13 @@ from safetensors.torch import save_file
 
 from arithmetic.baking import bake
 from arithmetic.deltas import Dense, LowRank
-from arithmetic.difference import Difference
 from arithmetic.errors import AlgebraError, Cancelled, MissingModule
-from arithmetic.extraction import extract
 from arithmetic.randomness import generator_for
 from arithmetic.reduction.randomised import randomised_svd
 from arithmetic.reduction.spool import Spool
 from arithmetic.resources import Resources
+from arithmetic.sources.difference import Difference
+from arithmetic.sources.extraction import extract
 from arithmetic.weights import Weights, open_weights
 from formats import Architecture, ModuleSpec
 

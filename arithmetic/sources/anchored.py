@@ -26,10 +26,10 @@ from arithmetic.deltas.rotation import (
     peft_boft,
     peft_oft,
 )
-from arithmetic.entries import ModuleEntry
 from arithmetic.errors import DialectRefused, ShapeMismatch
-from arithmetic.source import Source
-from arithmetic.vector import Vector
+from arithmetic.sources.entries import ModuleEntry
+from arithmetic.sources.source import Source
+from arithmetic.sources.vector import Vector
 from formats import Architecture, ModuleSpec, component_of
 from formats.adapted_modules import is_ia3_of_inputs
 from formats.spellings import inner_names

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from arithmetic.combination import ModulePlan, Plan
 from arithmetic.errors import AlgebraError
-from arithmetic.lora_config import Strength, adapter_fields, config_document, name_for_peft
+from arithmetic.files.lora_config import Strength, adapter_fields, config_document, name_for_peft
+from arithmetic.files.stream import Slot
 from arithmetic.precision import Precision
-from arithmetic.stream import Slot
+from arithmetic.sources.combination import ModulePlan, Plan
 from formats import Architecture, FactorKeys, Layout, component_of, factor_keys
 from formats.role_keys import ROLE_ENDS, role_key
 

@@ -1,0 +1,1 @@
+"""What is written: where each tensor goes in a file of a layout, streamed, proved, and renamed into place."""
