@@ -57,10 +57,6 @@ def check_places(path: Path, residual: Path | None, sheets: Sequence[Sheet], bas
     base = bases[0][1]
     inputs = {weights.path.resolve() for _, weights in bases}
     inputs |= {file.path.resolve() for _, weights in bases for file in weights.files}
-    if base.is_folder and path.suffix == ".safetensors":
-        raise OutputConflict(
-            f"{path}: names a file, and {base.name} is a folder, as will be what is baked. Name a folder."
-        )
     targets = [path] if base.is_folder else [path.with_name(sheet.name) for sheet in sheets]
     for target in [*targets, *([residual] if residual is not None else [])]:
         if inputs & {target.resolve(), *target.resolve().parents}:

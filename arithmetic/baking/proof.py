@@ -20,11 +20,11 @@ from typing import Any
 
 import torch
 from blake3 import blake3
-from torch import Tensor
 
 from arithmetic.baking.sheets import Entry, Sheet
-from arithmetic.baking.sums import BLOCK_ELEMENTS, Bases
+from arithmetic.baking.sums import Bases
 from arithmetic.certificate import ENGINE_VERSION, METHOD, SEED
+from arithmetic.deltas import product
 from arithmetic.errors import BoundExceeded, CertificateMismatch
 from arithmetic.precision import Precision
 from arithmetic.randomness import generator_for
@@ -181,8 +181,8 @@ def module_error(
     weight = written.weight(module)
     rows, columns = weight.shape[0], math.prod(weight.shape[1:])
     x = torch.randn(columns, probes, generator=generator_for(seed, module), dtype=torch.float64)
-    applied = [_applied(base.weight(module), x) for _, base in bases]
-    difference = _applied(weight, x)
+    applied = [product(base.weight(module).reshape(rows, columns), x) for _, base in bases]
+    difference = product(weight.reshape(rows, columns), x)
     is_moved = not torch.equal(difference, applied[0])
     terms = torch.finfo(weight.dtype).smallest_normal * math.sqrt(rows) * float(x.norm())
     for (coefficient, _), own in zip(bases, applied, strict=True):
@@ -193,14 +193,6 @@ def module_error(
         difference -= delta
         terms += float(delta.norm())
     return float(difference.norm()) / terms, is_moved
-
-
-def _applied(weight: Tensor, probes: Tensor) -> Tensor:
-    """W @ x in float64, by blocks of rows."""
-    matrix = weight.reshape(weight.shape[0], -1)
-    step = max(1, BLOCK_ELEMENTS // max(1, matrix.shape[1]))
-    blocks = [matrix[first : first + step].to(torch.float64) @ probes for first in range(0, matrix.shape[0], step)]
-    return torch.cat(blocks)
 
 
 def _count_untouched(written: Weights, sheets: Sequence[Sheet], base: Weights, resources: Resources) -> int:

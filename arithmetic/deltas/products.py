@@ -3,15 +3,16 @@
 import torch
 from torch import Tensor
 
-ROWS = 96
-"""Rows that are widened at a time: they stay in the processor's cache."""
+BLOCK_ELEMENTS = 1 << 17
+"""What is widened at a time: 1 MB of float64, which stays in a core's own cache."""
 
 
 def product(matrix: Tensor, probes: Tensor) -> Tensor:
     """matrix @ probes: (m, n) in any floating dtype, (n, p) float64 -> (m, p) float64, accumulated in float64."""
     if matrix.dtype == torch.float64:
         return matrix @ probes
-    return torch.cat([widened(rows) @ probes for rows in torch.split(matrix, ROWS)])
+    rows = max(1, BLOCK_ELEMENTS // max(1, matrix.shape[1]))
+    return torch.cat([widened(block) @ probes for block in torch.split(matrix, rows)])
 
 
 def widened(tensor: Tensor) -> Tensor:

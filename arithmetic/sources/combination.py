@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from arithmetic.deltas import Delta, Dense, LowRank, widened
 from arithmetic.errors import AlgebraError
@@ -235,18 +236,25 @@ def plan(combination: Combination) -> Plan:
     return Plan(architecture, tuple(module for module in planned if module.terms))
 
 
-def stacked(terms: Sequence[tuple[float, Source]], module: str) -> Delta:
-    """sum_i lambda_i dW_i of one module: by concatenation in float64 where every term has factors, else as a matrix."""
+def stacked(terms: Sequence[tuple[float, Source]], module: str, dtype: torch.dtype = torch.float64) -> Delta:
+    """sum_i lambda_i dW_i of one module: by concatenation in `dtype` where every term has factors, else as a matrix.
+
+    A matrix is summed in float64 always.
+    """
     deltas = [(weight, source.delta(module)) for weight, source in terms]
     factors = [(weight, delta.low_rank()) for weight, delta in deltas]
     if all(low_rank is not None for _, low_rank in factors):
-        ups = [widened(low_rank.up) * (weight * low_rank.scale) for weight, low_rank in factors if low_rank]
-        downs = [widened(low_rank.down) for _, low_rank in factors if low_rank]
+        ups = [_in(dtype, low_rank.up) * (weight * low_rank.scale) for weight, low_rank in factors if low_rank]
+        downs = [_in(dtype, low_rank.down) for _, low_rank in factors if low_rank]
         return LowRank(torch.cat(ups, dim=1), torch.cat(downs, dim=0), 1.0)
     total = deltas[0][1].dense() * deltas[0][0]
     for weight, delta in deltas[1:]:
         total += weight * delta.dense()
     return Dense(total)
+
+
+def _in(dtype: torch.dtype, factor: Tensor) -> Tensor:
+    return widened(factor) if dtype == torch.float64 else factor.to(dtype)
 
 
 def _spread(weight: Decimal, source: Source, module: str) -> Iterator[tuple[Decimal, Source]]:
