@@ -159,8 +159,8 @@ def certify(
     if not worst.error <= precision.bound:
         raise BoundExceeded(
             f"{path.name}: {worst.module}: arithmetic error {worst.error:.2e}, at most {precision.bound:.0e} is "
-            f"explained by {precision}: it is not this sum. Check the recipe and its inputs; compose it again if it is "
-            "your own."
+            f"explained by {precision}: it is not this sum, or needs a finer dtype. Check the recipe and its "
+            "inputs; compose it again if it is your own."
         )
     metadata = read_header(written.weights_path).metadata
     return Certificate(

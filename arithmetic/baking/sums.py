@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from arithmetic.combination import Combination, stacked
 from arithmetic.deltas import Delta, LowRank
 from arithmetic.errors import Overflow, ShapeMismatch
+from arithmetic.sources.combination import Combination, stacked
 from arithmetic.sources.source import Source
 from arithmetic.weights import Part, Weights
 

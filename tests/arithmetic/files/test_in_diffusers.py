@@ -1,14 +1,11 @@
 """A composed file in a plain diffusers pipeline paints what `set_adapters` paints, and what fused weights paint."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from diffusers import StableDiffusionPipeline
 from peft import PeftModel
 
