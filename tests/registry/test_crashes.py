@@ -12,9 +12,10 @@ import pytest
 from registry import NotFound, Registry
 
 ADD = """
-import sys
+import signal, sys
 from pathlib import Path
 from registry import Registry
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 with Registry.open(Path(sys.argv[1])) as registry:
     registry.add(Path(sys.argv[2]), kind="other", name="note")
 """
