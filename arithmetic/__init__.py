@@ -1,7 +1,7 @@
 """The algebra of adapters: recipes, exact sums, verdicts, certificates, and what other tools would have made."""
 
 from arithmetic.baking import BakeCertificate, bake, unbake, verify_bake
-from arithmetic.binding import Bound, Opened, bind
+from arithmetic.binding import Bound, Opened, base_of, bind
 from arithmetic.certificate import Certificate, certificate_path, certify, verify
 from arithmetic.deltas import LowRank
 from arithmetic.dialects import (
@@ -143,6 +143,7 @@ __all__ = [
     "anchored_delta",
     "attachments",
     "bake",
+    "base_of",
     "bind",
     "certificate_path",
     "certify",

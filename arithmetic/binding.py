@@ -54,7 +54,7 @@ def bind(recipe: Recipe, opened: Mapping[str, Opened], *, base: Weights | None =
             call whose arguments are of the wrong sort.
         ScopeMismatch: a scope's rule that matches no module.
     """
-    named = _only_base(recipe, opened)
+    named = base_of(recipe, opened)
     binder = _Binder(opened, named or base, device)
     terms, bases = binder.split(recipe)
     total = _total(bases)
@@ -167,7 +167,7 @@ class _Binder:
         return OnBase(strength, source, dialect, self.base)
 
 
-def _only_base(recipe: Recipe, opened: Mapping[str, Opened]) -> Weights | None:
+def base_of(recipe: Recipe, opened: Mapping[str, Opened]) -> Weights | None:
     """The base that the recipe stands on: the first one of its outermost sum."""
     atoms = (term.atom for term in recipe.terms)
     found = (opened[atom.text] for atom in atoms if isinstance(atom, Reference))

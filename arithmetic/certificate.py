@@ -190,7 +190,7 @@ def _proofs(
     resources: Resources,
 ) -> list[Proof]:
     modules = reached_modules(combination)
-    prove = partial(_module_proof, written, combination, probes, seed)
+    prove = partial(_module_proof, written, combination, stored_precision(written).bound, probes, seed)
     proofs: list[Proof] = []
     for proof in in_order(prove, modules, resources):
         proofs.append(proof)
@@ -237,14 +237,16 @@ def stored_precision(vector: Vector) -> Precision:
     return max((p for p in Precision if p.tag in tags), key=lambda p: p.bound, default=Precision.FP32)
 
 
-def _module_proof(written: Vector, combination: Combination, probes: int, seed: int, module: str) -> Proof:
+def _module_proof(
+    written: Vector, combination: Combination, rounding: float, probes: int, seed: int, module: str
+) -> Proof:
     spec = spec_of(combination.architecture, module)
     x = probe_vectors(width(spec), probes, seed, module)
     terms = combination.terms_of(module)
     out = written.delta(module) if module in written.modules else None
     lowered = _lowered(terms, module)
     if lowered is not None and out is not None:
-        return _projection_proof(module, lowered, out, x, stored_precision(written).bound)
+        return _projection_proof(module, lowered, out, x, rounding)
     products = [weight * source.delta(module).apply(x) for weight, source in terms]
     intended = sum(products, torch.zeros(spec.shape[0], probes, dtype=torch.float64))
     got = out.apply(x) if out is not None else torch.zeros_like(intended)

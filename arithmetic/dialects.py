@@ -10,7 +10,7 @@ in float64. No product of factors is formed that is larger than the module's wei
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -118,8 +118,9 @@ def migrated(dialect: Dialect, combination: Combination) -> Migration:
     Raises:
         MethodRefused: the tool would not have made a file of these inputs.
     """
-    for module, terms in _modules(combination):
-        dialect.require([part for _, part, _ in terms], module)
+    for module in combination.architecture.modules:
+        if parts := _parts_by_header(combination, module):
+            dialect.require(parts, module)
     (tally,) = _tallied(combination, [dialect], DEFAULT_RESOURCES, None)
     return tally.migration(combination)
 
@@ -229,13 +230,6 @@ def why_not_comparable(combination: Combination) -> str | None:
     return None
 
 
-def _modules(combination: Combination) -> Iterator[tuple[str, list[tuple[int, Part, LowRank]]]]:
-    """Each module that a term reaches, with its terms."""
-    for module in combination.architecture.modules:
-        if terms := _terms(combination, module):
-            yield module, terms
-
-
 def _terms(combination: Combination, module: str) -> list[tuple[int, Part, LowRank]]:
     """The place, the part and the factors of every term that reaches a module."""
     return [
@@ -258,14 +252,19 @@ def _vector_of(source: Source) -> Vector:
     return vector
 
 
+def _parts_by_header(combination: Combination, module: str) -> list[Part]:
+    """The terms that reach a module as a tool's checks see them, before a tensor is read."""
+    return [
+        Part(weight, entry.scale, entry.rank or 0)
+        for weight, source in combination.terms
+        if (entry := _vector_of(source).modules.get(module)) is not None
+    ]
+
+
 def _refusal(dialect: Dialect, combination: Combination) -> str | None:
     """The first module at which the tool stops, by what the headers say."""
     for module in combination.architecture.modules:
-        parts = [
-            Part(weight, entry.scale, entry.rank or 0)
-            for weight, source in combination.terms
-            if (entry := _vector_of(source).modules.get(module)) is not None
-        ]
+        parts = _parts_by_header(combination, module)
         refusal = dialect.refusal(parts) if parts else None
         if refusal is not None:
             return f"refuses {refusal.what} ({module}: {refusal.found})"

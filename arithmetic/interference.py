@@ -11,10 +11,10 @@ from statistics import fmean, median
 
 from torch import Tensor
 
-from arithmetic.blocks import block_of
 from arithmetic.deltas import Delta
 from arithmetic.errors import AlgebraError, NeedsBase
 from arithmetic.grams import Grams, Matrices, grams, matrices_of, own_grams
+from arithmetic.recipe.selectors import block_name
 from arithmetic.resources import DEFAULT_RESOURCES, Resources, in_order
 from arithmetic.sources.source import Source
 from arithmetic.subspaces import Spaces, cosines, energy_inside, spaces_of
@@ -234,7 +234,7 @@ def interference(
 
 def _compared(a: Source, b: Source, module: str, leading: float) -> ModuleInterference | LeftOut:
     """One module; Gram matrices where both deltas have factors, the matrices themselves where not."""
-    block = block_of(module)
+    block = block_name(module)
     try:
         deltas = [source.delta(module) if module in source.modules else None for source in (a, b)]
     except NeedsBase as error:

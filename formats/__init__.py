@@ -12,7 +12,7 @@ from formats.architecture import (
     component_of,
     known_architectures,
 )
-from formats.digests import Digests, digest
+from formats.digests import Digests, digest, file_sha256
 from formats.errors import (
     FileChanged,
     FolderError,
@@ -69,6 +69,7 @@ __all__ = [
     "component_of",
     "digest",
     "factor_keys",
+    "file_sha256",
     "fittings",
     "identify",
     "is_base_folder",

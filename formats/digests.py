@@ -96,6 +96,12 @@ def digest(path: Path | str, sink: Consumer | None = None, header: Header | None
     return digests
 
 
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, streamed."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def hash_tensors(header: Header) -> dict[str, str]:
     """The BLAKE3 of each tensor's bytes, by name, from one pass over the data section."""
     tensors = _Tensors(header)

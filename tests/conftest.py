@@ -1,4 +1,4 @@
-"""Real databases for every room's tests: SQLite files, and PostgreSQL in a private cluster that lives for one session.
+"""What every room shares: a base that paints, and real databases: SQLite files, and PostgreSQL in a private cluster.
 
 A test that asks for `database_url` runs once on each. One that is marked `both_databases` does so through the fixtures
 that it uses, such as `registry`. Where PostgreSQL is missing, those runs are skipped and say why; with `postgres` in
@@ -209,3 +209,37 @@ def administer(cluster: URL, statement: str) -> None:
     with engine.connect() as connection:
         connection.execute(text(statement))
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base of the real classes with seeded random weights, fp32: small enough to paint in a second."""
+    import torch
+    from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+
+    from demo.training import networks
+
+    folder = tmp_path_factory.mktemp("pipeline") / "shapes"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        tokenizer = networks.write_tokenizer(folder / "tokenizer")
+        StableDiffusionPipeline(
+            vae=networks.autoencoder(),
+            text_encoder=networks.text_encoder(len(tokenizer)),
+            tokenizer=tokenizer,
+            unet=UNet2DConditionModel(
+                sample_size=8,
+                block_out_channels=(16, 32),
+                down_block_types=("CrossAttnDownBlock2D",) * 2,
+                up_block_types=("CrossAttnUpBlock2D",) * 2,
+                layers_per_block=1,
+                cross_attention_dim=networks.WIDTH,
+                attention_head_dim=4,
+                norm_num_groups=8,
+            ),
+            scheduler=networks.scheduler(),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        ).save_pretrained(folder)
+    return folder

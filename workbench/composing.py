@@ -120,15 +120,10 @@ def stoppable(
     progress: Callable[[int, int], None] | None, cancelled: Callable[[], object] | None
 ) -> Callable[[int, int], None]:
     """What reports (done, in all) and raises Cancelled once `cancelled` says so."""
-    from arithmetic import Cancelled
+    from arithmetic.progress import watcher
 
-    def notify(done: int, total: int) -> None:
-        if cancelled is not None and cancelled():
-            raise Cancelled(f"stopped after {done} of {total} modules; nothing was changed")
-        if progress is not None:
-            progress(done, total)
-
-    return notify
+    told = None if progress is None else lambda _, done, total: progress(done, total)
+    return watcher(told, cancelled)("reading")
 
 
 def _write(

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -101,14 +100,6 @@ class ResolvedRecipe:
 
         return isinstance(term.atom, Reference) and not isinstance(self.opened[term.atom.text], Vector)
 
-    @property
-    def strengths(self) -> dict[str, float]:
-        """Vector name -> lambda; of a vector that stands twice, the sum as decimals (0.1 + 0.2 = 0.3)."""
-        sums: dict[str, Decimal] = {}
-        for weight, vector, _ in self.vectors:
-            sums[vector.name] = sums.get(vector.name, Decimal(0)) + Decimal(repr(weight))
-        return {name: float(total) for name, total in sums.items()}
-
     def _require_one_base(self) -> None:
         if [weight for weight, _ in self.bound.bases] not in ([], [1.0]):
             sums = ", ".join(f"{weight:g}*{weights.name}" for weight, weights in self.bound.bases)
@@ -139,7 +130,7 @@ def resolve_recipe(
         BindingRefused: bases whose coefficients add up to neither 1 nor 0; a call on the wrong sort of argument.
         UnsupportedRecipe: one base in the recipe and another one named beside it.
     """
-    from arithmetic import Vector, bind, parse
+    from arithmetic import Vector, base_of, bind, parse
 
     recipe = parse(text)
     found = {reference: _found(registry, text, reference) for reference in recipe.references}
@@ -147,7 +138,7 @@ def resolve_recipe(
     opened = known.open_all(found)
     versions = {id(opened[reference]): one.version for reference, one in found.items()}
     vectors = [one for one in opened.values() if isinstance(one, Vector)]
-    inside = _base_inside(recipe, opened)
+    inside = base_of(recipe, opened)
     option = _named_by_option(registry, base)
     named = _one_of(text, versions.get(id(inside)), option)
     candidates = () if named or inside else _bases_of(registry, vectors)
@@ -213,15 +204,6 @@ def _found(registry: "Registry | None", text: str, reference: str) -> Resolved:
         return resolve(registry, reference)
     except NotFound as error:
         raise UnknownInRecipe(text, reference, str(error)) from error
-
-
-def _base_inside(recipe: "Recipe", opened: "Mapping[str, Opened]") -> "Opened | None":
-    """The first base of the recipe's outermost sum."""
-    from arithmetic import Weights
-    from arithmetic.recipe import Reference
-
-    references = (term.atom.text for term in recipe.terms if isinstance(term.atom, Reference))
-    return next((opened[text] for text in references if isinstance(opened[text], Weights)), None)
 
 
 def _named_by_option(registry: "Registry | None", option: str | None) -> "Version | None":

@@ -92,12 +92,11 @@ def resolve_path(path: Path, reference: str | None = None) -> Resolved:
 
 def content_digest(path: Path) -> str:
     """The digest of a path's content that locks it: a file's own sha256, a folder's as its version would have it."""
-    from formats import digest
+    from formats import digest, file_sha256
     from registry.sources import open_source
 
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     lines = sorted(f"{file.path}\0{digest(file.source).sha256}\n" for file in open_source(path).files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

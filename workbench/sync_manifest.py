@@ -14,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from formats import file_sha256
 from workbench.errors import FolderTaken, SyncRunning
 
 SCHEMA = "tauworks.sync/1"
@@ -62,7 +63,7 @@ class Manifest:
         status = place.stat()
         if (status.st_size, status.st_mtime_ns) == (entry.size, entry.mtime_ns):
             return Standing.OURS if entry.is_ours else Standing.FOREIGN
-        if status.st_size != entry.size or sha256_of(place) != entry.sha256:
+        if status.st_size != entry.size or file_sha256(place) != entry.sha256:
             return Standing.FOREIGN
         self.entries[path] = replace(entry, mtime_ns=status.st_mtime_ns)
         return Standing.OURS if entry.is_ours else Standing.FOREIGN
@@ -75,7 +76,7 @@ class Manifest:
             return False
         entry = self.entries.get(path)
         known = entry is not None and (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns)
-        return (entry.sha256 if entry is not None and known else sha256_of(place)) == sha256
+        return (entry.sha256 if entry is not None and known else file_sha256(place)) == sha256
 
     def note(self, entry: Entry) -> None:
         """Say something of a path, on disk before anything else happens to it."""
@@ -139,14 +140,6 @@ def held(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file."""
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _parsed(text: str) -> dict[str, Any] | None:

@@ -24,7 +24,8 @@ from arithmetic.precision import Precision
 from arithmetic.progress import Notify, Progress, watcher
 from arithmetic.resources import DEFAULT_RESOURCES, Resources
 from arithmetic.sources.source import Source
-from arithmetic.weights import Weights, file_sha256, open_weights
+from arithmetic.weights import Weights, open_weights
+from formats import file_sha256
 
 
 def bake(

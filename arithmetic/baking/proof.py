@@ -27,7 +27,7 @@ from arithmetic.certificate import ENGINE_VERSION, METHOD, SEED
 from arithmetic.deltas import product
 from arithmetic.errors import BoundExceeded, CertificateMismatch
 from arithmetic.precision import Precision
-from arithmetic.randomness import generator_for
+from arithmetic.probes import probe_vectors
 from arithmetic.resources import Resources, done_in_order
 from arithmetic.sources.source import Source
 from arithmetic.weights import Weights
@@ -180,7 +180,7 @@ def module_error(
     """(error, whether the module is another than the first base's); see the module's docstring for the equation."""
     weight = written.weight(module)
     rows, columns = weight.shape[0], math.prod(weight.shape[1:])
-    x = torch.randn(columns, probes, generator=generator_for(seed, module), dtype=torch.float64)
+    x = probe_vectors(columns, probes, seed, module)
     applied = [product(base.weight(module).reshape(rows, columns), x) for _, base in bases]
     difference = product(weight.reshape(rows, columns), x)
     is_moved = not torch.equal(difference, applied[0])

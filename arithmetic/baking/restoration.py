@@ -20,9 +20,9 @@ from arithmetic.files.staging import publish, staging_folder
 from arithmetic.progress import Notify, Progress, watcher
 from arithmetic.resources import DEFAULT_RESOURCES, Resources, done_in_order
 from arithmetic.sources.source import Source
-from arithmetic.weights import WeightFile, Weights, file_sha256
+from arithmetic.weights import WeightFile, Weights
 from arithmetic.weights.mapped import TORCH_DTYPES
-from formats import Header, TensorSpec, read_header
+from formats import Header, TensorSpec, file_sha256, read_header
 
 
 def unbake(

@@ -26,9 +26,9 @@ from arithmetic.certificate import SEED, certificate_path
 from arithmetic.errors import BoundExceeded, CertificateMismatch, ShapeMismatch
 from arithmetic.resources import DEFAULT_RESOURCES, Resources, done_in_order
 from arithmetic.sources.source import Source
-from arithmetic.weights import Weights, file_sha256
+from arithmetic.weights import Weights
 from arithmetic.weights.mapped import MappedFile
-from formats import Header, read_header
+from formats import Header, file_sha256, read_header
 
 BUFFERS = ("position_ids",)
 """Tensors without information, which libraries make anew and leave out of what they save."""

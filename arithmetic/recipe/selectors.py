@@ -90,6 +90,14 @@ def short_name(name: str) -> str:
     return ".".join((SHORT_COMPONENTS.get(component, component), *rest))
 
 
+def block_name(module: str) -> str:
+    """The block that a module is in, as a scope names it: unet.down.1, unet.mid, unet.conv_in; te as a whole."""
+    component, *rest = short_name(module).split(".")
+    if component != "unet" or not rest:
+        return component
+    return ".".join((component, *rest[: BLOCK_DEPTH - 1 if rest[0] in ("down", "up") else 1]))
+
+
 def nearest_blocks(selector: Selector, modules: Iterable[str]) -> tuple[str, ...]:
     """Up to five names of blocks that `modules` are in, the likest first; for an expression, the first."""
     parts = [short_name(module).split(".") for module in modules]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from arithmetic.deltas import LowRank
+from arithmetic.deltas import LowRank, shaped
 from arithmetic.reduction.rules import Rule
 
 INDEPENDENT = 0.03
@@ -58,8 +58,8 @@ def reduce(delta: LowRank, rules: Sequence[Rule], device: str = "cpu") -> tuple[
     new_up, new_down = of_columns.times(u[:, :kept] * root), of_rows.times(vt[:kept].T * root).T
     signs = canonical_signs(new_up)
     new_up, new_down = (new_up * signs).cpu(), (new_down * signs[:, None]).cpu()
-    shaped_up = new_up.reshape(new_up.shape[0], kept, *(1 for _ in delta.up.shape[2:]))
-    return LowRank(shaped_up, new_down.reshape(kept, *delta.down.shape[1:]), 1.0), Spectrum(sigma.cpu(), kept)
+    lowered = shaped(new_up, new_down, 1.0, (new_up.shape[0], *delta.down.shape[1:]))
+    return lowered, Spectrum(sigma.cpu(), kept)
 
 
 @dataclass(frozen=True)

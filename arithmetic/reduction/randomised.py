@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from arithmetic.reduction.core import canonical_signs
+
 OVERSAMPLING = 16
 POWER_ITERATIONS = 2
 
@@ -70,9 +72,8 @@ def randomised_svd(
 def canonical(triplets: Triplets) -> Triplets:
     """The same product, in each triplet u's largest entry positive: signs do not depend on how it was computed."""
     u, s, vt = triplets
-    largest = u.gather(0, u.abs().argmax(dim=0, keepdim=True))
-    signs = torch.where(largest < 0, -1.0, 1.0).to(u.dtype)
-    return Triplets(u * signs, s, vt * signs.T)
+    signs = canonical_signs(u)
+    return Triplets(u * signs, s, vt * signs[:, None])
 
 
 def _orthonormal(columns: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class Scoped:
         """The source's."""
         return self.source.architecture
 
-    @property
+    @cached_property
     def modules(self) -> Mapping[str, Sized]:
         """The source's, those with strength 0 included."""
         return {module: Sized(entry.rank) for module, entry in self.source.modules.items()}

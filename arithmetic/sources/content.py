@@ -1,11 +1,11 @@
 """Whether two weight files hold the same bytes, without hashing either unless that was done before."""
 
-import hashlib
 import os
-from collections.abc import Hashable
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
+
+from formats import file_sha256
 
 CHUNK = 1 << 20
 
@@ -53,17 +53,6 @@ class Content:
 
     def __repr__(self) -> str:
         return f"Content({str(self.path)!r})"
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, streamed."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def together(*parts: Hashable) -> Hashable:
-    """The content of something that is made of several."""
-    return parts
 
 
 def _equal(left: Path, right: Path) -> bool:

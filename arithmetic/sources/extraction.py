@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from arithmetic.deltas import Delta, LowRank
+from arithmetic.deltas import Delta, LowRank, shaped
 from arithmetic.errors import AlgebraError
 from arithmetic.progress import Progress, watcher
 from arithmetic.reduction.randomised import OVERSAMPLING, POWER_ITERATIONS, Triplets
@@ -140,8 +140,8 @@ class Extracted:
     def _keep(self, module: str, matrix: Tensor, triplets: Triplets) -> None:
         up, down = (factor.to(matrix.dtype) for factor in projected(matrix, triplets).balanced())
         self._errors[module] = relative_error(matrix, triplets, up, down)
-        shape = self.architecture.modules[module].shape
-        self._spool.put(module, (up.reshape(shape[0], -1, *(1 for _ in shape[2:])), down.reshape(-1, *shape[1:])))
+        kept = shaped(up, down, 1.0, self.architecture.modules[module].shape)
+        self._spool.put(module, (kept.up, kept.down))
 
 
 def extract(

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from arithmetic.deltas import Delta, Dense, LowRank
+from arithmetic.deltas import Delta, Dense, LowRank, shaped, width
 from arithmetic.errors import MethodRefused
 from arithmetic.methods import Method, Option, Space, core_space, merged
 from arithmetic.sources.combination import Scoped, Sized, in_table_order
@@ -77,9 +77,9 @@ class Merged:
     def _part(self, source: Source, module: str) -> Delta:
         if module in source.modules:
             return source.delta(module)
-        shape = spec_of(self.architecture, module).shape
-        up = torch.zeros(shape[0], 1, *(1 for _ in shape[2:]), dtype=torch.float64)
-        return LowRank(up, torch.zeros(1, *shape[1:], dtype=torch.float64), 1.0)
+        spec = spec_of(self.architecture, module)
+        up = torch.zeros(spec.shape[0], 1, dtype=torch.float64)
+        return shaped(up, torch.zeros(1, width(spec), dtype=torch.float64), 1.0, spec.shape)
 
     def _of_factors(self, module: str) -> LowRank:
         """Another tool's sum; a scope is its block weight, which some of them treat otherwise than lambda."""
@@ -101,9 +101,7 @@ class Merged:
     def _in_core(self, factors: Sequence[LowRank], weights: Sequence[float], module: str) -> LowRank:
         space = core_space(factors)
         lifted = space.lifted(self._applied(space.cores, weights, module))
-        shape = spec_of(self.architecture, module).shape
-        up = lifted.up.reshape(shape[0], lifted.rank, *(1 for _ in shape[2:]))
-        return LowRank(up, lifted.down.reshape(lifted.rank, *shape[1:]), lifted.scale)
+        return shaped(lifted.up, lifted.down, lifted.scale, spec_of(self.architecture, module).shape)
 
     def _applied(self, matrices: Sequence[Tensor], weights: Sequence[float], module: str) -> Tensor:
         return merged(self.method, matrices, weights, module=module, options=dict(self.options))

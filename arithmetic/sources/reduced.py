@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from arithmetic.deltas import Delta, LowRank
+from arithmetic.deltas import Delta, LowRank, shaped
 from arithmetic.reduction import RankAtMost, Rule, reduce
 from arithmetic.reduction.core import count
 from arithmetic.reduction.sampling import Sampling
@@ -77,8 +77,7 @@ class Reduced:
         else:
             found = SAMPLING.triplets_within(matrix, first.left_out, module)
         up, down = found.leading(count(found.s, others)).balanced()
-        rank = up.shape[1]
-        return LowRank(up.reshape(shape[0], rank, *(1 for _ in shape[2:])), down.reshape(rank, *shape[1:]), 1.0)
+        return shaped(up, down, 1.0, shape)
 
     def _most(self, module: str) -> int | None:
         shape = spec_of(self.architecture, module).shape

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from arithmetic.sources.anchored import OnBase
-from arithmetic.sources.combination import Combination
+from arithmetic.sources.combination import Combination, inputs
 from arithmetic.sources.source import Source
 from arithmetic.sources.vector import Vector
 from arithmetic.verdict.finding import Finding, joined, modules_of, some
@@ -52,16 +52,8 @@ def matrix_findings(combination: Combination) -> Iterator[Finding]:
 
 def vectors_in(source: Source) -> Iterator[Vector]:
     """Every file that a source is made of, each once, in the order written."""
-    seen: set[int] = set()
-    waiting: list[Source] = [source]
-    while waiting:
-        one = waiting.pop(0)
-        if isinstance(one, Vector):
-            if id(one) not in seen:
-                seen.add(id(one))
-                yield one
-        else:
-            waiting[:0] = [part for _, part in one.parts]
+    found = {id(origin): origin for _, origin in inputs(source)}
+    return (origin for origin in found.values() if isinstance(origin, Vector))
 
 
 def _unanchored(source: Source) -> Iterator[Vector]:

@@ -13,7 +13,7 @@ from arithmetic.errors import AlgebraError, MissingModule
 from arithmetic.weights.mapped import MappedFile
 from arithmetic.weights.naming import Naming, in_diffusers, namings_of_file
 from arithmetic.weights.places import Located, Part, Place, locate, named_tensors
-from formats import Architecture, Header, is_base_folder, read_header
+from formats import Architecture, Header, file_sha256, is_base_folder, read_header
 from formats.bases import unet_folder_headers
 from formats.folders import component_headers, shards_of
 
@@ -181,9 +181,3 @@ def _folder(path: Path, architecture: Architecture) -> Parts:
     if not files:
         raise AlgebraError(f"{path}: neither a diffusers pipeline nor a U-Net. Point at a base's folder or file.")
     return files, dict(headers), {component: [in_diffusers(component)] for component in headers}
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, streamed."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

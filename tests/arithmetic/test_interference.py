@@ -17,10 +17,10 @@ from arithmetic import (
     open_vector,
     suggested_strengths,
 )
-from arithmetic.blocks import block_of
 from arithmetic.deltas import Delta, Dense, LowRank
 from arithmetic.grams import grams, matrices_of, own_grams
 from arithmetic.interference import Overlap
+from arithmetic.recipe.selectors import block_name
 from arithmetic.subspaces import cosines, spaces_of
 from formats import Architecture, ModuleSpec
 
@@ -300,7 +300,7 @@ def test_progress_counts_modules(opened: Opened) -> None:
 def test_blocks_are_named_as_scopes_name_them(module: str, block: str) -> None:
     from arithmetic.recipe import Block
 
-    assert block_of(module) == block
+    assert block_name(module) == block
     assert Block(block).selects(module)
 
 

@@ -246,39 +246,6 @@ def stocked(registry: Registry, base_folder: Path, vector_file: Path) -> Registr
     return registry
 
 
-@pytest.fixture(scope="session")
-def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base of the real classes with seeded random weights, fp32: small enough to paint in a second."""
-    from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-
-    from demo.training import networks
-
-    folder = tmp_path_factory.mktemp("pipeline") / "shapes"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        tokenizer = networks.write_tokenizer(folder / "tokenizer")
-        StableDiffusionPipeline(
-            vae=networks.autoencoder(),
-            text_encoder=networks.text_encoder(len(tokenizer)),
-            tokenizer=tokenizer,
-            unet=UNet2DConditionModel(
-                sample_size=8,
-                block_out_channels=(16, 32),
-                down_block_types=("CrossAttnDownBlock2D",) * 2,
-                up_block_types=("CrossAttnUpBlock2D",) * 2,
-                layers_per_block=1,
-                cross_attention_dim=networks.WIDTH,
-                attention_head_dim=4,
-                norm_num_groups=8,
-            ),
-            scheduler=networks.scheduler(),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        ).save_pretrained(folder)
-    return folder
-
-
 @dataclass(frozen=True)
 class Gallery:
     """A registry whose base `shapes` can paint, and the files that were imported into it."""

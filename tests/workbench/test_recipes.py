@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from arithmetic import BindingRefused, RecipeError
+from arithmetic.files.attachment import attachments
 from registry import Registry
 from workbench.errors import BaseUndecided, NotABase, NotAVector, UnknownInRecipe
 from workbench.importing import import_file
@@ -57,7 +58,8 @@ def test_the_locked_recipe_means_the_same_after_new_versions_and_aliases(stocked
 
 
 def test_strengths_of_a_vector_that_stands_twice_add_up_as_decimals(stocked: Registry) -> None:
-    assert resolve_recipe(stocked, "0.1*soft + 0.2*soft:1").strengths == {"soft:1": 0.3}
+    attached = attachments(resolve_recipe(stocked, "0.1*soft + 0.2*soft:1").combination)
+    assert {one.name: one.strength for one in attached} == {"soft:1": 0.3}
 
 
 def test_a_recipe_is_a_version_only_as_it_stands(stocked: Registry) -> None:

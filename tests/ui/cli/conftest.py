@@ -154,42 +154,9 @@ def left_behind(home: Path, tmp_path: Path, tau: Tau) -> Callable[[], object]:
 
 
 @pytest.fixture(scope="session")
-def _pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base of the real classes with seeded random weights, 1.5 M parameters."""
-    from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-
-    from demo.training import networks
-
-    folder = tmp_path_factory.mktemp("pipeline") / "shapes"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        tokenizer = networks.write_tokenizer(folder / "tokenizer")
-        StableDiffusionPipeline(
-            vae=networks.autoencoder(),
-            text_encoder=networks.text_encoder(len(tokenizer)),
-            tokenizer=tokenizer,
-            unet=UNet2DConditionModel(
-                sample_size=8,
-                block_out_channels=(16, 32),
-                down_block_types=("CrossAttnDownBlock2D",) * 2,
-                up_block_types=("CrossAttnUpBlock2D",) * 2,
-                layers_per_block=1,
-                cross_attention_dim=networks.WIDTH,
-                attention_head_dim=4,
-                norm_num_groups=8,
-            ),
-            scheduler=networks.scheduler(),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        ).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def _pipeline_home(_pipeline_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def _pipeline_home(pipeline_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("painted") / "home"
-    table = architecture_of_folder(_pipeline_folder, "shapes")
+    table = architecture_of_folder(pipeline_folder, "shapes")
     shapes = {
         name.removeprefix("unet."): spec.shape for name, spec in table.modules.items() if name.startswith("unet.")
     }
@@ -198,7 +165,7 @@ def _pipeline_home(_pipeline_folder: Path, tmp_path_factory: pytest.TempPathFact
     write_vector(files / "papercut.safetensors", styled, shapes=shapes, seed=1)
     write_vector(files / "lcm.safetensors", styled, shapes=shapes, rank=4, alpha=0.1, seed=2)
     tau = on(home)
-    assert tau("import", _pipeline_folder).exit_code == 0
+    assert tau("import", pipeline_folder).exit_code == 0
     assert tau("import", files / "papercut.safetensors").exit_code == 0
     assert tau("import", files / "lcm.safetensors", "--kind", "acceleration").exit_code == 0
     return home
