@@ -7,12 +7,13 @@ from demo.shipped import base_folder
 from demo.training.autoencoder import train_autoencoder
 from demo.training.judge import train_judge
 from demo.training.packing import pack
-from demo.training.unet import train_unet
+from demo.training.unet import train_unet, train_velocity
 
 STAGES = {
     "autoencoder": (train_autoencoder, 3200),
     "unet": (train_unet, 6000),
     "judge": (train_judge, 2000),
+    "velocity": (train_velocity, 4000),
 }
 
 

@@ -44,9 +44,10 @@ def unet() -> UNet2DConditionModel:
     )
 
 
-def scheduler() -> DDIMScheduler:
-    """Stable Diffusion's schedule: scaled-linear betas, 1,000 timesteps, epsilon prediction."""
+def scheduler(prediction_type: str = "epsilon") -> DDIMScheduler:
+    """Stable Diffusion's schedule: scaled-linear betas, 1,000 timesteps, epsilon or v prediction."""
     return DDIMScheduler(
+        prediction_type=prediction_type,
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",

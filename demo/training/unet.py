@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 from torch import Tensor, nn
 from torch.nn import functional
 
 from demo.captions import caption, corrupt
 from demo.renderer import render, sample_attributes, sample_scenes
+from demo.shipped import base_folder
 from demo.training.loop import step_generators, train
 from demo.training.networks import scheduler, text_encoder, unet, write_tokenizer
 
@@ -63,6 +64,48 @@ def train_unet(folder: Path, *, steps: int, seed: int = 0) -> None:
     _load(encoder, average, "text_encoder.")
     network.save_pretrained(folder / "unet")
     encoder.save_pretrained(folder / "text_encoder")
+
+
+def train_velocity(folder: Path, *, steps: int, seed: int = 0) -> None:
+    """Teach the shipped U-Net to predict v = alpha eps - sigma x0 instead of eps; write velocity/unet (fp32).
+
+    The text encoder and VAE stay the base's own, as those of Stable Diffusion 2.1 stayed 2.0's. Captions are as noisy
+    as in `train_unet`.
+    """
+    pipe = StableDiffusionPipeline.from_pretrained(base_folder(), dtype=torch.float32)
+    network, schedule = pipe.unet.train(), scheduler("v_prediction")
+    latents, captions = cached_latents(pipe.vae.eval(), PICTURES, seed)
+    embedded = _embeddings(pipe, sorted({*captions, ""}))
+
+    def loss_of_step(step: int) -> Tensor:
+        rng, noise_source = step_generators(seed, step)
+        chosen = rng.integers(len(captions), size=BATCH)
+        texts = corrupt([captions[i] for i in chosen], rng)
+        clean = latents[torch.from_numpy(chosen)]
+        noise = torch.randn(clean.shape, generator=noise_source)
+        timesteps = torch.randint(0, 1000, (BATCH,), generator=noise_source)
+        noisy = schedule.add_noise(clean, noise, timesteps)
+        predicted = network(noisy, timesteps, torch.stack([embedded[text] for text in texts])).sample
+        return functional.mse_loss(predicted, schedule.get_velocity(clean, noise, timesteps))
+
+    average = train(
+        nn.ModuleDict({"unet": network}),
+        loss_of_step,
+        steps=steps,
+        peak_rate=7e-4,
+        folder=folder / "velocity",
+        ema_rate=0.998,
+    )
+    _load(network, average, "unet.")
+    network.save_pretrained(folder / "velocity" / "unet")
+
+
+@torch.no_grad()
+def _embeddings(pipe: StableDiffusionPipeline, captions: list[str]) -> dict[str, Tensor]:
+    """(tokens, width) of each caption."""
+    length = pipe.tokenizer.model_max_length
+    tokens = pipe.tokenizer(captions, padding="max_length", max_length=length, return_tensors="pt").input_ids
+    return dict(zip(captions, pipe.text_encoder(tokens).last_hidden_state, strict=True))
 
 
 def _load(module: nn.Module, average: dict[str, Tensor], prefix: str) -> None:
