@@ -18,8 +18,8 @@ from typing import Any
 from arithmetic import open_vector
 from benchmarks.reproduction_report import LambdaGrid, Row, write_report
 from demo import base_folder, style_files, tuning, write_dataset
-from distill_jobs.dataset import read_dataset
-from distill_jobs.lcd_lora import LcdLoraSettings, distil
+from distill_jobs.data.dataset import read_dataset
+from distill_jobs.kinds.lcd_lora import LcdLoraSettings, distil
 from distill_jobs.progress import Progress
 from formats import architecture_of_folder
 from sampling import load_judge, load_pipeline

@@ -7,25 +7,25 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
-    "CaptionNoise": "style",
+    "CaptionNoise": "kinds.style",
     "CorruptPictures": "errors",
-    "Dataset": "dataset",
+    "Dataset": "data.dataset",
     "DatasetError": "errors",
     "DistillError": "errors",
     "Diverged": "errors",
-    "Executor": "executors",
+    "Executor": "execution.executors",
     "Interrupted": "errors",
     "JobContext": "context",
-    "LcdLoraSettings": "lcd_lora",
-    "LocalExecutor": "executors",
-    "Pace": "worker",
+    "LcdLoraSettings": "kinds.lcd_lora",
+    "LocalExecutor": "execution.executors",
+    "Pace": "execution.worker",
     "Progress": "progress",
-    "StyleSettings": "style",
-    "TrainingSettings": "settings",
-    "Worker": "worker",
-    "distil": "lcd_lora",
-    "read_dataset": "dataset",
-    "train_style": "style",
+    "StyleSettings": "kinds.style",
+    "TrainingSettings": "training.settings",
+    "Worker": "execution.worker",
+    "distil": "kinds.lcd_lora",
+    "read_dataset": "data.dataset",
+    "train_style": "kinds.style",
 }
 
 __all__ = [*_MODULES]

@@ -12,7 +12,7 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 
 from demo.training import networks
-from distill_jobs.dataset import Dataset, read_dataset
+from distill_jobs.data.dataset import Dataset, read_dataset
 from sampling import load_pipeline
 
 CAPTIONS = ("a large red circle", "a small blue square", "a large green cross", "")

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from distill_jobs.errors import CheckpointMismatch, Diverged, Interrupted
 from distill_jobs.progress import Progress
-from distill_jobs.settings import TrainingSettings
-from distill_jobs.training import CHECKPOINT, Step, Trainer, optimise, rate_factor
+from distill_jobs.training.loop import optimise
+from distill_jobs.training.settings import TrainingSettings
+from distill_jobs.training.step import Step
+from distill_jobs.training.trainer import CHECKPOINT, Trainer, rate_factor
 
 
 def test_every_epoch_visits_every_picture_once_in_an_order_of_its_own() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from distill_jobs.training import Trainer
+from distill_jobs.training.trainer import Trainer
 from sampling import paint
 
 STRIP = "strip.png"

@@ -1,59 +1,25 @@
-"""The optimisation loop of every kind of training: progress, checkpoints, cancellation and bit-exact resumption.
-
-All randomness of step i is drawn from generators that (seed, i) determine, so a checkpoint of the weights, the
-optimiser, the average and the step holds the whole state: the data cursor and the next random numbers follow from it.
-"""
+"""The optimiser of a training, and the checkpoints that it goes on from."""
 
 import hashlib
 import json
 import math
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distill_jobs.cache import weights_digest
-from distill_jobs.dataset import Dataset
-from distill_jobs.errors import CheckpointMismatch, Diverged, Interrupted
-from distill_jobs.progress import Cancelled, Progress, Report
-from distill_jobs.settings import TrainingSettings
+from distill_jobs.data.dataset import Dataset
+from distill_jobs.errors import CheckpointMismatch, Diverged
+from distill_jobs.material.cache import weights_digest
+from distill_jobs.training.settings import TrainingSettings
 
 CHECKPOINT = "checkpoint.pt"
 
-
 Weights = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step's position and its source of random numbers."""
-
-    number: int
-    seed: int
-    batch: int
-
-    def generator(self) -> torch.Generator:
-        """A fresh torch generator that (seed, number) determines."""
-        state = np.random.SeedSequence([self.seed, self.number]).generate_state(1, np.uint64)
-        return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
-
-    def choice(self, count: int) -> Tensor:
-        """(batch,) int64 indices below `count`: every epoch is a fresh permutation, and batches run across its end."""
-        first = self.number * self.batch
-        places = np.arange(first, first + self.batch)
-        orders = {e: _epoch(self.seed, e, count) for e in range(places[0] // count, places[-1] // count + 1)}
-        return torch.tensor([orders[place // count][place % count] for place in places])
-
-
-def _epoch(seed: int, epoch: int, count: int) -> np.ndarray:
-    return np.random.default_rng([seed, 1_000_000_007, epoch]).permutation(count)
 
 
 def rate_factor(step: int, settings: TrainingSettings) -> float:
@@ -164,40 +130,3 @@ class Trainer:
             self.average[name].copy_(state["average"][name])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
-
-
-def optimise(
-    trainer: Trainer,
-    loss_of: Callable[[Step], Tensor],
-    *,
-    folder: Path,
-    report: Report,
-    cancelled: Cancelled,
-    paint_strip: Callable[[], Path],
-) -> Weights:
-    """Run `trainer` from where folder's checkpoint left it to its last step; return the weights to export.
-
-    `cancelled` is asked before every step: a reason stops the training after a checkpoint with Interrupted.
-    `paint_strip` is called after every step that a strip is due.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    trainer.resume(folder)
-    settings, first, began = trainer.settings, trainer.step, time.monotonic()
-    while trainer.step < settings.steps:
-        reason = cancelled()
-        if reason:
-            trainer.save(folder)
-            raise Interrupted(reason, trainer.step)
-        loss = trainer.update(loss_of(Step(trainer.step, settings.seed, settings.batch)))
-        done = trainer.step
-        if done % settings.checkpoint_every == 0 or done == settings.steps:
-            trainer.save(folder)
-        strip = paint_strip() if _strip_is_due(settings, done) else None
-        pace = (time.monotonic() - began) / (done - first)
-        rate = trainer.optimiser.param_groups[0]["lr"]
-        report(Progress(done, settings.steps, loss, rate, pace * (settings.steps - done), strip))
-    return trainer.exported()
-
-
-def _strip_is_due(settings: TrainingSettings, done: int) -> bool:
-    return settings.sample_every > 0 and (done % settings.sample_every == 0 or done == settings.steps)

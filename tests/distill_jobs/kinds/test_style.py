@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from distill_jobs.cache import token_ids
-from distill_jobs.dataset import Dataset
+from distill_jobs.data.dataset import Dataset
+from distill_jobs.kinds.style import CaptionNoise, StyleLoss, StyleSettings, noisy_rows, train_style
+from distill_jobs.material.cache import token_ids
 from distill_jobs.progress import Progress
-from distill_jobs.style import CaptionNoise, StyleLoss, StyleSettings, noisy_rows, train_style
-from distill_jobs.training import Step
+from distill_jobs.training.step import Step
 
 Silent = dict[str, Callable[..., Any]]
 SHORT: dict[str, Any] = {"rank": 4, "steps": 4, "batch": 3, "warmup": 1, "checkpoint_every": 2}

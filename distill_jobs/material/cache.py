@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from distill_jobs.dataset import Dataset
+from distill_jobs.data.dataset import Dataset
 
 ENCODE_BATCH = 32
 

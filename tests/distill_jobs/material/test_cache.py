@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionPipeline
 
-from distill_jobs import cache
-from distill_jobs.dataset import Dataset
+from distill_jobs.data.dataset import Dataset
+from distill_jobs.material import cache
 
 
 def test_latents_are_scaled_posterior_means(base: StableDiffusionPipeline, dataset: Dataset, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A job's own process: `python -m distill_jobs.child`, started by a worker, with the assignment on standard input.
+"""A job's own process: `python -m distill_jobs.execution.child`, the assignment on its standard input.
 
 It settles the job itself (finished, failed, put down), always under its lease. The worker that started it keeps
 standard input open; its end means that the worker is gone, and the job is put down, after a checkpoint, for another.
@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from distill_jobs.context import JobContext, JobFunction
 from distill_jobs.errors import Interrupted, UnknownJobKind
-from distill_jobs.executors import Assignment
+from distill_jobs.execution.executors import Assignment
 from distill_jobs.reporting import ProgressReport
 from registry import LeaseLost, Registry
 from registry.jobs import Lease, Queue, Wanted

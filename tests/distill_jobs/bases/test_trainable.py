@@ -8,11 +8,11 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from distill_jobs.bases import require_trainable
-from distill_jobs.dataset import Dataset
+from distill_jobs.bases.trainable import require_trainable
+from distill_jobs.data.dataset import Dataset
 from distill_jobs.errors import UnsupportedBase
-from distill_jobs.lcd_lora import LcdLoraSettings, distil
-from distill_jobs.style import StyleSettings, train_style
+from distill_jobs.kinds.lcd_lora import LcdLoraSettings, distil
+from distill_jobs.kinds.style import StyleSettings, train_style
 
 
 def test_the_shapes_base_is_trainable(base: StableDiffusionPipeline) -> None:

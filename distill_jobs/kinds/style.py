@@ -11,14 +11,16 @@ from torch import Tensor
 
 from distill_jobs import consistency
 from distill_jobs.adapters import STYLE_TARGETS, TEXT_ENCODER_TARGETS, InjectedAdapter, injected
-from distill_jobs.bases import require_trainable
-from distill_jobs.cache import distinct, embeddings, latents, token_ids
-from distill_jobs.dataset import Dataset
+from distill_jobs.bases.trainable import require_trainable
+from distill_jobs.data.dataset import Dataset
 from distill_jobs.export import Components, ExportLayout, export
+from distill_jobs.material.cache import distinct, embeddings, latents, token_ids
 from distill_jobs.progress import Cancelled, Report
-from distill_jobs.settings import TrainingSettings
-from distill_jobs.strip import painter
-from distill_jobs.training import Step, Trainer, Weights, identity, optimise
+from distill_jobs.training.loop import optimise
+from distill_jobs.training.settings import TrainingSettings
+from distill_jobs.training.step import Step
+from distill_jobs.training.strip import painter
+from distill_jobs.training.trainer import Trainer, Weights, identity
 from formats import Layout
 
 RESULT = "style.safetensors"
@@ -55,7 +57,7 @@ def train_style(
 ) -> Path:
     """Train a style vector for `pipe`'s base; return the file (for the peft layout: the folder) in `folder`.
 
-    Resumes, stops and fails as `distill_jobs.lcd_lora.distil` does. `pipe` is left as it was.
+    Resumes, stops and fails as `distill_jobs.kinds.lcd_lora.distil` does. `pipe` is left as it was.
     """
     require_trainable(pipe)
     loss = StyleLoss(pipe, dataset, settings, folder / "cache")

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from distill_jobs.errors import UnknownJobKind
-from distill_jobs.executors import Assignment, Executor, JobProcess, LocalExecutor
+from distill_jobs.execution.executors import Assignment, Executor, JobProcess, LocalExecutor
 from registry import LeaseLost, Registry
 from registry.jobs import LEASE_SECONDS, JobState, Lane, Lease, Queue, Wanted
 

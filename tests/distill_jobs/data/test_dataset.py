@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from distill_jobs.dataset import read_dataset
+from distill_jobs.data.dataset import read_dataset
 from distill_jobs.errors import CorruptPictures, DatasetError, EmptyDataset, MissingCaptions
 
 

@@ -13,12 +13,12 @@ import pytest
 from diffusers import StableDiffusionPipeline
 
 from distill_jobs import Dataset, LcdLoraSettings, distil
-from distill_jobs.executors import Assignment
-from distill_jobs.worker import Pace, Worker
+from distill_jobs.execution.executors import Assignment
+from distill_jobs.execution.worker import Pace, Worker
 from registry import Registry
 from registry.jobs import Queue
 
-FUNCTIONS = Path(__file__).parent / "functions"
+FUNCTIONS = Path(__file__).parents[1] / "functions"
 KINDS = {
     "count": "sample_jobs:count",
     "distil": "sample_jobs:distil_base",
@@ -53,7 +53,8 @@ def worker(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Iterator[Work
 def start_worker(registry: Registry) -> Iterator[StartWorker]:
     """Starts a worker in a process of its own, with a lease of so many seconds."""
     program = (
-        "from pathlib import Path; from registry import Registry; from distill_jobs.worker import Pace, Worker\n"
+        "from pathlib import Path; from registry import Registry\n"
+        "from distill_jobs.execution.worker import Pace, Worker\n"
         f"with Registry.open(Path({str(registry.home)!r}), {registry.url!r}) as registry:\n"
         f"    Worker(registry, {KINDS!r}, pace=Pace(LEASE_SECONDS, 5.0, 0.02)).run()\n"
     )

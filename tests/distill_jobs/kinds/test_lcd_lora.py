@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from distill_jobs.adapters import LCD_TARGETS, InjectedAdapter, injected
-from distill_jobs.dataset import Dataset
+from distill_jobs.data.dataset import Dataset
 from distill_jobs.errors import Interrupted
-from distill_jobs.lcd_lora import Distillation, LcdLoraSettings, distil, prepare
+from distill_jobs.kinds.lcd_lora import Distillation, LcdLoraSettings, distil, prepare
 from distill_jobs.progress import Progress
-from distill_jobs.training import Step
+from distill_jobs.training.step import Step
 
 Silent = dict[str, Callable[..., Any]]
 SHORT: dict[str, Any] = {"rank": 4, "steps": 4, "batch": 3, "warmup": 1, "w": 4.0, "checkpoint_every": 2}

@@ -16,14 +16,16 @@ from torch.func import functional_call
 
 from distill_jobs import consistency
 from distill_jobs.adapters import LCD_TARGETS, InjectedAdapter, injected
-from distill_jobs.bases import require_trainable
-from distill_jobs.cache import distinct, embeddings, latents
-from distill_jobs.dataset import Dataset
+from distill_jobs.bases.trainable import require_trainable
+from distill_jobs.data.dataset import Dataset
 from distill_jobs.export import ExportLayout, export
+from distill_jobs.material.cache import distinct, embeddings, latents
 from distill_jobs.progress import Cancelled, Report
-from distill_jobs.settings import TrainingSettings
-from distill_jobs.strip import painter
-from distill_jobs.training import Step, Trainer, identity, optimise
+from distill_jobs.training.loop import optimise
+from distill_jobs.training.settings import TrainingSettings
+from distill_jobs.training.step import Step
+from distill_jobs.training.strip import painter
+from distill_jobs.training.trainer import Trainer, identity
 from formats import Layout
 
 RESULT = "acceleration.safetensors"

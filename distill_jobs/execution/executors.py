@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Protocol, Self
 
-CHILD = "distill_jobs.child"
+CHILD = "distill_jobs.execution.child"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What is trained on: captioned pictures wherever they lie, checked and fingerprinted."""

@@ -1,0 +1,1 @@
+"""Who runs jobs: the supervisor, the processes that it starts, and where they run."""

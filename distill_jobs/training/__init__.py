@@ -1,0 +1,1 @@
+"""The optimisation that all kinds share: steps, optimiser, checkpoints, resumption."""
