@@ -5,6 +5,7 @@ w the guidance of the LCM form (c + w (c - u); Imagen's scale is w + 1). Everyth
 given; callers give float32 or better, since at t = 999 the conversion from noise divides by alpha = 0.07.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -140,3 +141,50 @@ def squared_distance(student: Tensor, target: Tensor) -> Tensor:
 def pseudo_huber_distance(student: Tensor, target: Tensor, c: float) -> Tensor:
     """(B,) means of sqrt((student - target)^2 + c^2) - c over all but the batch dimension."""
     return (((student - target).square() + c**2).sqrt() - c).flatten(1).mean(1)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a step of a distillation stands: z (B, C, H, W) at timestep `start`, bound for `end`, both (B,) int64.
+
+    `index` (B,) is the place on the solver grid.
+    """
+
+    z: Tensor
+    start: Tensor
+    end: Tensor
+    index: Tensor
+
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+"""f(z, t): the clean latent (B, C, H, W) that a consistency model sees behind z at timesteps t (B,)."""
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""(B,) distances between student and target, (B, C, H, W) each."""
+
+
+class ConsistencyLoss:
+    """d(f(z_{n+k}, t_{n+k}), f^-(z_n, t_n)): the loss that LCD and LCF share; they differ in where z_n comes from.
+
+    A timestep's loss is weighted by sigma(t) ** noise_weighting, scaled to a mean of 1 over the grid.
+    """
+
+    def __init__(self, schedule: Schedule, grid: Grid, distance: Distance, *, noise_weighting: float = 0.0) -> None:
+        self.schedule, self.grid, self.distance = schedule, grid, distance
+        sigma = schedule.sigma[grid.start] ** noise_weighting
+        self.weights = (sigma / sigma.mean()).float()
+
+    def drawn(self, count: int, generator: torch.Generator) -> Tensor:
+        """(count,) int64: uniform places on the grid."""
+        return torch.randint(len(self.grid.start), (count,), generator=generator)
+
+    def point(self, x0: Tensor, eps: Tensor, index: Tensor) -> Point:
+        """The clean latents with noise `eps`, both (B, C, H, W), at the grid's places `index`."""
+        start = self.grid.start[index]
+        return Point(diffuse(x0, eps, *self.schedule.at(start)), start, self.grid.end[index], index)
+
+    def __call__(self, point: Point, z_end: Tensor, student: Denoiser, target: Denoiser) -> Tensor:
+        """The weighted mean distance, a scalar; no gradient flows into `target` or z_end (B, C, H, W)."""
+        with torch.no_grad():
+            aim = target(z_end, point.end)
+        return (self.distance(student(point.z, point.start), aim) * self.weights[point.index]).mean()

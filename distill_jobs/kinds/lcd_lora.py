@@ -5,7 +5,7 @@ the LCM-LoRA scripts). The guidance w is fixed and baked in, so the result sampl
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +16,12 @@ from torch.func import functional_call
 
 from distill_jobs import consistency
 from distill_jobs.adapters import LCD_TARGETS, InjectedAdapter, injected
+from distill_jobs.bases.conditioning import Condition
 from distill_jobs.bases.trainable import require_trainable
+from distill_jobs.consistency import ConsistencyLoss, Denoiser, Distance, Point
 from distill_jobs.data.dataset import Dataset
 from distill_jobs.export import ExportLayout, export
-from distill_jobs.material.cache import distinct, embeddings, latents
+from distill_jobs.material.material import Material, prepare
 from distill_jobs.progress import Cancelled, Report
 from distill_jobs.training.loop import optimise
 from distill_jobs.training.settings import TrainingSettings
@@ -45,15 +47,6 @@ class LcdLoraSettings(TrainingSettings):
     huber_c: float = Field(1e-3, gt=0)
     noise_weighting: float = Field(0.0, description="the loss of a timestep is weighted by sigma ** this, mean 1")
     layout: ExportLayout = Layout.KOHYA
-
-
-@dataclass(frozen=True)
-class Material:
-    """The cached inputs: latents (P, C, h, w), embeddings (Q, L, D) whose row 0 is "", and each picture's row (P,)."""
-
-    latents: Tensor
-    embeddings: Tensor
-    rows: Tensor
 
 
 def distil(
@@ -91,12 +84,6 @@ def distil(
         return export(factors, folder / RESULT, settings.layout, {"tauworks.training": settings.model_dump_json()})
 
 
-def prepare(pipe: Any, dataset: Dataset, folder: Path) -> Material:
-    """Latents and caption embeddings of `dataset`, from the cache in `folder` or computed into it."""
-    captions, rows = distinct(dataset.captions)
-    return Material(latents(pipe, dataset, folder), embeddings(pipe, captions, folder), rows)
-
-
 class Distillation:
     """The loss of one step of LCD (Algorithm 1 of arXiv 2311.05556) on one frozen base.
 
@@ -115,46 +102,59 @@ class Distillation:
     ) -> None:
         self.unet, self.adapter, self.material, self.settings = pipe.unet, adapter, material, settings
         self.schedule = consistency.schedule_of(pipe.scheduler)
-        self.grid = consistency.solver_grid(settings.num_ddim_timesteps, len(self.schedule.alpha))
+        grid = consistency.solver_grid(settings.num_ddim_timesteps, len(self.schedule.alpha))
+        self.consistency = ConsistencyLoss(
+            self.schedule, grid, distance(settings), noise_weighting=settings.noise_weighting
+        )
         self.folds = adapter.adapted_parameters <= fold_limit
-        sigma = self.schedule.sigma[self.grid.start] ** settings.noise_weighting
-        self.weights = (sigma / sigma.mean()).float()
 
     def loss(self, step: Step) -> Tensor:
         """The weighted mean distance between student and target on the batch of `step`."""
         chosen, generator = step.choice(len(self.material.rows)), step.generator()
-        x0 = self.material.latents[chosen]
-        text = self.material.embeddings[self.material.rows[chosen]]
-        index = torch.randint(len(self.grid.start), (step.batch,), generator=generator)
-        eps = torch.randn(x0.shape, generator=generator)
-        start, end = self.grid.start[index], self.grid.end[index]
-        z = consistency.diffuse(x0, eps, *self.schedule.at(start))
-        folded = self.adapter.folded() if self.folds else None
-        with torch.no_grad():
-            target = self.denoise(self.teacher_step(z, start, end, text), end, text, folded)
-        student = self.denoise(z, start, text, folded)
-        return (self.distance(student, target) * self.weights[index]).mean()
+        x0, condition = self.material.latents[chosen], self.material.condition(chosen)
+        index = self.consistency.drawn(step.batch, generator)
+        point = self.consistency.point(x0, torch.randn(x0.shape, generator=generator), index)
+        student = self.student(condition)
+        return self.consistency(point, self.teacher_step(point, condition), student, student)
 
     @torch.no_grad()
-    def teacher_step(self, z: Tensor, start: Tensor, end: Tensor, text: Tensor) -> Tensor:
+    def teacher_step(self, point: Point, condition: Condition) -> Tensor:
         """z at `end` by the guided teacher: conditional and unconditional in one batch of 2 B, adapter off."""
-        empty = self.material.embeddings[:1].expand_as(text)
+        both = condition.followed_by(self.material.unconditional(len(condition)))
         with self.adapter.off():
-            output = self.unet(z.repeat(2, 1, 1, 1), start.repeat(2), torch.cat([text, empty]), return_dict=False)[0]
+            output = self._output(point.z.repeat(2, 1, 1, 1), point.start.repeat(2), both)
         conditional, unconditional = output.chunk(2)
-        return consistency.augmented_step(conditional, unconditional, z, start, end, self.settings.w, self.schedule)
+        return consistency.augmented_step(
+            conditional, unconditional, point.z, point.start, point.end, self.settings.w, self.schedule
+        )
 
-    def denoise(self, z: Tensor, timesteps: Tensor, text: Tensor, folded: Mapping[str, Tensor] | None) -> Tensor:
-        """f(z, t) of the student's present weights, (B, C, h, w)."""
-        if folded is None:
-            output = self.unet(z, timesteps, text, return_dict=False)[0]
-        else:
-            with self.adapter.off():
-                output = functional_call(self.unet, dict(folded), (z, timesteps, text), {"return_dict": False})[0]
-        return consistency.consistency_function(output, z, timesteps, self.schedule)
+    def student(self, condition: Condition) -> Denoiser:
+        """f(z, t) of the adapter's present weights, told `condition`."""
+        weights = self.adapter.folded() if self.folds else None
 
-    def distance(self, student: Tensor, target: Tensor) -> Tensor:
-        """(B,) distances, squared or pseudo-Huber."""
-        if self.settings.loss == "l2":
-            return consistency.squared_distance(student, target)
-        return consistency.pseudo_huber_distance(student, target, self.settings.huber_c)
+        def denoise(z: Tensor, timesteps: Tensor) -> Tensor:
+            output = self._student_output(z, timesteps, condition, weights)
+            return consistency.consistency_function(output, z, timesteps, self.schedule)
+
+        return denoise
+
+    def _student_output(
+        self, z: Tensor, timesteps: Tensor, condition: Condition, weights: Mapping[str, Tensor] | None
+    ) -> Tensor:
+        if weights is None:
+            return self._output(z, timesteps, condition)
+        told = {**condition.arguments(), "return_dict": False}
+        with self.adapter.off():
+            output: Tensor = functional_call(self.unet, dict(weights), (z, timesteps), told)[0]
+        return output
+
+    def _output(self, z: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
+        output: Tensor = self.unet(z, timesteps, **condition.arguments(), return_dict=False)[0]
+        return output
+
+
+def distance(settings: LcdLoraSettings) -> Distance:
+    """The distance that the settings name: squared or pseudo-Huber."""
+    if settings.loss == "l2":
+        return consistency.squared_distance
+    return partial(consistency.pseudo_huber_distance, c=settings.huber_c)

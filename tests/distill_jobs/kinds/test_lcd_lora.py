@@ -17,7 +17,8 @@ from torch import Tensor
 from distill_jobs.adapters import LCD_TARGETS, InjectedAdapter, injected
 from distill_jobs.data.dataset import Dataset
 from distill_jobs.errors import Interrupted
-from distill_jobs.kinds.lcd_lora import Distillation, LcdLoraSettings, distil, prepare
+from distill_jobs.kinds.lcd_lora import Distillation, LcdLoraSettings, distil
+from distill_jobs.material.material import prepare
 from distill_jobs.progress import Progress
 from distill_jobs.training.step import Step
 
@@ -224,7 +225,7 @@ def _independent_loss(
     index = torch.randint(50, (settings.batch,), generator=generator)
     latents = material.latents[chosen].double()
     noise = torch.randn(latents.shape, generator=generator).double()
-    text = material.embeddings[material.rows[chosen]].double()
+    text = material.conditions.text[material.rows[chosen]].double()
     start = index * 20 + 19
     end = (start - 20).clamp(min=0)
 
@@ -245,7 +246,7 @@ def _independent_loss(
 
     z = column(abar[start]).sqrt() * latents + column(1 - abar[start]).sqrt() * noise
     x0_c, eps_c = split(teacher, z, start, text)
-    x0_u, eps_u = split(teacher, z, start, material.embeddings[:1].double().expand_as(text))
+    x0_u, eps_u = split(teacher, z, start, material.conditions.text[:1].double().expand_as(text))
     x0, eps = x0_c + settings.w * (x0_c - x0_u), eps_c + settings.w * (eps_c - eps_u)
     previous = column(abar[end]).sqrt() * x0 + column(1 - abar[end]).sqrt() * eps
     difference = consistency(z, start) - consistency(previous, end)
