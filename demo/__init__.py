@@ -8,7 +8,7 @@ do, and be tested doing, here. Nothing in this package imports the rest of the p
 from demo.captions import ATTRIBUTES, Attributes, all_attributes, caption, parse_caption
 from demo.dataset import write_dataset
 from demo.renderer import STYLES, Scene, render, sample_scenes
-from demo.shipped import BASE_FOLDER, STYLE_FILES, base_folder, style_files, tuning
+from demo.shipped import BASE_FOLDER, STYLE_FILES, base_folder, style_files, tuning, write_velocity_base
 
 __all__ = [
     "ATTRIBUTES",
@@ -26,4 +26,5 @@ __all__ = [
     "style_files",
     "tuning",
     "write_dataset",
+    "write_velocity_base",
 ]

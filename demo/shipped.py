@@ -1,12 +1,15 @@
 """Where the files that ship with the shapes world lie inside the installed package."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 ASSETS = Path(__file__).parent / "assets"
 TUNING_FILE = ASSETS / "tuning.json"
 BASE_FOLDER = "shapes-base"
+VELOCITY_FOLDER = ASSETS / "shapes-v"
+"""The U-Net and the scheduler of the base that predicts v; its other parts are the shipped base's."""
 STYLE_FILES = {
     "outline": "outline-kohya.safetensors",
     "stripes": "stripes-peft",
@@ -18,6 +21,20 @@ STYLE_FILES = {
 def base_folder() -> Path:
     """The shipped base: a diffusers folder."""
     return ASSETS / BASE_FOLDER
+
+
+def write_velocity_base(folder: Path) -> Path:
+    """Write the base that predicts v, a diffusers folder; returns `folder`. One that is there already is left alone.
+
+    It is the shipped base with another U-Net and another scheduler.
+    """
+    if not folder.exists():
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(base_folder(), partial, ignore=shutil.ignore_patterns("unet", "scheduler", "training"))
+        shutil.copytree(VELOCITY_FOLDER, partial, dirs_exist_ok=True)
+        partial.rename(folder)
+    return folder
 
 
 def style_files() -> dict[str, Path]:

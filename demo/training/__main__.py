@@ -1,12 +1,12 @@
-"""`python -m demo.training STAGE --work FOLDER`: autoencoder, unet, judge, pack, in that order."""
+"""`python -m demo.training STAGE --work FOLDER`: autoencoder, unet, judge, pack, in that order; then velocity, pack-velocity."""
 
 import argparse
 from pathlib import Path
 
-from demo.shipped import base_folder
+from demo.shipped import VELOCITY_FOLDER, base_folder
 from demo.training.autoencoder import train_autoencoder
 from demo.training.judge import train_judge
-from demo.training.packing import pack
+from demo.training.packing import pack, pack_velocity
 from demo.training.unet import train_unet, train_velocity
 
 STAGES = {
@@ -20,13 +20,16 @@ STAGES = {
 def main() -> None:
     """Run one stage."""
     parser = argparse.ArgumentParser(description="Train what the shapes world ships.")
-    parser.add_argument("stage", choices=[*STAGES, "pack"])
+    parser.add_argument("stage", choices=[*STAGES, "pack", "pack-velocity"])
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints and results; reused to resume")
     parser.add_argument("--steps", type=int, help="default: what the shipped files were trained with")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if options.stage == "pack":
         pack(options.work, base_folder())
+        return
+    if options.stage == "pack-velocity":
+        pack_velocity(options.work, VELOCITY_FOLDER)
         return
     train, default_steps = STAGES[options.stage]
     train(options.work, steps=options.steps or default_steps, seed=options.seed)

@@ -52,6 +52,19 @@ def pack(work: Path, target: Path) -> None:
     print(f"{target}: {size} bytes")
 
 
+def pack_velocity(work: Path, target: Path) -> None:
+    """Write what tells the base that predicts v from the shipped one: its U-Net in half precision, its scheduler."""
+    shutil.rmtree(target, ignore_errors=True)
+    network = UNet2DConditionModel.from_pretrained(work / "velocity" / "unet")
+    network.to(torch.float16).save_pretrained(target / "unet")
+    scheduler("v_prediction").save_pretrained(target / "scheduler")
+    (target / "training").mkdir()
+    shutil.copyfile(work / "velocity" / "log.jsonl", target / "training" / "velocity.jsonl")
+    _forget_folders(target)
+    for path in target.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
 def _forget_folders(target: Path) -> None:
     """Take the trainer's own folders out of the configurations."""
     for path in target.glob("*/config.json"):

@@ -1,0 +1,194 @@
+"""What a distilled vector is worth at few steps, on the shapes world, for a base that predicts noise and one that
+predicts v: three distillations each, beside the teacher from the same noises and the best classical solver at equal
+evaluations (its spacing and guidance chosen on the measured pictures themselves, which favours it).
+
+Share: joint accuracy at 4 evaluations over the teacher's (DDIM-50 at guidance w + 1). Endpoint error: the one step's
+MSE to the teacher's endpoint from the same noise, over the endpoint's variance; LCM injects fresh noise after its
+first step, so for more steps the noise-free TCD (eta 0) stands in. Intervals: 95 %, bootstrap over pictures.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from arithmetic import open_vector
+from demo import base_folder, tuning, write_dataset, write_velocity_base
+from distill_jobs import LcdLoraSettings, distil, read_dataset
+from distill_jobs.progress import Progress
+from formats import architecture_of_folder
+from sampling import attach, joint_right, load_judge, load_pipeline, set_strengths
+from sampling.painting import Settings, decode, denoise
+from workbench.evaluation import Contender, baselines, exam, teacher
+
+SEEDS = (0, 1, 2)
+NOISES = 4
+STUDENTS = (
+    *(Contender("acceleration", "lcm", n, 1.0) for n in (1, 2, 4, 8)),
+    *(Contender("acceleration", "tcd", n, 1.0) for n in (2, 4, 8)),
+)
+ONE_STEP_GUIDANCES = (1.0, 1.5, 2.0, 3.0, 5.0)
+SHARE_TARGET = 0.9
+RESAMPLES = 4000
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Base:
+    """One base of the shapes world: what its network predicts, its folder, and what distils it well."""
+
+    prediction: str
+    folder: Path
+    distillation: dict[str, Any]
+
+
+def bases(work: Path) -> tuple[Base, Base]:
+    """The shipped base, and the one that predicts v."""
+    found = tuning()
+    return (
+        Base("epsilon", base_folder(), found["distillation"]),
+        Base("v_prediction", write_velocity_base(work / "shapes-v"), found["distillation"]),
+    )
+
+
+class Studio:
+    """Paints with one base, judges, and keeps each row on disk by all that it depends on."""
+
+    def __init__(self, base: Base, work: Path, noises: int) -> None:
+        self.base, self.work, self.questions = base, work, exam(None, noises=noises, seed=0)
+        self.pipe, self.judge = load_pipeline(base.folder), load_judge(base.folder)
+        self.content = _content(base.folder)
+        self.vector: str | None = None
+        self.w = float(base.distillation["w"])
+
+    def carry(self, path: Path | None) -> None:
+        """Paint with that vector at strength 1 from now on; with None with the base alone."""
+        if path is None:
+            set_strengths(self.pipe, {})
+            self.vector = None
+            return
+        name = f"lcm-{_content(path)[:8]}"
+        if name not in getattr(self.pipe.unet, "peft_config", {}):
+            architecture = architecture_of_folder(self.base.folder, "shapes")
+            attach(self.pipe, {name: open_vector(path, architecture, name=name)})
+        set_strengths(self.pipe, {name: 1.0})
+        self.vector = _content(path)
+
+    def row(self, contender: Contender) -> Row:
+        """What that contender paints: which pictures are right, and each one's endpoint error where it has one."""
+        key = [self.content, self.vector, asdict(contender), asdict(self.questions)]
+        path = self.work / "rows" / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]}.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(self._painted(contender)))
+        found: Row = json.loads(path.read_text())
+        say = f"{self.base.prediction} {contender.solver}-{contender.steps} {contender.spacing} {contender.guidance:g}"
+        print(f"{say}: joint {np.mean(found['right']):.3f}, endpoint error {_mean(found['errors'])}", flush=True)
+        return found
+
+    def _painted(self, contender: Contender) -> Row:
+        settings = Settings(contender.solver, contender.steps, contender.guidance, contender.spacing, contender.eta)
+        latents = denoise(self.pipe, self.questions.prompts, self.questions.seeds, settings)
+        right = joint_right(self.judge.read(decode(self.pipe, latents)), self.questions.truths)
+        if contender.role == "teacher":
+            torch.save(latents, self._endpoints)
+        errors = None if contender.solver == "lcm" and contender.steps > 1 else self.errors(latents)
+        return {**asdict(contender), "evaluations": contender.evaluations, "right": right.tolist(), "errors": errors}
+
+    def errors(self, latents: Tensor) -> list[float]:
+        """Each picture's MSE to the teacher's endpoint over the variance of all endpoints; their mean is the error."""
+        truth = torch.load(self._endpoints, weights_only=True).double()
+        own = (latents.double() - truth).square().flatten(1).mean(1)
+        return [float(value) for value in own / truth.var(correction=0)]
+
+    @property
+    def _endpoints(self) -> Path:
+        self.work.mkdir(parents=True, exist_ok=True)
+        return self.work / f"endpoints-{self.base.prediction}-{len(self.questions)}.pt"
+
+
+def measured(base: Base, work: Path, seeds: Sequence[int], noises: int) -> Iterator[Row]:
+    """The rows of one base: teacher, baselines, one-step teachers, and each seed's student."""
+    studio = Studio(base, work, noises)
+    common = {"prediction": base.prediction}
+    yield {**common, "seed": None, **studio.row(teacher(studio.w))}
+    zero = torch.zeros(len(studio.questions), 4, 8, 8)
+    yield {**common, "seed": None, "role": "zero", "errors": studio.errors(zero)}
+    for guidance in ONE_STEP_GUIDANCES:
+        row = studio.row(Contender("baseline", "ddim", 1, guidance))
+        yield {**common, "seed": None, **row, "role": "one-step"}
+    for rival in baselines(4, studio.w):
+        yield {**common, "seed": None, **studio.row(rival)}
+    for seed in seeds:
+        studio.carry(distilled(base, work, seed))
+        for student in STUDENTS:
+            yield {**common, "seed": seed, **studio.row(student)}
+
+
+def distilled(base: Base, work: Path, seed: int) -> Path:
+    """The acceleration vector of that seed, distilled now or found."""
+    settings = LcdLoraSettings(**base.distillation, seed=seed)
+    digest = hashlib.sha256((settings.model_dump_json() + _content(base.folder)).encode()).hexdigest()
+    folder = work / f"lcd-{base.prediction}-{seed}-{digest[:12]}"
+    if (found := folder / "acceleration.safetensors").exists():
+        return found
+    data = work / f"flat-{seed}"
+    if not (data / "metadata.jsonl").exists():
+        write_dataset(data, "flat", count=2000, seed=seed)
+    silent = {"report": _say, "cancelled": lambda: None}
+    return distil(load_pipeline(base.folder), read_dataset(data), settings, folder=folder, **silent)
+
+
+def ratio(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, float]:
+    """mean(a) / mean(b) over the same pictures, with its interval."""
+    x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    rng = np.random.default_rng(0)
+    draws = [rng.integers(x.size, size=x.size) for _ in range(RESAMPLES)]
+    low, high = np.quantile([x[i].mean() / y[i].mean() for i in draws], [0.025, 0.975])
+    return float(x.mean() / y.mean()), float(low), float(high)
+
+
+def _say(progress: Progress) -> None:
+    if progress.step % 50 == 0:
+        print(
+            f"step {progress.step}/{progress.steps} loss {progress.loss:.4f} eta {progress.eta_seconds:.0f} s",
+            flush=True,
+        )
+
+
+def _mean(errors: Sequence[float] | None) -> str:
+    return "none" if errors is None else f"{np.mean(errors):.3f}"
+
+
+def _content(path: Path) -> str:
+    files = [path] if path.is_file() else sorted(path.rglob("*.safetensors")) + sorted(path.rglob("*_config.json"))
+    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
+
+
+def main() -> None:
+    """Measure, and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("build/few-steps"), help="what is kept between runs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    parser.add_argument("--noises", type=int, default=NOISES, help="of each caption; 144 captions")
+    parser.add_argument("--prediction", choices=["epsilon", "v_prediction"], help="default: both")
+    options = parser.parse_args()
+    rows = [
+        row
+        for base in bases(options.work)
+        if options.prediction in (None, base.prediction)
+        for row in measured(base, options.work, options.seeds, options.noises)
+    ]
+    options.out.write_text(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()
