@@ -1,4 +1,7 @@
-"""`python -m demo.training STAGE --work FOLDER`: autoencoder, unet, judge, pack, in that order; then velocity, pack-velocity."""
+"""`python -m demo.training STAGE --work FOLDER`: autoencoder, unet, judge, pack; velocity, pack-velocity.
+
+In that order; each stage reads what the one before it wrote.
+"""
 
 import argparse
 from pathlib import Path

@@ -155,7 +155,7 @@ def test_lcm_is_the_reports_multistep_sampler():
         else:
             noise = torch.randn(z.shape, generator=generator, dtype=torch.float64)
             z = ALPHAS_BAR[following].sqrt() * denoised + (1 - ALPHAS_BAR[following]).sqrt() * noise
-    torch.testing.assert_close(solved("lcm", 4), z, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(solved("lcm", 4), z, rtol=1e-6, atol=1e-6)
 
 
 def test_who_injects_noise_beyond_the_first():
