@@ -24,7 +24,7 @@ from demo import base_folder, tuning, write_dataset, write_velocity_base
 from distill_jobs import LcdLoraSettings, distil, read_dataset
 from distill_jobs.progress import Progress
 from formats import architecture_of_folder
-from sampling import attach, joint_right, load_judge, load_pipeline, set_strengths
+from sampling import attach, joint_right, load_judge, load_pipeline, paired_bootstrap, set_strengths
 from sampling.painting import Settings, decode, denoise
 from workbench.evaluation import Contender, baselines, exam, teacher
 
@@ -36,6 +36,7 @@ STUDENTS = (
 )
 ONE_STEP_GUIDANCES = (1.0, 1.5, 2.0, 3.0, 5.0)
 SHARE_TARGET = 0.9
+COMPARED = ("teacher", "baseline", "one-step", "zero")
 RESAMPLES = 4000
 Row = dict[str, Any]
 
@@ -146,13 +147,90 @@ def distilled(base: Base, work: Path, seed: int) -> Path:
     return distil(load_pipeline(base.folder), read_dataset(data), settings, folder=folder, **silent)
 
 
-def ratio(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, float]:
+def figures(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """One entry for each student: its accuracies, and how they compare."""
+    return [
+        student_figures([row for row in rows if row["prediction"] == kind], seed)
+        for kind in dict.fromkeys(row["prediction"] for row in rows)
+        for seed in dict.fromkeys(row["seed"] for row in rows if row["seed"] is not None)
+    ]
+
+
+def student_figures(rows: Sequence[Row], seed: int) -> dict[str, Any]:
+    """The student of that seed beside the teacher, the baselines, the one-step teacher and the zero predictor."""
+    own = {(row["solver"], row["steps"]): row for row in rows if row["seed"] == seed}
+    by_role = {
+        role: [row for row in rows if row["role"] == role] for role in ("teacher", "baseline", "one-step", "zero")
+    }
+    painted, first, reference = own["lcm", 4], own["lcm", 1], by_role["teacher"][0]
+    best = max(by_role["baseline"], key=lambda row: np.mean(row["right"]))
+    one_step = min(by_role["one-step"], key=lambda row: np.mean(row["errors"]))
+    return {
+        "prediction": reference["prediction"],
+        "seed": seed,
+        "pictures": len(reference["right"]),
+        "teacher": _share(reference["right"]),
+        "joint": {str(n): _share(own["lcm", n]["right"]) for n in (1, 2, 4, 8)},
+        "share": ratio(painted["right"], reference["right"]),
+        "best_baseline": {"how": _how(best), "joint": _share(best["right"])},
+        "above_baseline": [*paired_bootstrap(painted["right"], best["right"], seed=0)],
+        "endpoint_error": [*paired_bootstrap(first["errors"], np.zeros(len(first["errors"])), seed=0)],
+        "one_step_teacher": {"how": _how(one_step), "endpoint_error": _share(one_step["errors"])},
+        "below_one_step_teacher": [*paired_bootstrap(one_step["errors"], first["errors"], seed=0)],
+        "zero": _share(by_role["zero"][0]["errors"]),
+        "noise_free": {str(n): _share(own["tcd", n]["errors"]) for n in (2, 4, 8)},
+    }
+
+
+def ratio(a: Sequence[float], b: Sequence[float]) -> list[float]:
     """mean(a) / mean(b) over the same pictures, with its interval."""
     x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     rng = np.random.default_rng(0)
     draws = [rng.integers(x.size, size=x.size) for _ in range(RESAMPLES)]
     low, high = np.quantile([x[i].mean() / y[i].mean() for i in draws], [0.025, 0.975])
-    return float(x.mean() / y.mean()), float(low), float(high)
+    return [float(x.mean() / y.mean()), float(low), float(high)]
+
+
+def print_table(found: Sequence[dict[str, Any]]) -> None:
+    """The figures as tables."""
+    print("| base | seed | teacher | 4 evaluations | share (aim 0.9) | best baseline at 4 | above it by |")
+    print("|---|---|---|---|---|---|---|")
+    for row in found:
+        best = row["best_baseline"]
+        print(
+            f"| {row['prediction']} | {row['seed']} | {row['teacher']:.3f} | {row['joint']['4']:.3f} "
+            f"| {_aimed(row['share'], SHARE_TARGET)} | {best['how']}: {best['joint']:.3f} "
+            f"| {_aimed(row['above_baseline'], 0.0)} |"
+        )
+    print()
+    print("| base | seed | LCM 1, 2, 4, 8 | endpoint, 1 step | one-step teacher | below it by | zero | TCD 2, 4, 8 |")
+    print("|---|---|---|---|---|---|---|---|")
+    for row in found:
+        joints = ", ".join(f"{value:.3f}" for value in row["joint"].values())
+        clean = ", ".join(f"{value:.3f}" for value in row["noise_free"].values())
+        teacher_row = row["one_step_teacher"]
+        print(
+            f"| {row['prediction']} | {row['seed']} | {joints} | {_interval(row['endpoint_error'])} "
+            f"| {teacher_row['how']}: {teacher_row['endpoint_error']:.3f} "
+            f"| {_aimed(row['below_one_step_teacher'], 0.0)} | {row['zero']:.3f} | {clean} |"
+        )
+
+
+def _how(row: Row) -> str:
+    return f"{row['solver']}-{row['steps']} {row['spacing']}, guidance {row['guidance']:g}"
+
+
+def _share(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def _interval(found: Sequence[float]) -> str:
+    return f"{found[0]:.3f} ({found[1]:.3f} to {found[2]:.3f})"
+
+
+def _aimed(found: Sequence[float], least: float) -> str:
+    """Bold where the mean misses its aim."""
+    return _interval(found) if found[0] > least else f"**{_interval(found)}**"
 
 
 def _say(progress: Progress) -> None:
@@ -187,7 +265,10 @@ def main() -> None:
         if options.prediction in (None, base.prediction)
         for row in measured(base, options.work, options.seeds, options.noises)
     ]
-    options.out.write_text(json.dumps(rows))
+    found = figures(rows)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(found, indent=1) + "\n")
+    print_table(found)
 
 
 if __name__ == "__main__":

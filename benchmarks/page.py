@@ -16,6 +16,7 @@ from benchmarks import (
     arithmetic_composition,
     arithmetic_recompression,
     catalog,
+    few_steps,
     identification,
     intake,
     mlflow_registry,
@@ -98,6 +99,7 @@ SECTIONS = (
         arithmetic_checks,
         {"arithmetic-checks": "python -m benchmarks.arithmetic_checks --folder build/bench"},
     ),
+    Section("What a few steps paint", few_steps, {"few-steps": "python -m benchmarks.few_steps"}),
 )
 
 

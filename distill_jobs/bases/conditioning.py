@@ -27,18 +27,19 @@ class Condition:
 
     def followed_by(self, other: "Condition") -> "Condition":
         """The rows of both, (B + B', ...), for one pass over two batches."""
-        return Condition(*(_joined(a, b) for a, b in zip(self._parts, other._parts, strict=True)))
+        return Condition(*(_joined(a, b) for a, b in zip(self.parts, other.parts, strict=True)))
 
     def at(self, rows: Tensor) -> "Condition":
         """Those rows (B,) int64, in that order."""
-        return Condition(*(None if part is None else part[rows] for part in self._parts))
+        return Condition(*(None if part is None else part[rows] for part in self.parts))
 
     def repeated(self, count: int) -> "Condition":
         """A single row, `count` times, without a copy."""
-        return Condition(*(None if part is None else part.expand(count, *part.shape[1:]) for part in self._parts))
+        return Condition(*(None if part is None else part.expand(count, *part.shape[1:]) for part in self.parts))
 
     @property
-    def _parts(self) -> tuple[Tensor | None, ...]:
+    def parts(self) -> tuple[Tensor | None, ...]:
+        """Text, pooled text, size and crop ids."""
         return self.text, self.pooled, self.time_ids
 
 
