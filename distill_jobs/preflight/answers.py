@@ -27,9 +27,7 @@ def answered_prediction(
     timesteps = torch.full((len(x0),), place, device=x0.device)
     alpha, sigma = schedule.at(timesteps, x0.dtype)
     said = output(consistency.diffuse(x0, eps, alpha, sigma), timesteps)
-    found = {
-        kind: correlation(said, consistency.output_for(x0, eps, alpha, sigma, kind)) for kind in Prediction
-    }
+    found = {kind: correlation(said, consistency.output_for(x0, eps, alpha, sigma, kind)) for kind in Prediction}
     best, second = sorted(found, key=lambda kind: -found[kind])[:2]
     clear = found[best] >= CLEAR and found[best] - found[second] >= MARGIN
     return best if clear else None

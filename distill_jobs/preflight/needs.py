@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 
-from distill_jobs.adapters import InjectedAdapter
 from distill_jobs.bases.conditioning import Condition
 
 SINGLE = 4
@@ -73,31 +73,27 @@ def trained_bytes(count: int, *, averaged: bool, optimiser_bytes: int = 2 * SING
     return count * (2 * SINGLE + optimiser_bytes + (SINGLE if averaged else 0))
 
 
-def activation_bytes(
-    unet: nn.Module, z: Tensor, condition: Condition, *, targets: Sequence[str] = (), rank: int = 1
-) -> int:
+def activation_bytes(unet: nn.Module, z: Tensor, condition: Condition) -> int:
     """Bytes that one forward pass at z (B, C, H, W) keeps for its backward pass; nothing is computed.
 
-    The network is built again on the meta device, with a LoRA of `rank` on `targets`, or with all its weights trained
-    where there are none. Tensors that share storage count once, and the weights do not.
+    The network is built again out of tensors that have shapes and no contents, with all its weights trained: a LoRA
+    on most of them keeps the same inputs. Tensors that share storage count once, the weights not at all.
     """
-    with torch.device("meta"):
-        twin: Any = type(unet).from_config(unet.config)
-    twin.train(unet.training)
-    if targets:
-        InjectedAdapter(twin, targets, rank=rank, alpha=float(rank), seed=0)
-    weights = {_storage(p) for p in twin.parameters()}
     kept: dict[int, tuple[Tensor, int]] = {}
+    with FakeTensorMode(), torch.device(z.device):
+        twin: Any = type(unet).from_config(unet.config)
+        twin.train(unet.training)
+        weights = {_storage(p) for p in twin.parameters()}
 
-    def note(tensor: Tensor) -> Tensor:
-        if (key := _storage(tensor)) not in weights:
-            kept[key] = (tensor, tensor.untyped_storage().nbytes())
-        return tensor
+        def note(tensor: Tensor) -> Tensor:
+            if (key := _storage(tensor)) not in weights:
+                kept[key] = (tensor, tensor.untyped_storage().nbytes())
+            return tensor
 
-    told = Condition(*(None if part is None else part.to("meta") for part in condition.parts))
-    with saved_tensors_hooks(note, lambda tensor: tensor):
-        output = twin(z.to("meta"), torch.zeros(len(z), device="meta"), **told.arguments(), return_dict=False)
-    del output
+        told = Condition(*(None if part is None else torch.empty(part.shape) for part in condition.parts))
+        with saved_tensors_hooks(note, lambda tensor: tensor):
+            output = twin(torch.empty(z.shape), torch.zeros(len(z)), **told.arguments(), return_dict=False)
+        del output
     return sum(size for _, size in kept.values())
 
 
