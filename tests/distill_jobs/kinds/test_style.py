@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from distill_jobs.bases.conditioning import token_ids
 from distill_jobs.data.dataset import Dataset
 from distill_jobs.kinds.style import CaptionNoise, StyleLoss, StyleSettings, noisy_rows, train_style
-from distill_jobs.bases.conditioning import token_ids
 from distill_jobs.progress import Progress
 from distill_jobs.training.step import Step
 
