@@ -1,46 +1,96 @@
-"""Opens a base: a diffusers folder as a StableDiffusionPipeline that is ready to paint."""
+"""Opens a base: a diffusers folder as a Stable-Diffusion or SDXL pipeline that is ready to paint."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from diffusers.utils import logging as diffusers_logging
+from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from sampling.errors import BaseUnreadable
 from sampling.warnings import known_warnings_silenced
 
+Pipeline = StableDiffusionPipeline | StableDiffusionXLPipeline
+"""What paints: SD-1.x and SD-2.x are the first, SDXL and SSD-1B (an SDXL with a smaller U-Net) the second."""
+
+INDEX = "model_index.json"
+
 
 def load_pipeline(
     folder: Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
-) -> StableDiffusionPipeline:
+) -> StableDiffusionPipeline | StableDiffusionXLPipeline:
     """The pipeline in `folder`, every component in `dtype` on `device`, in evaluation mode, without safety checker.
 
-    Nothing is downloaded. On a CPU use float32: half precision is emulated there.
+    Nothing is downloaded. On a CPU use float32: half precision is emulated there. Asked for float16, SDXL's VAE stays
+    in float32 where its configuration says that it overflows (force_upcast).
 
-    Raises BaseUnreadable when the folder is missing or holds no StableDiffusionPipeline.
+    Raises BaseUnreadable when the folder is missing or holds neither a StableDiffusionPipeline nor a
+    StableDiffusionXLPipeline.
     """
-    if not (Path(folder) / "model_index.json").is_file():
-        raise BaseUnreadable(f"{folder}: no model_index.json there. A base is a diffusers folder; import one first.")
+    kind = _pipeline_class(Path(folder))
+    own: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False}
+    if kind is StableDiffusionXLPipeline:
+        own = {"add_watermarker": False}
     try:
         with known_warnings_silenced(), progress_bars_off():
-            pipe = StableDiffusionPipeline.from_pretrained(
-                str(folder),
-                dtype=dtype,
-                safety_checker=None,
-                requires_safety_checker=False,
-                local_files_only=True,
-                use_safetensors=True,
-            )
+            pipe = kind.from_pretrained(str(folder), dtype=dtype, local_files_only=True, use_safetensors=True, **own)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise BaseUnreadable(f"{folder}: diffusers cannot open it as a StableDiffusionPipeline: {error}") from error
+        raise BaseUnreadable(f"{folder}: diffusers cannot open it as a {kind.__name__}: {error}") from error
     pipe.set_progress_bar_config(disable=True)
+    if dtype is torch.float16 and is_sdxl(pipe) and pipe.vae.config.force_upcast:
+        pipe.vae.float()
     pipe.to(device)
-    for network in (pipe.unet, pipe.vae, pipe.text_encoder):
+    for network in networks(pipe).values():
         network.eval().requires_grad_(False)
     return pipe
+
+
+def networks(pipe: Pipeline) -> dict[str, nn.Module]:
+    """The networks of a base by the names of their folders: unet, vae, text_encoder, and SDXL's text_encoder_2."""
+    names = ("unet", "vae", "text_encoder", "text_encoder_2")
+    return {name: network for name in names if (network := getattr(pipe, name, None)) is not None}
+
+
+def text_encoders(pipe: Pipeline) -> dict[str, nn.Module]:
+    """The text encoders of a base by the names that files use: text_encoder, and SDXL's text_encoder_2."""
+    return {name: network for name, network in networks(pipe).items() if name.startswith("text_encoder")}
+
+
+def picture_size(pipe: Pipeline) -> tuple[int, int]:
+    """(height, width) in pixels that the base was made for."""
+    size = pipe.unet.config.sample_size
+    height, width = (size, size) if isinstance(size, int) else size
+    return height * pipe.vae_scale_factor, width * pipe.vae_scale_factor
+
+
+def is_sdxl(pipe: Pipeline) -> bool:
+    """Whether the base is told by two text encoders, with pooled text and sizes added (SDXL, SSD-1B)."""
+    return getattr(pipe, "text_encoder_2", None) is not None
+
+
+def empty_prompt_is_zeros(pipe: Pipeline) -> bool:
+    """Whether guidance leads away from zeros in place of the encoded empty prompt."""
+    return is_sdxl(pipe) and bool(pipe.config.force_zeros_for_empty_prompt)
+
+
+def _pipeline_class(folder: Path) -> type[StableDiffusionPipeline] | type[StableDiffusionXLPipeline]:
+    """Which pipeline a folder's index describes, by its text encoders."""
+    path = folder / INDEX
+    if not path.is_file():
+        raise BaseUnreadable(f"{folder}: no {INDEX} there. A base is a diffusers folder; import one first.")
+    try:
+        index = json.loads(path.read_text("utf-8"))
+        present = [(index.get(name) or [None])[0] is not None for name in ("text_encoder", "text_encoder_2")]
+    except (OSError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+        raise BaseUnreadable(f"{path}: not the index of a diffusers folder: {error!r}. Fetch it again.") from error
+    if present == [False, True]:
+        raise BaseUnreadable(f"{folder}: an SDXL refiner, which only repaints. Take the base that it refines.")
+    return StableDiffusionXLPipeline if all(present) else StableDiffusionPipeline
 
 
 @contextmanager

@@ -13,13 +13,14 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import StableDiffusionPipeline
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from PIL import Image
 from torch import Tensor
 
+from sampling.base import Pipeline
+from sampling.conditioning import Condition
 from sampling.errors import Cancelled, UnsupportedSetting
-from sampling.prompts import embed
+from sampling.prompts import embed, unconditional
 from sampling.solvers import check_settings, find_solver, make_scheduler
 from sampling.warnings import known_warnings_silenced
 
@@ -53,7 +54,7 @@ class Settings:
         """U-Net evaluations of one picture: the conditional one a step, and the unconditional one if guided."""
         return self.steps * (2 if self.guidance > 1 else 1)
 
-    def scheduler(self, pipe: StableDiffusionPipeline) -> SchedulerMixin:
+    def scheduler(self, pipe: Pipeline) -> SchedulerMixin:
         """A fresh scheduler for one batch, its timesteps set."""
         scheduler = make_scheduler(self.solver, pipe.scheduler.config, spacing=self.spacing)
         with known_warnings_silenced():
@@ -91,7 +92,7 @@ def noise_for(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
 
 
 def paint(
-    pipe: StableDiffusionPipeline,
+    pipe: Pipeline,
     prompts: Sequence[str],
     *,
     solver: str,
@@ -123,7 +124,7 @@ def paint(
 
 @torch.no_grad()
 def denoise(
-    pipe: StableDiffusionPipeline,
+    pipe: Pipeline,
     prompts: Sequence[str],
     seeds: Sequence[int],
     settings: Settings,
@@ -137,18 +138,19 @@ def denoise(
     The same x_T up to its scale for every solver: Euler starts at sigma_max * x_T, 0.2 % below the others' level.
     """
     _refuse_unpaired(prompts, seeds, batch)
-    text = embed(pipe, prompts)
-    blank = embed(pipe, [""]) if settings.guidance > 1 else None
+    told = embed(pipe, prompts).to(pipe.device, pipe.unet.dtype)
+    blank = unconditional(pipe, told) if settings.guidance > 1 else None
     done, total, finished = 0, settings.steps * ceil(len(seeds) / batch), []
     for start in range(0, len(seeds), batch):
         part = slice(start, start + batch)
         scheduler, generators = settings.scheduler(pipe), _generators(seeds[part])
         fresh_noise = find_solver(settings.solver).step_arguments(settings.eta, generators)
+        here, away = told.at(part), None if blank is None else blank.at(part)
         x_T = _draw(generators, latent_shape(pipe)).to(pipe.device, pipe.unet.dtype)
         z = x_T * scheduler.init_noise_sigma
         for t in scheduler.timesteps:
             _stop_if_asked(cancelled, done, total)
-            predicted = _predict(pipe, scheduler.scale_model_input(z, t), t, text[part], blank, settings.guidance)
+            predicted = _predict(pipe, scheduler.scale_model_input(z, t), t, here, away, settings.guidance)
             z = scheduler.step(predicted, t, z, **fresh_noise, return_dict=False)[0]
             done += 1
             if on_step is not None:
@@ -158,16 +160,17 @@ def denoise(
 
 
 @torch.no_grad()
-def decode(pipe: StableDiffusionPipeline, latents: Tensor, *, batch: int = 48) -> list[Image.Image]:
+def decode(pipe: Pipeline, latents: Tensor, *, batch: int = 48) -> list[Image.Image]:
     """Latents (N, channels, height, width) to N pictures, through the pipeline's VAE."""
     images: list[Image.Image] = []
     for part in latents.split(batch):
-        pixels = pipe.vae.decode(part / pipe.vae.config.scaling_factor, return_dict=False)[0]
+        unscaled = (part / pipe.vae.config.scaling_factor).to(pipe.vae.dtype)
+        pixels = pipe.vae.decode(unscaled, return_dict=False)[0]
         images += pipe.image_processor.postprocess(pixels, output_type="pil")
     return images
 
 
-def latent_shape(pipe: StableDiffusionPipeline) -> tuple[int, int, int]:
+def latent_shape(pipe: Pipeline) -> tuple[int, int, int]:
     """(channels, height, width) of one picture's latents at the base's own size."""
     size = pipe.unet.config.sample_size
     height, width = (size, size) if isinstance(size, int) else size
@@ -175,13 +178,13 @@ def latent_shape(pipe: StableDiffusionPipeline) -> tuple[int, int, int]:
 
 
 def _predict(
-    pipe: StableDiffusionPipeline, z: Tensor, t: Tensor, text: Tensor, blank: Tensor | None, guidance: float
+    pipe: Pipeline, z: Tensor, t: Tensor, condition: Condition, unconditional: Condition | None, guidance: float
 ) -> Tensor:
     """The U-Net's output; guided, u + guidance * (c - u) with both halves in one batch (Ho and Salimans 2022)."""
-    if blank is None:
-        return pipe.unet(z, t, encoder_hidden_states=text).sample
-    both = torch.cat([blank.expand_as(text), text])
-    u, c = pipe.unet(torch.cat([z, z]), t, encoder_hidden_states=both).sample.chunk(2)
+    if unconditional is None:
+        return pipe.unet(z, t, **condition.arguments()).sample
+    both = unconditional.followed_by(condition).arguments()
+    u, c = pipe.unet(torch.cat([z, z]), t, **both).sample.chunk(2)
     return u + guidance * (c - u)
 
 

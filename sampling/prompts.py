@@ -1,4 +1,4 @@
-"""Prompts to text embeddings, each encoded once for a pipeline as long as its text encoder stays as it is."""
+"""Prompts to what the U-Net is told, each encoded once for a pipeline as long as its text encoders stay as they are."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
@@ -6,44 +6,74 @@ from itertools import islice
 from weakref import WeakKeyDictionary
 
 import torch
-from diffusers import StableDiffusionPipeline
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
+from sampling.base import Pipeline, empty_prompt_is_zeros, is_sdxl, picture_size, text_encoders
+from sampling.conditioning import Condition, micro_condition
+
 MOST_KEPT = 512
-"""Prompts kept for one pipeline; at SD-1.5's 77 x 768 this is 120 MB."""
+"""Prompts kept for one pipeline; at SD-1.5's 77 x 768 this is 120 MB, at SDXL's 77 x 2048 in half precision 160 MB."""
+
+Row = tuple[Tensor, Tensor | None]
+"""One prompt: text (tokens, width), and SDXL's pooled text (width,)."""
 
 
 @dataclass
 class _Kept:
-    """Prompt -> embedding (tokens, width), oldest first, all made with the text encoder in one `state`."""
+    """Prompt -> its row, oldest first, all made with the text encoders in one `state`."""
 
     state: Hashable
-    rows: dict[str, Tensor] = field(default_factory=dict)
+    rows: dict[str, Row] = field(default_factory=dict)
 
 
-_KEPT: WeakKeyDictionary[StableDiffusionPipeline, _Kept] = WeakKeyDictionary()
+_KEPT: WeakKeyDictionary[Pipeline, _Kept] = WeakKeyDictionary()
 
 
 @torch.no_grad()
-def embed(pipe: StableDiffusionPipeline, prompts: Sequence[str]) -> Tensor:
-    """The text embeddings of `prompts`: (len(prompts), tokens, width), on the pipeline's device."""
-    state = _state(pipe.text_encoder)
+def embed(pipe: Pipeline, prompts: Sequence[str]) -> Condition:
+    """What the U-Net is told of `prompts`, a row each, on the pipeline's device; SDXL of whole pictures of its size."""
+    state = tuple(map(_state, text_encoders(pipe).values()))
     if pipe not in _KEPT or _KEPT[pipe].state != state:
         _KEPT[pipe] = _Kept(state)
     rows = _KEPT[pipe].rows
     if missing := [prompt for prompt in dict.fromkeys(prompts) if prompt not in rows]:
-        embedded, _ = pipe.encode_prompt(missing, pipe.device, 1, False)
-        rows.update(zip(missing, embedded.unbind(), strict=True))
-    chosen = torch.stack([rows[prompt] for prompt in prompts])
+        rows.update(zip(missing, _encode(pipe, missing), strict=True))
+    text, pooled = zip(*(rows[prompt] for prompt in prompts), strict=True)
     for prompt in list(islice(rows, max(0, len(rows) - MOST_KEPT))):
         del rows[prompt]
-    return chosen
+    if not is_sdxl(pipe):
+        return Condition(torch.stack(text))
+    return Condition(torch.stack(text), torch.stack(pooled), _whole_picture(pipe, len(prompts)))
 
 
-def forget(pipe: StableDiffusionPipeline) -> None:
-    """Drop the embeddings kept for `pipe`: its text encoder got or lost a vector."""
+def unconditional(pipe: Pipeline, condition: Condition) -> Condition:
+    """What guidance leads away from, a row for each of `condition`: the empty prompt, or zeros if the base says so."""
+    if empty_prompt_is_zeros(pipe):
+        return condition.zeroed()
+    return embed(pipe, [""]).repeated(len(condition))
+
+
+def forget(pipe: Pipeline) -> None:
+    """Drop the embeddings kept for `pipe`: its text encoders got or lost a vector."""
     _KEPT.pop(pipe, None)
+
+
+def _encode(pipe: Pipeline, prompts: list[str]) -> list[Row]:
+    if not is_sdxl(pipe):
+        embedded, _ = pipe.encode_prompt(prompts, pipe.device, 1, False)
+        return [(row, None) for row in embedded.unbind()]
+    embedded, _, pooled, _ = pipe.encode_prompt(
+        prompts, device=pipe.device, num_images_per_prompt=1, do_classifier_free_guidance=False
+    )
+    return list(zip(embedded.unbind(), pooled.unbind(), strict=True))
+
+
+def _whole_picture(pipe: Pipeline, count: int) -> Tensor:
+    """Time ids (count, 6) of pictures of the base's own size that nothing was cut from."""
+    size = picture_size(pipe)
+    ids = torch.tensor([micro_condition(size, (0, 0), size)], dtype=pipe.text_encoder_2.dtype, device=pipe.device)
+    return ids.expand(count, -1)
 
 
 def _state(encoder: nn.Module) -> Hashable:

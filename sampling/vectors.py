@@ -7,21 +7,20 @@ weights, so changing a lambda touches no weight and reads no file.
 from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 
-from diffusers import StableDiffusionPipeline
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from arithmetic.files.attachment import diffusers_state_dict
 from arithmetic.sources.source import Source
+from formats import COMPONENTS
+from formats.folders import canonical_name
+from sampling.base import Pipeline, networks
 from sampling.errors import UnsupportedSetting, VectorMismatch
 from sampling.prompts import forget
 from sampling.warnings import known_warnings_silenced
 
-COMPONENTS = ("unet", "text_encoder")
-"""The parts of a StableDiffusionPipeline that a vector reaches."""
 
-
-def attach(pipe: StableDiffusionPipeline, vectors: Mapping[str, Source]) -> None:
+def attach(pipe: Pipeline, vectors: Mapping[str, Source]) -> None:
     """Load each vector, or what was made of several, beside the base, all or none; afterwards every strength is 0.
 
     Raises VectorMismatch when a name is attached already, or a vector has a module that this base has not, or has in
@@ -38,7 +37,7 @@ def attach(pipe: StableDiffusionPipeline, vectors: Mapping[str, Source]) -> None
     _activate(pipe, {})
 
 
-def set_strengths(pipe: StableDiffusionPipeline, lambdas: Mapping[str, float]) -> None:
+def set_strengths(pipe: Pipeline, lambdas: Mapping[str, float]) -> None:
     """Set lambda of each named vector, and 0 for every other attached one. No weight is loaded or changed.
 
     Raises VectorMismatch for a name that is not attached, UnsupportedSetting for a strength that is not finite.
@@ -50,7 +49,7 @@ def set_strengths(pipe: StableDiffusionPipeline, lambdas: Mapping[str, float]) -
     _activate(pipe, {name: weight for name, weight in lambdas.items() if weight != 0})
 
 
-def strengths(pipe: StableDiffusionPipeline) -> dict[str, float]:
+def strengths(pipe: Pipeline) -> dict[str, float]:
     """The lambda of each vector on `pipe`, as `set_strengths` left it; sorted by name."""
     found = dict.fromkeys(attached(pipe), 0.0)
     for _, layer in _layers(pipe):
@@ -59,7 +58,7 @@ def strengths(pipe: StableDiffusionPipeline) -> dict[str, float]:
     return found
 
 
-def detach(pipe: StableDiffusionPipeline, *names: str) -> None:
+def detach(pipe: Pipeline, *names: str) -> None:
     """Remove the named vectors, or all of them when none is named; the others keep their strengths.
 
     Raises VectorMismatch for a name that is not attached.
@@ -75,13 +74,13 @@ def detach(pipe: StableDiffusionPipeline, *names: str) -> None:
     forget(pipe)
 
 
-def attached(pipe: StableDiffusionPipeline) -> tuple[str, ...]:
+def attached(pipe: Pipeline) -> tuple[str, ...]:
     """The names of the vectors on `pipe`, sorted."""
     adapters = {adapter for names in pipe.get_list_adapters().values() for adapter in names}
     return tuple(sorted(_name(adapter) for adapter in adapters))
 
 
-def _refuse_unknown(pipe: StableDiffusionPipeline, names: Iterable[str]) -> None:
+def _refuse_unknown(pipe: Pipeline, names: Iterable[str]) -> None:
     if unknown := sorted(set(names) - set(attached(pipe))):
         there = ", ".join(attached(pipe)) or "none"
         raise VectorMismatch(
@@ -89,7 +88,7 @@ def _refuse_unknown(pipe: StableDiffusionPipeline, names: Iterable[str]) -> None
         )
 
 
-def _load(pipe: StableDiffusionPipeline, name: str, state: dict[str, Tensor]) -> None:
+def _load(pipe: Pipeline, name: str, state: dict[str, Tensor]) -> None:
     adapter = _adapter(name)
     with known_warnings_silenced():
         pipe.load_lora_weights(dict(state), adapter_name=adapter)
@@ -99,7 +98,7 @@ def _load(pipe: StableDiffusionPipeline, name: str, state: dict[str, Tensor]) ->
             raise VectorMismatch(f"{name}: diffusers left out {len(lost)} of its modules, the first is {lost[0]}.")
 
 
-def _refuse_misfit(pipe: StableDiffusionPipeline, name: str, state: Mapping[str, Tensor]) -> None:
+def _refuse_misfit(pipe: Pipeline, name: str, state: Mapping[str, Tensor]) -> None:
     """Raise VectorMismatch unless each module of `state` exists in the base with the same input and output size."""
     weights = _weights(pipe)
     for key, factor in state.items():
@@ -120,31 +119,30 @@ def _module(key: str) -> str:
     return key.rpartition(".lora_")[0]
 
 
-def _weights(pipe: StableDiffusionPipeline) -> dict[str, Tensor]:
+def _weights(pipe: Pipeline) -> dict[str, Tensor]:
     """Canonical module name -> the base's own weight."""
     return {
-        canonical_name(component, name): getattr(layer, "base_layer", layer).weight
-        for component in COMPONENTS
-        for name, layer in getattr(pipe, component).named_modules()
+        f"{component}.{canonical_name(component, name)}": getattr(layer, "base_layer", layer).weight
+        for component, network in _reached(pipe).items()
+        for name, layer in network.named_modules()
         if isinstance(layer, nn.Linear | nn.Conv2d | BaseTunerLayer)
     }
 
 
-def _layers(pipe: StableDiffusionPipeline) -> Iterator[tuple[str, BaseTunerLayer]]:
+def _layers(pipe: Pipeline) -> Iterator[tuple[str, BaseTunerLayer]]:
     """(canonical module name, layer) of every adapted module."""
-    for component in COMPONENTS:
-        for name, layer in getattr(pipe, component).named_modules():
+    for component, network in _reached(pipe).items():
+        for name, layer in network.named_modules():
             if isinstance(layer, BaseTunerLayer):
-                yield canonical_name(component, name), layer
+                yield f"{component}.{canonical_name(component, name)}", layer
 
 
-def canonical_name(component: str, name: str) -> str:
-    """`component.name` with a text encoder's module beginning `text_model.`, which transformers 5 leaves out."""
-    root = "" if component == "unet" or name.startswith("text_model.") else "text_model."
-    return f"{component}.{root}{name}"
+def _reached(pipe: Pipeline) -> dict[str, nn.Module]:
+    """The networks that a vector can change, by name: all but the VAE."""
+    return {component: network for component, network in networks(pipe).items() if component in COMPONENTS}
 
 
-def _activate(pipe: StableDiffusionPipeline, lambdas: Mapping[str, float]) -> None:
+def _activate(pipe: Pipeline, lambdas: Mapping[str, float]) -> None:
     if lambdas:
         pipe.enable_lora()
         pipe.set_adapters([_adapter(name) for name in lambdas], list(lambdas.values()))

@@ -75,6 +75,11 @@ KNOWN_MESSAGES: tuple[KnownMessage, ...] = (
         message=r"No LoRA keys associated to UNet2DConditionModel found",
         reason="A vector may reach the text encoder alone; `attach` checks itself that every module found its place.",
     ),
+    KnownMessage(
+        logger="diffusers.models.modeling_utils",
+        message=r"There are modules in \w+ that should be kept in float32: \[\]\.",
+        reason="The list of them is empty.",
+    ),
 )
 
 

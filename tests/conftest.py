@@ -243,3 +243,66 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             requires_safety_checker=False,
         ).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def sdxl_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base of SDXL's classes with seeded random weights: two text encoders, sizes told, an empty prompt of zeros."""
+    import torch
+
+    folder = tmp_path_factory.mktemp("sdxl") / "tiny"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        write_sdxl(folder)
+    return folder
+
+
+def write_sdxl(folder: Path) -> None:
+    """Write a tiny SDXL pipeline whose two tokenizers pad differently, as SDXL's do."""
+    from diffusers import StableDiffusionXLPipeline
+
+    from demo.training import networks
+
+    first, second = (networks.write_tokenizer(folder / name) for name in ("tokenizer", "tokenizer_2"))
+    second.pad_token = "a</w>"
+    encoder = networks.text_encoder(len(first))
+    StableDiffusionXLPipeline(
+        vae=networks.autoencoder(),
+        text_encoder=encoder,
+        text_encoder_2=second_text_encoder(encoder.config),
+        tokenizer=first,
+        tokenizer_2=second,
+        unet=sdxl_unet(networks.WIDTH + 64),
+        scheduler=networks.scheduler(),
+        force_zeros_for_empty_prompt=True,
+        add_watermarker=False,
+    ).save_pretrained(folder)
+
+
+def second_text_encoder(like: Any) -> Any:
+    """A three-layer text encoder of width 64 with a projection to 32, over the vocabulary of the first's config."""
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "projection_dim": 32}
+    return CLIPTextModelWithProjection(CLIPTextConfig(**{**like.to_dict(), "architectures": None, **shape}))
+
+
+def sdxl_unet(text_width: int) -> Any:
+    """0.3 M parameters in SDXL's blocks: transformers of several layers inside, none outside, linear projections."""
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(16, 32),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        transformer_layers_per_block=(1, 2),
+        cross_attention_dim=text_width,
+        attention_head_dim=(2, 4),
+        use_linear_projection=True,
+        norm_num_groups=8,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + 32,
+    )

@@ -18,11 +18,12 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 
 @dataclass(frozen=True)
 class Entry:
-    """One captioned picture; `sha256` is of the file's bytes."""
+    """One captioned picture; `sha256` is of the file's bytes, `size` its width and height."""
 
     name: str
     caption: str
     sha256: str
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def read_dataset(folder: Path) -> Dataset:
     entries, corrupt = [], []
     for name, caption in sorted(captions.items()):
         try:
-            entries.append(Entry(name, caption, _checked_digest(folder / name)))
+            entries.append(Entry(name, caption, *_checked(folder / name)))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             corrupt.append(f"{name} ({_reason(error)})")
     if corrupt:
@@ -118,11 +119,13 @@ def _text_file(picture: Path) -> Path:
     return picture.with_suffix(".txt")
 
 
-def _checked_digest(path: Path) -> str:
+def _checked(path: Path) -> tuple[str, tuple[int, int]]:
+    """The digest of the file, and the upright picture's size."""
     with Image.open(path) as picture:
         picture.load()
+        size = ImageOps.exif_transpose(picture).size
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest(), size
 
 
 def _reason(error: Exception) -> str:

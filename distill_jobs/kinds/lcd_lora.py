@@ -120,7 +120,7 @@ class Distillation:
     @torch.no_grad()
     def teacher_step(self, point: Point, condition: Condition) -> Tensor:
         """z at `end` by the guided teacher: conditional and unconditional in one batch of 2 B, adapter off."""
-        both = condition.followed_by(self.material.unconditional(len(condition)))
+        both = condition.followed_by(self.material.unconditional(condition))
         with self.adapter.off():
             output = self._output(point.z.repeat(2, 1, 1, 1), point.start.repeat(2), both)
         conditional, unconditional = output.chunk(2)

@@ -1,20 +1,21 @@
 """Style training: a LoRA that learns somebody's pictures by ordinary denoising, on the frozen base."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from distill_jobs import consistency
 from distill_jobs.adapters import STYLE_TARGETS, TEXT_ENCODER_TARGETS, InjectedAdapter, injected
+from distill_jobs.bases.conditioning import Condition, caption_rows, encoded_rows, token_ids
 from distill_jobs.bases.trainable import require_trainable
 from distill_jobs.data.dataset import Dataset
 from distill_jobs.export import Components, ExportLayout, export
-from distill_jobs.material.cache import distinct, embeddings, latents, token_ids
+from distill_jobs.material.material import prepare
 from distill_jobs.progress import Cancelled, Report
 from distill_jobs.training.loop import optimise
 from distill_jobs.training.settings import TrainingSettings
@@ -22,6 +23,7 @@ from distill_jobs.training.step import Step
 from distill_jobs.training.strip import painter
 from distill_jobs.training.trainer import Trainer, Weights, identity
 from formats import Layout
+from sampling.base import text_encoders
 
 RESULT = "style.safetensors"
 
@@ -40,7 +42,7 @@ class StyleSettings(TrainingSettings):
 
     rank: int = Field(8, ge=1)
     targets: tuple[str, ...] = STYLE_TARGETS
-    text_encoder: bool = Field(False, description="also train a LoRA of the same rank on the text encoder's attention")
+    text_encoder: bool = Field(False, description="also train a LoRA of this rank on the text encoders' attention")
     caption_noise: CaptionNoise = CaptionNoise()
     sample_guidance: float = Field(5.0, ge=1, description="of the sample strip")
     layout: ExportLayout = Layout.KOHYA
@@ -83,35 +85,32 @@ class StyleLoss:
     def __init__(self, pipe: Any, dataset: Dataset, settings: StyleSettings, cache: Path) -> None:
         self.pipe, self.settings = pipe, settings
         self.schedule = consistency.schedule_of(pipe.scheduler)
-        captions, self.rows = distinct(dataset.captions)
-        self.latents = latents(pipe, dataset, cache)
-        self.tokens = token_ids(pipe, captions)
-        self.embeddings = None if settings.text_encoder else embeddings(pipe, captions, cache)
+        self.material = prepare(pipe, dataset, cache)
+        self.tokens = token_ids(pipe, caption_rows(pipe, dataset.captions)[0])
 
     def __call__(self, step: Step) -> Tensor:
         """The loss on the batch of `step`."""
-        chosen, generator = step.choice(len(self.rows)), step.generator()
-        x0 = self.latents[chosen]
-        rows = noisy_rows(self.rows, chosen, self.settings.caption_noise, generator)
+        chosen, generator = step.choice(len(self.material.rows)), step.generator()
+        x0 = self.material.latents[chosen]
+        rows = noisy_rows(self.material.rows, chosen, self.settings.caption_noise, generator)
         timesteps = torch.randint(len(self.schedule.alpha), (step.batch,), generator=generator)
         eps = torch.randn(x0.shape, generator=generator)
         alpha, sigma = self.schedule.at(timesteps)
         z = consistency.diffuse(x0, eps, alpha, sigma)
-        output = self.pipe.unet(z, timesteps, self.text(rows), return_dict=False)[0]
+        output = self.pipe.unet(z, timesteps, **self.told(rows, chosen).arguments(), return_dict=False)[0]
         truth = consistency.output_for(x0, eps, alpha, sigma, self.schedule.prediction)
         return (output - truth).square().mean()
 
-    def text(self, rows: Tensor) -> Tensor:
-        """(B, tokens, width) of the captions in `rows`: cached, or encoded with the LoRA that is being trained."""
-        if self.embeddings is not None:
-            return self.embeddings[rows]
-        wanted, places = rows.unique(return_inverse=True)
-        encoded: Tensor = self.pipe.text_encoder(self.tokens[wanted])[0]
-        return encoded[places]
+    def told(self, rows: Tensor, chosen: Tensor) -> Condition:
+        """The captions in `rows` (B,), told of the chosen pictures: cached, or encoded with the LoRA in training."""
+        cached = self.material.told(rows, chosen)
+        if not self.settings.text_encoder:
+            return cached
+        return encoded_rows(self.pipe, self.tokens, rows).with_time_ids(cached.time_ids)
 
 
 def noisy_rows(rows: Tensor, chosen: Tensor, noise: CaptionNoise, generator: torch.Generator) -> Tensor:
-    """The caption row (B,) of each chosen picture after caption noise; row 0 is the empty caption.
+    """The caption row (B,) of each chosen picture after caption noise; row 0 tells nothing.
 
     A share `empty` becomes row 0; of the others a share `wrong` becomes the row of a picture drawn at random.
     """
@@ -124,9 +123,9 @@ def noisy_rows(rows: Tensor, chosen: Tensor, noise: CaptionNoise, generator: tor
 @contextmanager
 def _adapters(pipe: Any, settings: StyleSettings) -> Iterator[dict[str, InjectedAdapter]]:
     alpha = settings.alpha or float(settings.rank)
-    networks = {"unet": (pipe.unet, settings.targets)}
+    networks: dict[str, tuple[nn.Module, Sequence[str]]] = {"unet": (pipe.unet, settings.targets)}
     if settings.text_encoder:
-        networks["text_encoder"] = (pipe.text_encoder, TEXT_ENCODER_TARGETS)
+        networks |= {name: (encoder, TEXT_ENCODER_TARGETS) for name, encoder in text_encoders(pipe).items()}
     with ExitStack() as stack:
         yield {
             component: stack.enter_context(

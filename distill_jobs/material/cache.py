@@ -1,8 +1,9 @@
-"""What a frozen VAE and a frozen text encoder make of a data set, computed once and kept in files named by content."""
+"""What a frozen VAE and frozen text encoders make of a data set, computed once and kept in files named by content."""
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from distill_jobs.bases.conditioning import Condition, Tokens, encoded_rows, token_ids
+from distill_jobs.bases.probe import sound_vae
 from distill_jobs.data.dataset import Dataset
+from sampling.base import empty_prompt_is_zeros, is_sdxl, picture_size, text_encoders
 
 ENCODE_BATCH = 32
+"""Captions, or pictures of at most 512 x 512, that are encoded at once."""
+ENCODE_PIXELS = ENCODE_BATCH * 512 * 512
+"""Pixels that are encoded at once: 8 pictures of 1024 x 1024."""
+
+LOG = logging.getLogger(__name__)
 
 
 def weights_digest(network: nn.Module) -> str:
@@ -25,66 +34,59 @@ def weights_digest(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def picture_size(pipe: Any) -> tuple[int, int]:
-    """(height, width) in pixels that the base was made for."""
-    size = pipe.unet.config.sample_size
-    height, width = (size, size) if isinstance(size, int) else size
-    return height * pipe.vae_scale_factor, width * pipe.vae_scale_factor
-
-
 def latents(pipe: Any, dataset: Dataset, folder: Path) -> Tensor:
-    """The scaled mean latent of every picture, (count, C, h, w) float32, in the order of the data set."""
+    """The scaled mean latent of every picture, (count, C, h, w) float32 on the CPU, in the order of the data set.
+
+    Encoded in the dtype that the VAE was opened in, or in float32 (which is logged) where that overflows.
+    """
     size = picture_size(pipe)
     key = _key("latents", dataset.fingerprint, weights_digest(pipe.vae), pipe.vae.config.scaling_factor, size)
-    return _cached(folder / f"latents-{key}.safetensors", lambda: _encode_pictures(pipe, dataset, size))
+    kept = _cached(folder / f"latents-{key}.safetensors", lambda: {"value": _encode_pictures(pipe, dataset, size)})
+    return kept["value"]
 
 
-def embeddings(pipe: Any, captions: Sequence[str], folder: Path) -> Tensor:
-    """The text encoder's last hidden state of every caption, (count, tokens, width) float32."""
+def conditions(pipe: Any, captions: Sequence[str], folder: Path) -> Condition:
+    """What the base is told of every caption, float32 on the CPU, a row each, without time ids.
+
+    Row 0 is what its pipeline guides away from, whatever the first caption: `captions` begin with "".
+    """
     tokens = token_ids(pipe, captions)
-    key = _key("embeddings", tokens.tolist(), weights_digest(pipe.text_encoder))
-    return _cached(folder / f"embeddings-{key}.safetensors", lambda: _encode_tokens(pipe, tokens))
-
-
-def distinct(captions: Sequence[str]) -> tuple[tuple[str, ...], Tensor]:
-    """The empty caption followed by the distinct other ones (sorted), and the index of each caption among them."""
-    known = ("", *sorted(set(captions) - {""}))
-    place = {caption: i for i, caption in enumerate(known)}
-    return known, torch.tensor([place[caption] for caption in captions])
+    digests = [weights_digest(encoder) for encoder in text_encoders(pipe).values()]
+    key = _key("conditions", [own.tolist() for own in tokens], digests, empty_prompt_is_zeros(pipe))
+    kept = _cached(folder / f"conditions-{key}.safetensors", lambda: _encode_tokens(pipe, tokens))
+    return Condition(kept["text"], kept.get("pooled"))
 
 
 @torch.no_grad()
 def _encode_pictures(pipe: Any, dataset: Dataset, size: tuple[int, int]) -> Tensor:
-    batches = []
-    for start in range(0, len(dataset.entries), ENCODE_BATCH):
-        pixels = dataset.pixels(start, start + ENCODE_BATCH, size).to(pipe.vae.dtype)
-        mean = pipe.vae.encode(pixels).latent_dist.mean
-        batches.append((mean * pipe.vae.config.scaling_factor).float())
+    batch = max(1, min(ENCODE_BATCH, ENCODE_PIXELS // (size[0] * size[1])))
+    vae, batches = pipe.vae, []
+    for start in range(0, len(dataset.entries), batch):
+        pixels = dataset.pixels(start, start + batch, size)
+        if start == 0:
+            vae = sound_vae(pipe.vae, pixels[:4], say=LOG.warning)
+        mean = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mean
+        batches.append((mean * vae.config.scaling_factor).float().cpu())
     return torch.cat(batches)
 
 
 @torch.no_grad()
-def _encode_tokens(pipe: Any, tokens: Tensor) -> Tensor:
-    batches = [pipe.text_encoder(batch)[0] for batch in tokens.split(ENCODE_BATCH)]
-    return torch.cat(batches).float()
+def _encode_tokens(pipe: Any, tokens: Tokens) -> dict[str, Tensor]:
+    """text (Q, L, D) and, for SDXL, pooled (Q, P)."""
+    parts = [encoded_rows(pipe, tokens, rows) for rows in torch.arange(len(tokens[0])).split(ENCODE_BATCH)]
+    rows = {"text": torch.cat([part.text for part in parts]).float().cpu()}
+    if is_sdxl(pipe):
+        rows["pooled"] = torch.cat([part.pooled for part in parts]).float().cpu()
+    return rows
 
 
-def token_ids(pipe: Any, captions: Sequence[str]) -> Tensor:
-    """(count, tokens) int64: captions padded and cut to the tokenizer's length, as the pipeline itself does."""
-    length = pipe.tokenizer.model_max_length
-    batch = pipe.tokenizer(
-        list(captions), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-    )
-    return batch.input_ids
-
-
-def _cached(path: Path, compute: Callable[[], Tensor]) -> Tensor:
+def _cached(path: Path, compute: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        save_file({"value": compute().contiguous()}, partial)
+        save_file({name: value.contiguous() for name, value in compute().items()}, partial)
         partial.replace(path)
-    return load_file(path)["value"]
+    return load_file(path)
 
 
 def _key(*parts: object) -> str:

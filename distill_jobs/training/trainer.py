@@ -16,6 +16,7 @@ from distill_jobs.data.dataset import Dataset
 from distill_jobs.errors import CheckpointMismatch, Diverged
 from distill_jobs.material.cache import weights_digest
 from distill_jobs.training.settings import TrainingSettings
+from sampling.base import networks
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -38,7 +39,7 @@ def rate_factor(step: int, settings: TrainingSettings) -> float:
 
 def identity(kind: str, settings: TrainingSettings, dataset: Dataset, pipe: Any) -> str:
     """SHA-256 over everything that the trained weights depend on: kind, settings, data and the base's weights."""
-    base = [weights_digest(network) for network in (pipe.unet, pipe.text_encoder, pipe.vae)]
+    base = [weights_digest(network) for network in networks(pipe).values()]
     parts = [kind, settings.of_the_result(), dataset.fingerprint, base]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from PIL import Image
 
 from demo.training import networks
@@ -62,6 +62,18 @@ def base(base_folder: Path) -> StableDiffusionPipeline:
 def fresh_base(base_folder: Path) -> StableDiffusionPipeline:
     """A base of the test's own, to change."""
     return load_pipeline(base_folder)
+
+
+@pytest.fixture(scope="session")
+def sdxl_base(sdxl_folder: Path) -> StableDiffusionXLPipeline:
+    """The opened tiny SDXL; training leaves it as it was."""
+    return load_pipeline(sdxl_folder)
+
+
+@pytest.fixture
+def fresh_sdxl(sdxl_folder: Path) -> StableDiffusionXLPipeline:
+    """A tiny SDXL of the test's own, to change."""
+    return load_pipeline(sdxl_folder)
 
 
 @pytest.fixture(scope="session")

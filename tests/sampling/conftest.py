@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
 from demo.training import networks
 from sampling import load_pipeline
@@ -42,3 +42,15 @@ def base(base_folder: Path) -> StableDiffusionPipeline:
 def fresh_base(base_folder: Path) -> StableDiffusionPipeline:
     """A base of the test's own, to attach vectors to."""
     return load_pipeline(base_folder)
+
+
+@pytest.fixture(scope="session")
+def sdxl_base(sdxl_folder: Path) -> StableDiffusionXLPipeline:
+    """The opened tiny SDXL; tests that attach vectors take `fresh_sdxl` instead."""
+    return load_pipeline(sdxl_folder)
+
+
+@pytest.fixture
+def fresh_sdxl(sdxl_folder: Path) -> StableDiffusionXLPipeline:
+    """A tiny SDXL of the test's own, to change."""
+    return load_pipeline(sdxl_folder)

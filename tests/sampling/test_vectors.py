@@ -128,12 +128,12 @@ def test_the_last_strength_counts(fresh_base, style):
 
 def test_the_text_encoders_part_reaches_the_prompt(fresh_base, make_vector):
     attach(fresh_base, {"words": make_vector("words", TEXT, 3)})
-    plain = embed(fresh_base, PROMPTS)
+    plain = embed(fresh_base, PROMPTS).text
     set_strengths(fresh_base, {"words": 1.0})
-    strong = embed(fresh_base, PROMPTS)
+    strong = embed(fresh_base, PROMPTS).text
     assert (strong - plain).abs().max() > 1e-2
     set_strengths(fresh_base, {"words": 0.0})
-    assert torch.equal(embed(fresh_base, PROMPTS), plain)
+    assert torch.equal(embed(fresh_base, PROMPTS).text, plain)
 
 
 def test_detaching_gives_the_base_back(base, fresh_base, style, lcm):

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from distill_jobs.bases.conditioning import token_ids
 from distill_jobs.data.dataset import Dataset
 from distill_jobs.kinds.style import CaptionNoise, StyleLoss, StyleSettings, noisy_rows, train_style
-from distill_jobs.material.cache import token_ids
 from distill_jobs.progress import Progress
 from distill_jobs.training.step import Step
 
@@ -33,7 +33,7 @@ def test_the_loss_is_the_mean_squared_error_of_what_the_base_predicts(
     step = Step(2, 0, 3)
     with torch.no_grad():
         got = loss(step).item()
-        expected = _independent_loss(fresh_base, dataset, loss.latents, step, prediction)
+        expected = _independent_loss(fresh_base, dataset, loss.material.latents, step, prediction)
     assert got == pytest.approx(expected, rel=1e-5)
 
 
@@ -51,9 +51,10 @@ def test_embeddings_from_the_cache_are_those_of_the_text_encoder(
     base: StableDiffusionPipeline, dataset: Dataset, tmp_path: Path
 ) -> None:
     losses = [StyleLoss(base, dataset, StyleSettings(**SHORT, text_encoder=on), tmp_path) for on in (False, True)]
-    rows = torch.tensor([2, 0, 2, 1])
+    rows, chosen = torch.tensor([2, 0, 2, 1]), torch.arange(4)
     with torch.no_grad():
-        torch.testing.assert_close(losses[0].text(rows), losses[1].text(rows), rtol=1e-5, atol=1e-5)
+        cached, encoded = (loss.told(rows, chosen).text for loss in losses)
+    torch.testing.assert_close(cached, encoded, rtol=1e-5, atol=1e-5)
 
 
 CHANGES: list[dict[str, Any]] = [
@@ -178,7 +179,7 @@ def _independent_loss(
     timesteps = torch.randint(1000, (3,), generator=generator)
     noise = torch.randn(latents[chosen].shape, generator=generator)
     z = pipe.scheduler.add_noise(latents[chosen], noise, timesteps)
-    text = pipe.text_encoder(token_ids(pipe, [dataset.captions[i] for i in chosen]))[0]
+    text = pipe.text_encoder(*token_ids(pipe, [dataset.captions[i] for i in chosen]))[0]
     output = pipe.unet(z, timesteps, text).sample
     truth = {
         "epsilon": noise,

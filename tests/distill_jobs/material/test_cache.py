@@ -21,7 +21,7 @@ def test_embeddings_are_what_the_pipeline_encodes(base: StableDiffusionPipeline,
     captions = ["", "a large red circle on a white background"]
     with torch.no_grad():
         expected, _ = base.encode_prompt(captions, "cpu", 1, False)
-    torch.testing.assert_close(cache.embeddings(base, captions, tmp_path), expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(cache.conditions(base, captions, tmp_path).text, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_what_is_cached_is_read_and_not_computed_again(
@@ -37,18 +37,12 @@ def test_other_weights_or_other_captions_are_other_contents(
     fresh_base: StableDiffusionPipeline, dataset: Dataset, tmp_path: Path
 ) -> None:
     before = cache.latents(fresh_base, dataset, tmp_path)
-    cache.embeddings(fresh_base, ["a"], tmp_path)
-    cache.embeddings(fresh_base, ["a", "red"], tmp_path)
+    cache.conditions(fresh_base, ["", "a"], tmp_path)
+    cache.conditions(fresh_base, ["", "a", "red"], tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
     with torch.no_grad():
         fresh_base.vae.quant_conv.bias.add_(1)
         fresh_base.text_encoder.get_input_embeddings().weight.mul_(2)
-    cache.embeddings(fresh_base, ["a"], tmp_path)
+    cache.conditions(fresh_base, ["", "a"], tmp_path)
     assert not torch.equal(cache.latents(fresh_base, dataset, tmp_path), before)
     assert len(list(tmp_path.iterdir())) == 5
-
-
-def test_distinct_captions_begin_with_the_empty_one() -> None:
-    captions, rows = cache.distinct(["b", "a", "", "b"])
-    assert captions == ("", "a", "b")
-    assert rows.tolist() == [2, 1, 0, 2]
