@@ -45,6 +45,7 @@ class Dataset:
     fingerprint: str
     left_out: tuple[str, ...] = ()
     revision: str | None = None
+    license: str | None = None
     source: Source = field(kw_only=True, repr=False, compare=False)
     locators: tuple[Locator, ...] = field(kw_only=True, repr=False, compare=False)
 
