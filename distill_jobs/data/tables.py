@@ -40,8 +40,10 @@ class Tables:
 
     kind = "parquet"
 
-    def __init__(self, files: Sequence[Path], reading: Reading, title: str, uri: str) -> None:
-        self.files, self.title, self.uri = tuple(files), title, uri
+    def __init__(
+        self, files: Sequence[Path], reading: Reading, title: str, uri: str, *, largest_group: int = LARGEST_GROUP
+    ) -> None:
+        self.files, self.title, self.uri, self.largest_group = tuple(files), title, uri, largest_group
         self.columns = tuple(_columns(path, reading) for path in self.files)
         self._groups: OrderedDict[tuple[int, int], pa.ChunkedArray] = OrderedDict()
 
@@ -74,8 +76,16 @@ class Tables:
                 if contents is None:
                     problems.append(f"{place} (no bytes in {columns.image})")
                 elif caption is not None:
-                    total = _require_small(path, group, total + len(contents))
+                    total = self._require_small(path, group, total + len(contents))
                     yield Record(_path(picture), place, caption, cell), _constant(contents)
+
+    def _require_small(self, path: Path, group: int, size: int) -> int:
+        if size > self.largest_group:
+            raise DatasetError(
+                f"{path}: row group {group} holds more than {self.largest_group:,} bytes of pictures, too many to "
+                "read one at random; write it again with row_group_size=100"
+            )
+        return size
 
     def _group(self, file: int, group: int) -> pa.ChunkedArray:
         """One row group's pictures; the last ones used are kept."""
@@ -83,7 +93,7 @@ class Tables:
             with _opened(self.files[file]) as table:
                 image = self.columns[file].image
                 self._groups[file, group] = table.read_row_group(group, columns=[image]).column(image)
-            while len(self._groups) > 1 and sum(kept.nbytes for kept in self._groups.values()) > LARGEST_GROUP:
+            while len(self._groups) > 1 and sum(kept.nbytes for kept in self._groups.values()) > self.largest_group:
                 self._groups.popitem(last=False)
         self._groups.move_to_end((file, group))
         return self._groups[file, group]
@@ -166,15 +176,6 @@ def _caption(value: pa.Scalar, place: str, problems: list[str]) -> str | None:
     except UnicodeDecodeError as error:
         problems.append(f"{place} (its caption is not UTF-8 at byte {error.start})")
         return None
-
-
-def _require_small(path: Path, group: int, size: int) -> int:
-    if size > LARGEST_GROUP:
-        raise DatasetError(
-            f"{path}: row group {group} holds more than {LARGEST_GROUP:,} bytes of pictures, too many to read one "
-            f"at random; write it again with row_group_size=100 (pyarrow, pandas, datasets)"
-        )
-    return size
 
 
 def _constant(contents: bytes) -> Contents:

@@ -44,9 +44,8 @@ def check(
     else:
         _print(report)
     if not report.ok:
-        output.problem(
-            f"{len(report.corrupt)} pictures are corrupt; replace or remove them, or leave them out: --skip-corrupt"
-        )
+        remedy = "or leave them out: --skip-corrupt" if report.pictures else "no other is there"
+        output.problem(f"{len(report.corrupt)} pictures are corrupt; replace or remove them, {remedy}")
         raise typer.Exit(Outcome.REFUSED)
 
 
