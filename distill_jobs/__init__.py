@@ -20,6 +20,7 @@ _MODULES = {
     "LocalExecutor": "execution.executors",
     "Pace": "execution.worker",
     "Progress": "progress",
+    "Reading": "data.reading",
     "StyleSettings": "kinds.style",
     "TrainingSettings": "training.settings",
     "Worker": "execution.worker",

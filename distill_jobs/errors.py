@@ -1,10 +1,12 @@
 """What training and its workers refuse.
 
 DistillError
-|-- DatasetError            a data folder that cannot be trained on
+|-- DatasetError            a data set that cannot be trained on
 |   |-- EmptyDataset            no picture in it
 |   |-- MissingCaptions         pictures without a caption, or captions without a picture
-|   `-- CorruptPictures         pictures that do not decode, each named
+|   |-- CorruptPictures         pictures that do not decode, each named
+|   |-- UnknownColumn           a column, or a key of JSON, that is not there or not the only one
+|   `-- BrokenArchive           a tar or parquet file that cannot be read to its end
 |-- UnsupportedBase         a pipeline that this training cannot drive
 |-- UnknownTarget           a target module that matches nothing in the network
 |-- CheckpointMismatch      a checkpoint of other settings, data or base
@@ -14,6 +16,7 @@ DistillError
 """
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 SHOWN = 5
@@ -25,26 +28,26 @@ class DistillError(Exception):
 
 
 class DatasetError(DistillError):
-    """A data folder that cannot be trained on."""
+    """A data set that cannot be trained on."""
 
 
 class EmptyDataset(DatasetError):
-    """No picture in the folder."""
+    """No picture in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, where: object) -> None:
         super().__init__(
-            f"{folder}: no pictures to train on; expected metadata.jsonl with file_name and text, "
-            "or pictures with a .txt caption of the same name beside each"
+            f"{where}: no pictures to train on; expected metadata.jsonl with file_name and text, "
+            "or pictures with a .txt caption of the same name beside each, or .parquet files, or .tar shards"
         )
 
 
 class MissingCaptions(DatasetError):
     """Pictures without a caption, or captions without a picture."""
 
-    def __init__(self, folder: Path, problems: Sequence[str]) -> None:
+    def __init__(self, where: object, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__(
-            f"{folder}: {len(problems)} {_plural('entry', 'entries', problems)} without a caption or a picture: "
+            f"{where}: {len(problems)} {_plural('entry', 'entries', problems)} without a caption or a picture: "
             f"{_some(problems)}. Add what is missing, or remove the entry."
         )
 
@@ -52,12 +55,32 @@ class MissingCaptions(DatasetError):
 class CorruptPictures(DatasetError):
     """Pictures that do not decode."""
 
-    def __init__(self, folder: Path, problems: Sequence[str]) -> None:
+    def __init__(self, where: object, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__(
-            f"{folder}: {len(problems)} corrupt {_plural('picture', 'pictures', problems)}: {_some(problems)}. "
-            "Replace or remove them; none is skipped."
+            f"{where}: {len(problems)} corrupt {_plural('picture', 'pictures', problems)}: {_some(problems)}. "
+            "Replace or remove them, or leave them out by --skip-corrupt; none is left out in silence. "
+            "All of them: tau data check"
         )
+
+
+class UnknownColumn(DatasetError):
+    """A column, or a key of JSON, that is not there or not the only one; `role` is image or caption."""
+
+    def __init__(self, where: object, role: str, wanted: str | None, there: Sequence[str], reason: str = "") -> None:
+        self.there = tuple(there)
+        asked = f"no column {wanted!r}" if wanted is not None else f"no column for the {role}"
+        near = get_close_matches(wanted or role, there, 1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        listed = ", ".join(there) or "none"
+        super().__init__(f"{where}: {reason or asked}; it has {listed}.{meant} Name one: --{role}-column NAME")
+
+
+class BrokenArchive(DatasetError):
+    """A tar or parquet file that cannot be read to its end."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: broken: {reason}")
 
 
 class UnsupportedBase(DistillError):

@@ -136,7 +136,7 @@ def _outside_node(row: Row[Any]) -> Node:
 def _parent(uow: UnitOfWork, text: str) -> tuple[str, int | str]:
     """The column and value by which an edge names `text`."""
     if text.startswith(DATASET):
-        return "dataset_id", _dataset(uow, text).id
+        return "dataset_id", find_dataset(uow, text).id
     if text.startswith(JOB):
         return "job_id", _job(uow, text)
     if text.startswith(EXTERNAL):
@@ -146,7 +146,8 @@ def _parent(uow: UnitOfWork, text: str) -> tuple[str, int | str]:
     return "parent_id", resolve(uow, text).id
 
 
-def _dataset(uow: UnitOfWork, text: str) -> DatasetRow:
+def find_dataset(uow: UnitOfWork, text: str) -> DatasetRow:
+    """The newest data set that `dataset:NAME` or `dataset:NAME:FINGERPRINT` names. Raises NotFound."""
     name, _, fingerprint = text.removeprefix(DATASET).partition(":")
     matching = (DatasetRow.name == name, DatasetRow.fingerprint.startswith(fingerprint, autoescape=True))
     row = uow.session.scalar(select(DatasetRow).where(*matching).order_by(DatasetRow.id.desc()).limit(1))

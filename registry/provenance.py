@@ -2,38 +2,61 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict
+from typing import Any, TypedDict
 
 from sqlalchemy import select
 
 from registry.errors import InvalidReference, NotFound
 from registry.history import record, record_subject
+from registry.lineage import find_dataset
 from registry.names import require_slug
 from registry.references import resolve
 from registry.tables import CertificateRow, DatasetRow, ModelRow, PreviewRow, RecipeRow, VersionRow
 from registry.unit_of_work import UnitOfWork
 from registry.values import Dataset, Json, Preview, RecipeText
 
+SAID_OF_DATASETS = ("uri", "license", "kind", "revision", "pictures", "left_out")
 RECIPE = "recipe:"
 RECIPE_SHOWN = 16
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
-def add_dataset(uow: UnitOfWork, name: str, fingerprint: str, uri: str, license: str | None) -> Dataset:
+class DatasetFacts(TypedDict, total=False):
+    """What may be said of a data set beside where it lies."""
+
+    kind: str
+    revision: str | None
+    pictures: int
+    left_out: int
+
+
+def add_dataset(uow: UnitOfWork, found: Dataset) -> Dataset:
     """Record a data set, once for each content of it."""
-    require_slug(name, "data set")
-    found = Dataset(name, fingerprint, uri, license)
-    same = (DatasetRow.name == name, DatasetRow.fingerprint == fingerprint)
+    require_slug(found.name, "data set")
+    same = (DatasetRow.name == found.name, DatasetRow.fingerprint == found.fingerprint)
     row = uow.session.scalar(select(DatasetRow).where(*same))
-    after = {"uri": uri, "license": license}
+    after = _said_of(found)
     if row is None:
-        uow.session.add(DatasetRow(name=name, fingerprint=fingerprint, **after))
+        uow.session.add(DatasetRow(**asdict(found)))
         uow.session.flush()
         record_subject(uow, "recorded", found.ref, after=after)
-    elif (before := {"uri": row.uri, "license": row.license}) != after:
-        row.uri, row.license = uri, license
+    elif (before := _said_of(row)) != after:
+        for name in SAID_OF_DATASETS:
+            setattr(row, name, getattr(found, name))
         record_subject(uow, "edited", found.ref, before=before, after=after)
     return found
+
+
+def dataset_of(uow: UnitOfWork, ref: str) -> Dataset:
+    """The data set that `dataset:NAME` or `dataset:NAME:FINGERPRINT` means. Raises NotFound."""
+    row = find_dataset(uow, ref)
+    return Dataset(row.name, row.fingerprint, **{name: getattr(row, name) for name in SAID_OF_DATASETS})
+
+
+def _said_of(found: Dataset | DatasetRow) -> dict[str, Any]:
+    said = {name: getattr(found, name) for name in SAID_OF_DATASETS}
+    return {name: value for name, value in said.items() if value is not None or name in ("uri", "license")}
 
 
 def add_recipe(uow: UnitOfWork, typed: str, locked: str, sha256: str) -> RecipeText:

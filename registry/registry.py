@@ -19,6 +19,7 @@ from registry.lookups import Statement
 from registry.measurements import Measurements
 from registry.names import slug_of
 from registry.opening import open_place
+from registry.provenance import DatasetFacts
 from registry.reidentification import registered_architectures
 from registry.search import search
 from registry.search.matches import require_known
@@ -336,9 +337,21 @@ class Registry:
 
     # Provenance
 
-    def add_dataset(self, name: str, fingerprint: str, uri: str, license: str | None = None) -> Dataset:
+    def add_dataset(
+        self,
+        name: str,
+        fingerprint: str,
+        uri: str,
+        license: str | None = None,
+        **facts: Unpack[DatasetFacts],
+    ) -> Dataset:
         """Record a data set by the sha256 that is its fingerprint; `.ref` is how an edge names it."""
-        return self._write(lambda uow: provenance.add_dataset(uow, name, fingerprint, uri, license))
+        found = Dataset(name, fingerprint, uri, license, **facts)
+        return self._write(lambda uow: provenance.add_dataset(uow, found))
+
+    def dataset(self, ref: str) -> Dataset:
+        """The data set that an edge names."""
+        return self._read(lambda uow: provenance.dataset_of(uow, ref))
 
     def add_recipe(self, text: str, locked: str, sha256: str) -> RecipeText:
         """Record a recipe as typed and as locked."""

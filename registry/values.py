@@ -194,6 +194,13 @@ class Dataset:
     fingerprint: str
     uri: str
     license: str | None
+    kind: str | None = None
+    """folder, parquet or webdataset"""
+    revision: str | None = None
+    """The commit, where it came from a repository."""
+    pictures: int | None = None
+    left_out: int | None = None
+    """Corrupt pictures that were left out on request."""
 
     @property
     def ref(self) -> str:

@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,7 +20,7 @@ from workbench.hub_files import BASE_MARK, SAFETENSORS, choose_files
 from workbench.pace import Pace, Tell
 
 if TYPE_CHECKING:
-    from huggingface_hub.hf_api import ModelInfo
+    from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
     from registry import Artifact, Registry, Version
     from registry.lookups import Statement
@@ -37,16 +37,23 @@ CHUNK_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class HubAddress:
-    """A repository, perhaps one revision of it, perhaps one file or folder in it."""
+    """A repository, perhaps one revision of it, perhaps one file or folder in it; `repo_type` is model or dataset."""
 
     repo: str
     revision: str | None = None
     path: str | None = None
+    repo_type: str = "model"
 
     @property
     def uri(self) -> str:
         """The name under which bytes of it are registered; the commit stands beside it."""
-        return f"{SCHEME}{self.repo}" + (f"/{self.path}" if self.path else "")
+        return self.spelled()
+
+    def spelled(self, revision: str | None = None) -> str:
+        """The address at a revision."""
+        among = "datasets/" if self.repo_type == "dataset" else ""
+        at, path = f"@{revision}" if revision else "", f"/{self.path}" if self.path else ""
+        return f"{SCHEME}{among}{self.repo}{at}{path}"
 
 
 @dataclass(frozen=True)
@@ -132,14 +139,19 @@ def find_snapshot(address: HubAddress, endpoint: str | None = None) -> HubSnapsh
     """The commit that an address means now and the files that are imported of it. Raises NotThere, NotImportable."""
     from huggingface_hub import HfApi
 
-    with _hub_errors(address):
+    with hub_errors(address):
         info = HfApi(endpoint=endpoint).model_info(address.repo, revision=address.revision, files_metadata=True)
-    if info.sha is None or not COMMIT.fullmatch(info.sha):
-        raise DownloadFailed(f"{address.uri}: the Hub names no commit for it, got {info.sha!r}; try again later")
-    if address.revision and COMMIT.fullmatch(address.revision) and info.sha != address.revision:
-        raise DownloadFailed(f"{address.uri}: asked for commit {address.revision}, the Hub answered with {info.sha}")
     card = info.card_data.to_dict() if info.card_data else {}
-    return HubSnapshot(address, info.sha, _files(address, info), card)
+    return HubSnapshot(address, commit_of(address, info.sha), _files(address, info), card)
+
+
+def commit_of(address: HubAddress, answered: str | None) -> str:
+    """The commit that the Hub answered with. Raises DownloadFailed when it is none, or not the one asked for."""
+    if answered is None or not COMMIT.fullmatch(answered):
+        raise DownloadFailed(f"{address.uri}: the Hub names no commit for it, got {answered!r}; try again later")
+    if address.revision and COMMIT.fullmatch(address.revision) and answered != address.revision:
+        raise DownloadFailed(f"{address.uri}: asked for commit {address.revision}, the Hub answered with {answered}")
+    return answered
 
 
 def require_unchanged(registry: "Registry", snapshot: HubSnapshot, *, update: bool) -> None:
@@ -180,14 +192,35 @@ def download(
     cancelled: Callable[[], bool] | None = None,
 ) -> None:
     """Bring the files of a snapshot into `folder`, through the client's cache, each checked against the Hub's hash."""
+    cached = fetch(snapshot, endpoint=endpoint, cache=cache, tell=tell, cancelled=cancelled)
+    for file in snapshot.files:
+        target = folder / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _show(Path(cached, file.source).resolve(), target)
+
+
+def fetch(
+    snapshot: HubSnapshot,
+    *,
+    patterns: Sequence[str] | None = None,
+    endpoint: str | None = None,
+    cache: Path | None = None,
+    tell: Tell | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Path:
+    """Bring the files of a snapshot into the client's cache, each checked against the Hub's hash; the folder there.
+
+    `patterns` are what the client is asked for, by default each file by name.
+    """
     from huggingface_hub import snapshot_download
 
     address = snapshot.address
-    with _hub_errors(address):
+    with hub_errors(address):
         cached = snapshot_download(
             address.repo,
+            repo_type=address.repo_type,
             revision=snapshot.commit,
-            allow_patterns=[glob.escape(file.source) for file in snapshot.files],
+            allow_patterns=patterns or [glob.escape(file.source) for file in snapshot.files],
             cache_dir=cache,
             endpoint=endpoint,
             tqdm_class=_bar(snapshot, tell, cancelled),
@@ -196,9 +229,7 @@ def download(
         source = Path(cached, file.source).resolve()
         if reason := file.why_not(source):
             raise DownloadFailed(f"{address.uri}: {file.source}: {reason}. Remove {source} and import it again")
-        target = folder / file.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _show(source, target)
+    return Path(cached)
 
 
 def hash_of(path: Path, kind: str) -> str:
@@ -242,8 +273,6 @@ def default_name(address: HubAddress) -> str:
 
 
 def _files(address: HubAddress, info: "ModelInfo") -> tuple[HubFile, ...]:
-    from registry.blobs.filesystem import safe_relative_path
-
     listed = {sibling.rfilename: sibling for sibling in info.siblings or ()}
     if address.path in listed:
         if not address.path.endswith(SAFETENSORS):
@@ -255,6 +284,15 @@ def _files(address: HubAddress, info: "ModelInfo") -> tuple[HubFile, ...]:
         chosen = {f"{within}{name}": name for name in choose_files(inside)}
     if not chosen:
         raise NotImportable(_why_nothing(address, listed))
+    return described(address, listed, chosen)
+
+
+def described(
+    address: HubAddress, listed: "Mapping[str, RepoSibling]", chosen: Mapping[str, str]
+) -> tuple[HubFile, ...]:
+    """The files {path there: name here} with the sizes and hashes that the Hub gives. Raises DownloadFailed."""
+    from registry.blobs.filesystem import safe_relative_path
+
     files = []
     for source, name in chosen.items():
         sibling = listed[source]
@@ -311,7 +349,7 @@ def _bar(snapshot: HubSnapshot, tell: Tell | None, cancelled: Callable[[], bool]
 
 
 @contextmanager
-def _hub_errors(address: HubAddress) -> Iterator[None]:
+def hub_errors(address: HubAddress) -> Iterator[None]:
     """What the client raises, as errors of ours with the remedy."""
     from httpx2 import HTTPError
     from huggingface_hub import errors

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,31 +57,38 @@ def distillation_spec(
     registry: "Registry",
     *,
     base: str,
-    data: Path,
+    data: Path | str,
     name: str,
     kind: str = "lcd-lora",
     draft: bool = False,
+    reading: Mapping[str, Any] | None = None,
+    data_license: str | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """The spec of a distillation job: every default spelled out, the base pinned, the data fingerprinted.
 
+    `data` is what `open_dataset` takes, and `reading` says how it is read (image_column, caption_column, skip_corrupt).
     Raises NotFound, NotABase, Conflict, InvalidName, InvalidSettings, DatasetError.
     """
-    return _spec(registry, kind, "acceleration", base, data, name, draft, settings)
+    said = _OfTheData(str(data), reading or {}, data_license)
+    return _spec(registry, kind, "acceleration", base, said, name, draft, settings)
 
 
 def training_spec(
     registry: "Registry",
     *,
     base: str,
-    data: Path,
+    data: Path | str,
     name: str,
     kind: str = "style",
     draft: bool = False,
+    reading: Mapping[str, Any] | None = None,
+    data_license: str | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """The spec of a style training job, as `distillation_spec`."""
-    return _spec(registry, kind, "style", base, data, name, draft, settings)
+    said = _OfTheData(str(data), reading or {}, data_license)
+    return _spec(registry, kind, "style", base, said, name, draft, settings)
 
 
 def wait(
@@ -130,6 +138,15 @@ def log_text(
         time.sleep(poll_seconds)
 
 
+@dataclass(frozen=True)
+class _OfTheData:
+    """What an order says of its data: where it lies, how it is read, the licence that it is under."""
+
+    text: str
+    reading: Mapping[str, Any]
+    license: str | None
+
+
 def _submit(registry: "Registry", kind: str, spec: dict[str, Any]) -> "Job":
     key = hashlib.sha256(json.dumps([kind, spec], sort_keys=True).encode()).hexdigest()
     return queue_of(registry).submit(kind, spec, idempotency_key=key)
@@ -140,7 +157,7 @@ def _spec(
     kind: str,
     result_kind: str,
     base: str,
-    data: Path,
+    said: _OfTheData,
     name: str,
     draft: bool,
     settings: dict[str, Any],
@@ -152,14 +169,18 @@ def _spec(
         raise NotABase(f"{base}: {version.ref} is of kind {version.kind}; name a base: tau ls --kind base")
     require_free(registry, name, result_kind)
     checked = settings_of(kind, settings).model_dump(mode="json")
-    folder = data.expanduser().resolve()
-    return Order(version.ref, str(folder), _fingerprint(folder), name, draft, checked).spec()
+    located, fingerprint = _fingerprinted(said)
+    order = Order(version.ref, located, fingerprint, name, draft, checked, said.reading, said.license)
+    return order.spec()
 
 
-def _fingerprint(folder: Path) -> str:
+def _fingerprinted(said: _OfTheData) -> tuple[str, str]:
+    """Where a job finds the data, and the fingerprint of what is read there now."""
     from distill_jobs import read_dataset
+    from workbench.datasets import locate, reading_of
 
-    return read_dataset(folder).fingerprint
+    reading, located = reading_of(said.reading), locate(said.text)
+    return located.pinned, read_dataset(located.where, reading).fingerprint
 
 
 def _ending(job: "Job") -> str:

@@ -1,7 +1,7 @@
 """The training jobs: what a worker's subprocess runs, from the job's spec to the registered vector."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -9,9 +9,11 @@ from workbench.errors import ChangedInput, InvalidSettings
 from workbench.measuring import measure_version
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from distill_jobs import Dataset, JobContext, TrainingSettings
 
-S = TypeVar("S", bound="TrainingSettings")
+S = TypeVar("S", bound="BaseModel")
 
 FEW_STEPS = (1, 2, 4, 8)
 """What a consistency-distilled vector is made for."""
@@ -19,6 +21,9 @@ FEW_STEPS = (1, 2, 4, 8)
 
 OWN_KEYS = ("base", "data", "fingerprint", "name", "draft")
 """What a spec says beside the settings."""
+
+OF_THE_DATA = ("reading", "data_license")
+"""What a spec may say of its data: how it is read, and the licence that it is under."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +36,21 @@ class Order:
     name: str
     draft: bool
     settings: dict[str, Any]
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    data_license: str | None = None
 
     @classmethod
     def of(cls, spec: Mapping[str, Any]) -> "Order":
         """The order in a job's spec. Raises InvalidSettings when a key is missing."""
         if missing := [key for key in OWN_KEYS if key not in spec]:
             raise InvalidSettings(f"the job's spec lacks {', '.join(missing)}; submit it with tau distill or tau train")
-        own = {key: spec[key] for key in OWN_KEYS}
+        own = {key: spec[key] for key in OWN_KEYS + OF_THE_DATA if key in spec}
         return cls(**own, settings={key: value for key, value in spec.items() if key not in own})
 
     def spec(self) -> dict[str, Any]:
         """The job's spec."""
-        return {key: getattr(self, key) for key in OWN_KEYS} | self.settings
+        said = {key: getattr(self, key) for key in OF_THE_DATA if getattr(self, key)}
+        return {key: getattr(self, key) for key in OWN_KEYS} | said | self.settings
 
 
 def distil_acceleration(context: "JobContext") -> dict[str, Any]:
@@ -51,7 +59,7 @@ def distil_acceleration(context: "JobContext") -> dict[str, Any]:
 
     order = Order.of(context.spec)
     settings = checked(LcdLoraSettings, order.settings)
-    dataset = _dataset(order)
+    dataset = _dataset(order, context.folder)
     path = distil(
         _pipeline(context, order),
         dataset,
@@ -70,7 +78,7 @@ def train_style_vector(context: "JobContext") -> dict[str, Any]:
 
     order = Order.of(context.spec)
     settings = checked(StyleSettings, order.settings)
-    dataset = _dataset(order)
+    dataset = _dataset(order, context.folder)
     path = train_style(
         _pipeline(context, order),
         dataset,
@@ -100,10 +108,20 @@ def checked(settings: "type[S]", values: Mapping[str, Any]) -> "S":
         raise InvalidSettings(wrong) from error
 
 
-def _dataset(order: Order) -> "Dataset":
-    from distill_jobs import read_dataset
+def _dataset(order: Order, folder: Path) -> "Dataset":
+    """The data set of the order, unchanged; what is left out of it is named in the log and in a file of `folder`."""
+    from distill_jobs.errors import CorruptPictures
+    from workbench.datasets import CORRUPT_LIST, open_dataset, reading_of
 
-    dataset = read_dataset(Path(order.data))
+    try:
+        dataset = open_dataset(order.data, reading_of(order.reading))
+    except CorruptPictures as error:
+        (folder / CORRUPT_LIST).write_text("\n".join(error.problems) + "\n", encoding="utf-8")
+        raise
+    if dataset.left_out:
+        (folder / CORRUPT_LIST).write_text("\n".join(dataset.left_out) + "\n", encoding="utf-8")
+        print(f"{len(dataset.left_out)} corrupt pictures are left out, {len(dataset.entries)} are used:")
+        print("\n".join(dataset.left_out), flush=True)
     if dataset.fingerprint != order.fingerprint:
         raise ChangedInput(
             f"{order.data}: its pictures or captions changed after the job was submitted "
@@ -132,8 +150,16 @@ def _register(
     from registry import Parent
     from registry.names import slug_of
 
-    name, uri = slug_of(dataset.folder.name), dataset.folder.as_uri()
-    known = context.registry.add_dataset(name, dataset.fingerprint, uri)
+    known = context.registry.add_dataset(
+        slug_of(dataset.title),
+        dataset.fingerprint,
+        dataset.uri,
+        order.data_license or dataset.license,
+        kind=dataset.kind,
+        revision=dataset.revision,
+        pictures=len(dataset.entries),
+        left_out=len(dataset.left_out),
+    )
     made_from = [Parent(order.base, relation)] if relation else []
     version = context.registry.add(
         path,
@@ -147,4 +173,5 @@ def _register(
         lease=context.lease,
     )
     measure_version(context.registry, version)
-    return {"version": version.ref}
+    left_out = {"left_out": len(dataset.left_out)} if dataset.left_out else {}
+    return {"version": version.ref, **left_out}

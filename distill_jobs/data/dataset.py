@@ -1,24 +1,29 @@
-"""A folder of captioned pictures: metadata.jsonl of {"file_name", "text"}, or a .txt beside each picture."""
+"""Captioned pictures, wherever they lie: read whole, checked, and known by a fingerprint of their content."""
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ImageOps
 from torch import Tensor
 
-from distill_jobs.errors import CorruptPictures, DatasetError, EmptyDataset, MissingCaptions
+from distill_jobs.data.pictures import Undecodable, decoded
+from distill_jobs.data.reading import Locator, Reading, Record, Source
+from distill_jobs.data.sources import source_of
+from distill_jobs.errors import CorruptPictures, DatasetError, EmptyDataset
 
-METADATA = "metadata.jsonl"
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+NAME_DIGITS = 32
+"""Of a picture's digest, which is its name where its source has none."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One captioned picture; `sha256` is of the file's bytes, `size` its width and height."""
+    """One captioned picture; `sha256` is of the packed bytes, `size` its width and height."""
 
     name: str
     caption: str
@@ -28,11 +33,21 @@ class Entry:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Captioned pictures, sorted by name; `fingerprint` is a SHA-256 over names, contents and captions."""
+    """Captioned pictures, sorted by name; `fingerprint` is a SHA-256 over names, contents and captions.
 
-    folder: Path
+    `left_out` names the corrupt pictures that were left out on request, with the reason of each.
+    """
+
+    kind: str
+    title: str
+    uri: str
     entries: tuple[Entry, ...]
     fingerprint: str
+    left_out: tuple[str, ...] = ()
+    revision: str | None = None
+    license: str | None = None
+    source: Source = field(kw_only=True, repr=False, compare=False)
+    locators: tuple[Locator, ...] = field(kw_only=True, repr=False, compare=False)
 
     @property
     def captions(self) -> tuple[str, ...]:
@@ -40,98 +55,102 @@ class Dataset:
         return tuple(entry.caption for entry in self.entries)
 
     def pixels(self, start: int, stop: int, size: tuple[int, int]) -> Tensor:
-        """Pictures start..stop as (count, 3, height, width) float32 in [-1, 1], scaled and cropped to `size` (h, w)."""
+        """Pictures start..stop as (count, 3, height, width) float32 in [-1, 1], scaled and cropped to `size` (h, w).
+
+        Raises DatasetError where a picture is no longer the one that was read.
+        """
         height, width = size
         stacked = []
-        for entry in self.entries[start:stop]:
-            with Image.open(self.folder / entry.name) as picture:
-                fitted = ImageOps.fit(ImageOps.exif_transpose(picture).convert("RGB"), (width, height))
+        for entry, contents in zip(self.entries[start:stop], self._contents(start, stop), strict=True):
+            if hashlib.sha256(contents).hexdigest() != entry.sha256:
+                raise DatasetError(f"{self.uri}: {entry.name} changed since it was read; start again")
+            fitted = ImageOps.fit(decoded(contents), (width, height))
             stacked.append(np.asarray(fitted, dtype=np.float32))
         return torch.from_numpy(np.stack(stacked)).permute(0, 3, 1, 2) / 127.5 - 1
 
-
-def read_dataset(folder: Path) -> Dataset:
-    """Read and check a whole data folder: every picture is decoded once, and every problem is named.
-
-    Raises EmptyDataset, MissingCaptions, or CorruptPictures (all of them at once), never drops an entry.
-    """
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: not a folder; expected a folder of captioned pictures")
-    captions = _from_metadata(folder) if (folder / METADATA).exists() else _from_text_files(folder)
-    if not captions:
-        raise EmptyDataset(folder)
-    entries, corrupt = [], []
-    for name, caption in sorted(captions.items()):
+    def _contents(self, start: int, stop: int) -> list[bytes]:
         try:
-            entries.append(Entry(name, caption, *_checked(folder / name)))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            corrupt.append(f"{name} ({_reason(error)})")
-    if corrupt:
-        raise CorruptPictures(folder, corrupt)
-    return Dataset(folder, tuple(entries), _fingerprint(entries))
+            return self.source.read(self.locators[start:stop])
+        except (Undecodable, OSError) as error:
+            raise DatasetError(f"{self.uri}: changed since it was read ({error}); start again") from error
 
 
-def _from_metadata(folder: Path) -> dict[str, str]:
-    captions: dict[str, str] = {}
-    problems = []
-    for number, line in enumerate((folder / METADATA).read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        name, caption = _metadata_row(folder / METADATA, number, line)
-        if name in captions:
-            raise DatasetError(f"{folder / METADATA}:{number}: {name} is listed twice; keep one line a picture")
-        if not (folder / name).is_file():
-            problems.append(f"{name} (listed in {METADATA}:{number}, no such file)")
-        captions[name] = caption
-    problems += [f"{name} (not in {METADATA})" for name in _picture_names(folder) if name not in captions]
-    if problems:
-        raise MissingCaptions(folder, problems)
-    return captions
+@dataclass(frozen=True)
+class Survey:
+    """What reading a whole source brought: the pictures in it, sorted by name, and the corrupt ones with reasons."""
+
+    entries: tuple[Entry, ...]
+    locators: tuple[Locator, ...]
+    corrupt: tuple[str, ...]
 
 
-def _metadata_row(path: Path, number: int, line: str) -> tuple[str, str]:
-    try:
-        row = json.loads(line)
-        name, caption = row["file_name"], row["text"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise DatasetError(f'{path}:{number}: expected {{"file_name": ..., "text": ...}}, got {line[:80]!r}') from error
-    if not isinstance(name, str) or not isinstance(caption, str):
-        raise DatasetError(f"{path}:{number}: file_name and text must be strings, got {line[:80]!r}")
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise DatasetError(f"{path}:{number}: {name!r} leaves the data folder; use a path inside it")
-    return name, caption
+def read_dataset(where: Path | str, reading: Reading | None = None) -> Dataset:
+    """Read and check a whole data set: every picture is decoded once, and every problem is named.
+
+    `where` is a folder of pictures, a .parquet or .tar file, a folder of these, or a pattern of files with *, ?, **,
+    {000..012} or {a,b}. Raises EmptyDataset, MissingCaptions, UnknownColumn, BrokenArchive, and CorruptPictures (all
+    of them at once) unless `reading` says to leave these out; then `left_out` names them.
+    """
+    reading = reading or Reading()
+    source = source_of(str(where), reading)
+    surveyed = survey(source)
+    if surveyed.corrupt and not reading.skip_corrupt:
+        raise CorruptPictures(where, surveyed.corrupt)
+    return dataset_of(source, surveyed)
 
 
-def _from_text_files(folder: Path) -> dict[str, str]:
-    names = _picture_names(folder)
-    without = [f"{name} (no {Path(name).stem}.txt)" for name in names if not _text_file(folder / name).is_file()]
-    if without:
-        raise MissingCaptions(folder, without)
-    return {name: _text_file(folder / name).read_text(encoding="utf-8").strip() for name in names}
+def survey(source: Source) -> Survey:
+    """Read and decode every picture of a source. Raises DatasetError and its kinds, but not CorruptPictures."""
+    found: list[tuple[Record, str, tuple[int, int]]] = []
+    corrupt = []
+    for record, read in source.records():
+        try:
+            contents = read()
+            found.append((record, hashlib.sha256(contents).hexdigest(), decoded(contents).size))
+        except Undecodable as error:
+            corrupt.append(f"{record.place} ({error})")
+    names = _names([(record.name, digest, record.caption) for record, digest, _ in found])
+    rows = [
+        (Entry(name, record.caption, digest, size), record.locator)
+        for name, (record, digest, size) in zip(names, found, strict=True)
+    ]
+    rows.sort(key=lambda row: row[0].name)
+    return Survey(tuple(entry for entry, _ in rows), tuple(locator for _, locator in rows), tuple(corrupt))
 
 
-def _picture_names(folder: Path) -> list[str]:
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted(path.relative_to(folder).as_posix() for path in found)
+def dataset_of(source: Source, surveyed: Survey) -> Dataset:
+    """The pictures that a survey found, without the corrupt ones. Raises EmptyDataset."""
+    if not surveyed.entries:
+        raise EmptyDataset(source.uri)
+    return Dataset(
+        source.kind,
+        source.title,
+        source.uri,
+        surveyed.entries,
+        _fingerprint(surveyed.entries),
+        surveyed.corrupt,
+        source=source,
+        locators=surveyed.locators,
+    )
 
 
-def _text_file(picture: Path) -> Path:
-    return picture.with_suffix(".txt")
+def _names(rows: Sequence[tuple[str | None, str, str]]) -> list[str]:
+    """A name for every (name, digest, caption): its own where all have one and no two agree, else by content.
+
+    By content a name is the picture's digest, counted on in the order of the captions where a picture comes again, so
+    that names do not depend on the order of the rows.
+    """
+    own = [name for name, _, _ in rows if name is not None]
+    if len(set(own)) == len(rows):
+        return own
+    names, seen = [""] * len(rows), Counter[str]()
+    for place in sorted(range(len(rows)), key=lambda i: rows[i][1:]):
+        short = rows[place][1][:NAME_DIGITS]
+        seen[short] += 1
+        names[place] = short if seen[short] == 1 else f"{short}-{seen[short]}"
+    return names
 
 
-def _checked(path: Path) -> tuple[str, tuple[int, int]]:
-    """The digest of the file, and the upright picture's size."""
-    with Image.open(path) as picture:
-        picture.load()
-        size = ImageOps.exif_transpose(picture).size
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest(), size
-
-
-def _reason(error: Exception) -> str:
-    return "not a picture" if isinstance(error, UnidentifiedImageError) else str(error)
-
-
-def _fingerprint(entries: list[Entry]) -> str:
+def _fingerprint(entries: Sequence[Entry]) -> str:
     rows = [[entry.name, entry.sha256, entry.caption] for entry in entries]
     return hashlib.sha256(json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()

@@ -20,6 +20,7 @@ from distill_jobs.bases.conditioning import Condition
 from distill_jobs.bases.trainable import require_trainable
 from distill_jobs.consistency import ConsistencyLoss, Denoiser, Distance, Point
 from distill_jobs.data.dataset import Dataset
+from distill_jobs.data.dropout import with_dropout
 from distill_jobs.export import ExportLayout, export
 from distill_jobs.material.material import Material, prepare
 from distill_jobs.progress import Cancelled, Report
@@ -46,6 +47,7 @@ class LcdLoraSettings(TrainingSettings):
     loss: Literal["l2", "huber"] = "huber"
     huber_c: float = Field(1e-3, gt=0)
     noise_weighting: float = Field(0.0, description="the loss of a timestep is weighted by sigma ** this, mean 1")
+    caption_dropout: float = Field(0.0, ge=0, le=1, description="share of captions replaced by the empty one")
     layout: ExportLayout = Layout.KOHYA
 
 
@@ -111,7 +113,8 @@ class Distillation:
     def loss(self, step: Step) -> Tensor:
         """The weighted mean distance between student and target on the batch of `step`."""
         chosen, generator = step.choice(len(self.material.rows)), step.generator()
-        x0, condition = self.material.latents[chosen], self.material.condition(chosen)
+        rows = with_dropout(self.material.rows[chosen], step, self.settings.caption_dropout)
+        x0, condition = self.material.latents[chosen], self.material.conditions.at(rows)
         index = self.consistency.drawn(step.batch, generator)
         point = self.consistency.point(x0, torch.randn(x0.shape, generator=generator), index)
         student = self.student(condition)

@@ -98,3 +98,16 @@ def test_a_picture_of_nothing_is_not_found(registry: Registry) -> None:
 def test_a_data_set_has_a_legal_name(registry: Registry) -> None:
     with pytest.raises(InvalidName):
         registry.add_dataset("My Set", "ab" * 32, "file:///x")
+
+
+def test_of_a_data_set_it_is_kept_how_it_lay_where_and_how_many_pictures_were_left_out(registry: Registry) -> None:
+    facts = {"kind": "parquet", "revision": "f" * 40, "pictures": 12, "left_out": 3}
+    recorded = registry.add_dataset("birds", "ab" * 32, "hf://datasets/a/birds", "cc0-1.0", **facts)
+    assert registry.dataset("dataset:birds") == registry.dataset(recorded.ref) == recorded
+    assert (recorded.kind, recorded.revision, recorded.pictures, recorded.left_out) == tuple(facts.values())
+    other = registry.add_dataset("birds", "ab" * 32, "hf://datasets/a/birds", "cc0-1.0", **facts | {"left_out": 0})
+    assert registry.dataset(recorded.ref) == other
+    edited = registry.history()[-1]
+    assert (edited.before["left_out"], edited.after["left_out"]) == (3, 0)
+    with pytest.raises(NotFound, match="birbs"):
+        registry.dataset("dataset:birbs")

@@ -82,7 +82,10 @@ class WebServer(LocalServer):
 
 
 class HubServer(LocalServer):
-    """Repositories as {name: {commit: {path: bytes}}}; `heads` names the commit of a branch or tag."""
+    """Repositories as {name: {commit: {path: bytes}}}; `heads` names the commit of a branch or tag.
+
+    A name is one repository, whether it is asked for as a model or as a data set.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,11 +103,11 @@ class HubServer(LocalServer):
 
     def answer(self, path: str) -> Page:
         plain = unquote(urlsplit(path).path)
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", plain):
+        if match := re.fullmatch(r"/api/(?:models|datasets)/([^/]+/[^/]+)(?:/revision/(.+))?", plain):
             return self._info(match[1], match[2] or "main")
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/([^/]+)", plain):
+        if match := re.fullmatch(r"/api/(?:models|datasets)/([^/]+/[^/]+)/tree/([^/]+)", plain):
             return self._tree(match[1], match[2])
-        if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", plain):
+        if match := re.fullmatch(r"(?:/datasets)?/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", plain):
             return self._file(match[1], match[2], match[3])
         return Page(b"no such route", 404)
 
@@ -188,7 +191,7 @@ def _git_sha1(content: bytes) -> str:
 
 def _lfs(name: str, content: bytes, digest: str) -> dict[str, Any]:
     """How the Hub describes a large file: by its sha256."""
-    if not name.endswith((".safetensors", ".bin")):
+    if not name.endswith((".safetensors", ".bin", ".parquet", ".tar")):
         return {}
     return {"lfs": {digest: hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}}
 

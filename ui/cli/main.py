@@ -13,6 +13,7 @@ from ui.cli import (
     composing,
     converting,
     database,
+    datasets,
     finding,
     giving,
     intake,
@@ -87,6 +88,7 @@ interfering.register(app)
 converting.register(app)
 painting.register(app)
 giving.register(app)
+app.add_typer(datasets.data, name="data")
 app.add_typer(training.distill, name="distill")
 app.add_typer(training.train, name="train")
 app.add_typer(jobs.jobs, name="jobs")

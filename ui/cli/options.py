@@ -1,6 +1,5 @@
 """The arguments and options that several commands share."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,7 +34,25 @@ Reference = Annotated[str, typer.Argument(help="name, name:3, name@alias or sha2
 References = Annotated[list[str], typer.Argument(help="Versions; - reads them from stdin, one a line.")]
 Base = Annotated[str | None, typer.Option("--base", help="The base model; needed where not exactly one fits.")]
 Name = Annotated[str | None, typer.Option("--name", help="The model's name in the registry.")]
-Folder = Annotated[Path, typer.Option("--data", help="A folder of pictures with captions.")]
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        help="Pictures with captions: a folder, .parquet files, .tar shards (a pattern such as 'a-{000..012}.tar' or "
+        "'*.parquet'), or hf://datasets/OWNER/NAME[@REVISION][/PATH].",
+    ),
+]
+ImageColumn = Annotated[
+    str | None, typer.Option("--image-column", help="Parquet: the pictures' column. Tar: their extension.")
+]
+CaptionColumn = Annotated[
+    str | None,
+    typer.Option("--caption-column", help="Parquet: the captions' column. In JSON: their key."),
+]
+SkipCorrupt = Annotated[
+    bool, typer.Option("--skip-corrupt", help="Leave corrupt pictures out, named and counted, instead of refusing.")
+]
+DataLicense = Annotated[str | None, typer.Option("--data-license", help="The licence that the pictures are under.")]
 
 Device = Annotated[str, typer.Option("--device", help="Where to compute, as torch names it: cpu, cuda, mps.")]
 Workers = Annotated[int | None, typer.Option("--workers", help="Modules that are computed side by side; default: 2.")]

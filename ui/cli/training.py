@@ -1,13 +1,12 @@
 """Commands that train: distill lcd-lora, train style."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ui.cli import output
 from ui.cli.documents import job_document
-from ui.cli.options import Draft, Json, Quiet
+from ui.cli.options import CaptionColumn, Data, DataLicense, Draft, ImageColumn, Json, Quiet, SkipCorrupt
 from ui.cli.progress import counting
 from ui.cli.session import registry_of
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from registry.jobs import Job
 
 Base = Annotated[str, typer.Option("--base", help="The base model.")]
-Data = Annotated[Path, typer.Option("--data", help="A folder of pictures with captions.")]
 Name = Annotated[str, typer.Option("--name", help="The name of the vector to come.")]
 Rank = Annotated[int | None, typer.Option("--rank", min=1, help="Of every module of the vector.")]
 Alpha = Annotated[float | None, typer.Option("--alpha", help="Default: the rank, so that the scale is 1.")]
@@ -44,6 +42,10 @@ def lcd_lora(
     base: Base,
     data: Data,
     name: Name,
+    image_column: ImageColumn = None,
+    caption_column: CaptionColumn = None,
+    skip_corrupt: SkipCorrupt = False,
+    data_license: DataLicense = None,
     rank: Rank = None,
     alpha: Alpha = None,
     steps: Steps = None,
@@ -52,6 +54,10 @@ def lcd_lora(
     w: Annotated[float | None, typer.Option("-w", "--w", min=0, help="Guidance to bake in; 1 less than CFG's.")] = None,
     grid: Annotated[
         int | None, typer.Option("--num-ddim-timesteps", min=1, help="Steps of the teacher's grid.")
+    ] = None,
+    caption_dropout: Annotated[
+        float | None,
+        typer.Option("--caption-dropout", min=0, max=1, help="Share of captions to leave empty."),
     ] = None,
     loss: Annotated[str | None, typer.Option("--loss", help="huber or l2.")] = None,
     huber_c: Annotated[float | None, typer.Option("--huber-c", help="Of the pseudo-Huber loss.")] = None,
@@ -78,6 +84,7 @@ def lcd_lora(
         learning_rate=learning_rate,
         w=w,
         num_ddim_timesteps=grid,
+        caption_dropout=caption_dropout,
         loss=loss,
         huber_c=huber_c,
         seed=seed,
@@ -86,8 +93,10 @@ def lcd_lora(
         sample_prompts=sample_prompt,
         layout=format,
     )
+    reading = _reading(image_column, caption_column, skip_corrupt)
+    said = {"base": base, "data": data, "name": name, "draft": draft, "reading": reading, "data_license": data_license}
     with registry_of(context) as registry:
-        job = submit_distillation(registry, base=base, data=data, name=name, draft=draft, **settings)
+        job = submit_distillation(registry, **said, **settings)
         _go_on(registry, job, wait=wait, timeout=timeout, worker=worker, json=json, quiet=quiet)
 
 
@@ -97,6 +106,10 @@ def style(
     base: Base,
     data: Data,
     name: Name,
+    image_column: ImageColumn = None,
+    caption_column: CaptionColumn = None,
+    skip_corrupt: SkipCorrupt = False,
+    data_license: DataLicense = None,
     rank: Rank = None,
     alpha: Alpha = None,
     steps: Steps = None,
@@ -133,14 +146,21 @@ def style(
         sample_prompts=sample_prompt,
         layout=format,
     )
+    reading = _reading(image_column, caption_column, skip_corrupt)
+    said = {"base": base, "data": data, "name": name, "draft": draft, "reading": reading, "data_license": data_license}
     with registry_of(context) as registry:
-        job = submit_training(registry, base=base, data=data, name=name, draft=draft, **settings)
+        job = submit_training(registry, **said, **settings)
         _go_on(registry, job, wait=wait, timeout=timeout, worker=worker, json=json, quiet=quiet)
 
 
 def _given(**options: Any) -> dict[str, Any]:
     """The options that were given; the others keep their defaults where they are defined."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _reading(image_column: str | None, caption_column: str | None, skip_corrupt: bool) -> dict[str, Any]:
+    """How the data set is read, as far as that was said."""
+    return _given(image_column=image_column, caption_column=caption_column, skip_corrupt=skip_corrupt or None)
 
 
 def _go_on(

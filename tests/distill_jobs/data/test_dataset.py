@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 
 from distill_jobs.data.dataset import read_dataset
-from distill_jobs.errors import CorruptPictures, DatasetError, EmptyDataset, MissingCaptions
+from distill_jobs.data.reading import Reading
+from distill_jobs.errors import CorruptPictures, DatasetError, EmptyDataset, MissingCaptions, UnknownColumn
 
 
 @pytest.fixture
@@ -115,3 +117,44 @@ def test_a_folder_without_pictures_and_a_missing_folder_are_refused(tmp_path: Pa
 def _caption(folder: Path, captions: dict[str, str]) -> None:
     rows = [json.dumps({"file_name": name, "text": text}) for name, text in captions.items()]
     (folder / "metadata.jsonl").write_text("\n".join(rows) + "\n")
+
+
+def test_a_caption_that_is_not_utf8_is_named_and_a_byte_order_mark_is_no_part_of_one(folder: Path) -> None:
+    (folder / "metadata.jsonl").unlink()
+    (folder / "0.txt").write_bytes(b"gr\xfcn")
+    (folder / "1.txt").write_bytes(b"\xef\xbb\xbfgreen")
+    (folder / "2.txt").write_text("x" * (1024**2 + 1))
+    with pytest.raises(MissingCaptions) as caught:
+        read_dataset(folder)
+    assert caught.value.problems == (
+        "0.png (0.txt is not UTF-8 at byte 2)",
+        "2.png (2.txt has more than 1,048,576 bytes)",
+    )
+    for name in ("0.txt", "2.txt"):
+        (folder / name).write_text("red")
+    assert read_dataset(folder).captions == ("red", "green", "red")
+    (folder / "metadata.jsonl").write_bytes(b'{"file_name": "0.png", "text": "gr\xfcn"}')
+    with pytest.raises(DatasetError, match=r"metadata\.jsonl: not UTF-8 at byte 34"):
+        read_dataset(folder)
+
+
+def test_the_captions_key_of_metadata_can_be_named(folder: Path) -> None:
+    rows = [json.dumps({"file_name": f"{i}.png", "text": "short", "blurb": "long"}) for i in range(3)]
+    (folder / "metadata.jsonl").write_text("\n".join(rows))
+    assert read_dataset(folder).captions == ("short",) * 3
+    assert read_dataset(folder, Reading(caption_column="blurb")).captions == ("long",) * 3
+    with pytest.raises(UnknownColumn, match=r"jsonl:1: no column 'blurbs'; it has text, blurb\. Did you mean blurb"):
+        read_dataset(folder, Reading(caption_column="blurbs"))
+
+
+def test_columns_are_refused_where_there_are_none(folder: Path) -> None:
+    with pytest.raises(DatasetError, match="--image-column image: pictures in a folder have no columns"):
+        read_dataset(folder, Reading(image_column="image"))
+    (folder / "metadata.jsonl").unlink()
+    with pytest.raises(DatasetError, match=r"--caption-column text: there is no metadata\.jsonl"):
+        read_dataset(folder, Reading(caption_column="text"))
+
+
+def test_an_unknown_way_of_reading_is_refused() -> None:
+    with pytest.raises(ValidationError, match="skip_corupt"):
+        Reading(skip_corupt=True)  # type: ignore[call-arg]

@@ -95,6 +95,7 @@ CHANGES: list[dict[str, Any]] = [
     {"loss": "l2"},
     {"huber_c": 0.1},
     {"noise_weighting": 1.0},
+    {"caption_dropout": 0.5},
     {"layout": "diffusers"},
 ]
 

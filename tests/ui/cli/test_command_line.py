@@ -22,6 +22,7 @@ PROMISED = {
     *("demo", "init", "db", "db.upgrade", "db.downgrade", "db.check", "import", "ls", "search", "show", "lineage"),
     *("history", "rename", "alias", "tag", "publish", "identify", "check", "compose", "verify", "preview", "recall"),
     *("bake", "unbake", "interference", "convert"),
+    *("data", "data.check"),
     *("distill", "distill.lcd-lora", "train", "train.style", "worker", "ui"),
     *("jobs", "jobs.ls", "jobs.show", "jobs.logs", "jobs.cancel", "jobs.pause", "jobs.resume", "jobs.retry"),
     *("export", "push", "sync", "edit", "favourite", "deprecate", "archive", "fits", "diff", "license"),
