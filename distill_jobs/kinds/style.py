@@ -1,7 +1,7 @@
 """Style training: a LoRA that learns somebody's pictures by ordinary denoising, on the frozen base."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,17 @@ from torch import Tensor
 
 from distill_jobs import consistency
 from distill_jobs.adapters import STYLE_TARGETS, TEXT_ENCODER_TARGETS, InjectedAdapter, injected
+from distill_jobs.bases.conditioning import Condition
 from distill_jobs.bases.trainable import require_trainable
 from distill_jobs.data.dataset import Dataset
 from distill_jobs.export import Components, ExportLayout, export
 from distill_jobs.material.cache import distinct, embeddings, latents, token_ids
 from distill_jobs.progress import Cancelled, Report
+from distill_jobs.training.compilation import TOLERANCES, require_parity
+from distill_jobs.training.forward import Forward
 from distill_jobs.training.loop import optimise
+from distill_jobs.training.precision import autocast, prepared, showing
+from distill_jobs.training.processes import first_alone, in_processes
 from distill_jobs.training.settings import TrainingSettings
 from distill_jobs.training.step import Step
 from distill_jobs.training.strip import painter
@@ -46,6 +51,7 @@ class StyleSettings(TrainingSettings):
     layout: ExportLayout = Layout.KOHYA
 
 
+@in_processes
 def train_style(
     pipe: Any,
     dataset: Dataset,
@@ -60,11 +66,13 @@ def train_style(
     Resumes, stops and fails as `distill_jobs.kinds.lcd_lora.distil` does. `pipe` is left as it was.
     """
     require_trainable(pipe)
-    loss = StyleLoss(pipe, dataset, settings, folder / "cache")
     named = identity("style", settings, dataset, pipe)
+    with first_alone(), showing(pipe, settings):
+        loss = StyleLoss(pipe, dataset, settings, folder / "cache")
     pipe.unet.eval()
-    with _adapters(pipe, settings) as adapters:
+    with _adapters(pipe, settings) as adapters, prepared(pipe.unet, settings), prepared(pipe.text_encoder, settings):
         trainer = Trainer(_parameters(adapters), settings, named)
+        loss.require_parity(trainer.parameters)
         weights = optimise(
             trainer,
             loss,
@@ -86,18 +94,19 @@ class StyleLoss:
         captions, self.rows = distinct(dataset.captions)
         self.latents = latents(pipe, dataset, cache)
         self.tokens = token_ids(pipe, captions)
+        self.network = Forward(pipe.unet, settings)
         self.embeddings = None if settings.text_encoder else embeddings(pipe, captions, cache)
 
     def __call__(self, step: Step) -> Tensor:
-        """The loss on the batch of `step`."""
+        """The loss on this part of the batch of `step`."""
         chosen, generator = step.choice(len(self.rows)), step.generator()
-        x0 = self.latents[chosen]
-        rows = noisy_rows(self.rows, chosen, self.settings.caption_noise, generator)
-        timesteps = torch.randint(len(self.schedule.alpha), (step.batch,), generator=generator)
-        eps = torch.randn(x0.shape, generator=generator)
+        rows = noisy_rows(self.rows, chosen, self.settings.caption_noise, generator)[step.share]
+        timesteps = torch.randint(len(self.schedule.alpha), (step.batch,), generator=generator)[step.share]
+        eps = torch.randn((step.batch, *self.latents.shape[1:]), generator=generator)[step.share]
+        x0 = self.latents[chosen[step.share]]
         alpha, sigma = self.schedule.at(timesteps)
         z = consistency.diffuse(x0, eps, alpha, sigma)
-        output = self.pipe.unet(z, timesteps, self.text(rows), return_dict=False)[0]
+        output = self.network(z, timesteps, Condition(self.text(rows)))
         truth = consistency.output_for(x0, eps, alpha, sigma, self.schedule.prediction)
         return (output - truth).square().mean()
 
@@ -106,8 +115,24 @@ class StyleLoss:
         if self.embeddings is not None:
             return self.embeddings[rows]
         wanted, places = rows.unique(return_inverse=True)
-        encoded: Tensor = self.pipe.text_encoder(self.tokens[wanted])[0]
-        return encoded[places]
+        device = self.network.device
+        with autocast(self.settings):
+            encoded: Tensor = self.pipe.text_encoder(self.tokens[wanted].to(device))[0]
+        return encoded[places.to(device)]
+
+    def require_parity(self, parameters: Mapping[str, torch.nn.Parameter]) -> None:
+        """Compare the compiled U-Net with its uncompiled self. Raises CompileMismatch."""
+        if self.settings.compile == "off":
+            return
+        z, text = self.latents[:1], Condition(self.text(self.rows[:1]).detach())
+        timesteps = torch.tensor([len(self.schedule.alpha) // 2])
+        require_parity(
+            lambda: self.network.uncompiled()(z, timesteps, text),
+            lambda: self.network(z, timesteps, text),
+            {"network": nullcontext},
+            parameters,
+            tolerance=TOLERANCES[self.settings.dtype],
+        )
 
 
 def noisy_rows(rows: Tensor, chosen: Tensor, noise: CaptionNoise, generator: torch.Generator) -> Tensor:
