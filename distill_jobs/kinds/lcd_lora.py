@@ -185,13 +185,14 @@ class Distillation:
         require_parity(
             lambda: self.network.uncompiled()(z, t, condition),
             lambda: self.network(z, t, condition),
-            {"teacher": self._as_teacher, "target": torch.no_grad, "student": nullcontext},
+            {"teacher": self.as_teacher, "target": torch.no_grad, "student": nullcontext},
             self.adapter.parameters(),
             tolerance=TOLERANCES[self.settings.dtype],
         )
 
     @contextmanager
-    def _as_teacher(self) -> Iterator[None]:
+    def as_teacher(self) -> Iterator[None]:
+        """Inside, a pass is the teacher's: the adapter off, no gradient."""
         with torch.no_grad(), self.adapter.off():
             yield
 
