@@ -31,7 +31,7 @@ from distill_jobs.training.compilation import TOLERANCES, require_parity
 from distill_jobs.training.compute import ComputeSettings
 from distill_jobs.training.forward import Forward
 from distill_jobs.training.loop import optimise
-from distill_jobs.training.precision import prepared, showing
+from distill_jobs.training.precision import beside_it, prepared
 from distill_jobs.training.processes import first_alone, in_processes
 from distill_jobs.training.settings import TrainingSettings
 from distill_jobs.training.step import Step
@@ -88,7 +88,7 @@ def distil(
     """
     require_trainable(pipe)
     named = identity("lcd-lora", settings, dataset, pipe)
-    with first_alone(), showing(pipe, settings):
+    with first_alone(), beside_it(pipe, settings):
         material = prepare(pipe, dataset, folder / "cache")
         kept = trajectories(pipe, dataset, material, settings, folder / "cache")
     alpha = settings.alpha or float(settings.rank)

@@ -20,7 +20,7 @@ from distill_jobs.progress import Cancelled, Report
 from distill_jobs.training.compilation import TOLERANCES, require_parity
 from distill_jobs.training.forward import Forward
 from distill_jobs.training.loop import optimise
-from distill_jobs.training.precision import autocast, prepared, showing
+from distill_jobs.training.precision import autocast, beside_it, prepared
 from distill_jobs.training.processes import first_alone, in_processes
 from distill_jobs.training.settings import TrainingSettings
 from distill_jobs.training.step import Step
@@ -67,7 +67,7 @@ def train_style(
     """
     require_trainable(pipe)
     named = identity("style", settings, dataset, pipe)
-    with first_alone(), showing(pipe, settings):
+    with first_alone(), beside_it(pipe, settings):
         loss = StyleLoss(pipe, dataset, settings, folder / "cache")
     pipe.unet.eval()
     with _adapters(pipe, settings) as adapters, prepared(pipe.unet, settings), prepared(pipe.text_encoder, settings):

@@ -42,16 +42,28 @@ def autocast(settings: ComputeSettings) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def showing(pipe: Any, settings: ComputeSettings) -> Iterator[None]:
-    """Inside, a pipeline whose U-Net is `prepared` can paint: what is beside the U-Net lies on its device."""
-    device = device_of(settings)
-    beside = [pipe.components[name] for name in ("vae", "text_encoder", "text_encoder_2") if name in pipe.components]
+def beside_it(pipe: Any, settings: ComputeSettings) -> Iterator[None]:
+    """Inside, the VAE and the text encoders lie on the settings' device, in their own dtype."""
+    beside = [pipe.components.get(name) for name in ("vae", "text_encoder", "text_encoder_2")]
     with ExitStack() as stack:
         for network in beside:
             if isinstance(network, nn.Module):
-                stack.enter_context(_placed(network, device, None))
-        stack.enter_context(autocast(settings))
+                stack.enter_context(_placed(network, device_of(settings), None))
         yield
+
+
+@contextmanager
+def showing(pipe: Any, settings: ComputeSettings) -> Iterator[None]:
+    """Inside, a pipeline whose U-Net is `prepared` can paint; the VAE, which may overflow, decodes in its own dtype."""
+    with beside_it(pipe, settings):
+        if settings.dtype == "fp32":
+            yield
+            return
+        pipe.unet.forward = torch.autocast(device_of(settings).type, DTYPES[settings.dtype])(pipe.unet.forward)
+        try:
+            yield
+        finally:
+            del pipe.unet.forward
 
 
 @contextmanager

@@ -5,10 +5,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from diffusers import StableDiffusionPipeline
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -20,6 +21,7 @@ from distill_jobs.errors import CompileMismatch, UnavailableCompute
 from distill_jobs.kinds.lcd_lora import Distillation, LcdLoraSettings, distil
 from distill_jobs.kinds.style import StyleSettings, train_style
 from distill_jobs.material.material import Material, prepare
+from distill_jobs.progress import Progress
 from distill_jobs.training.compilation import require_parity
 from distill_jobs.training.compute import ComputeSettings
 from distill_jobs.training.devices import device_of
@@ -29,7 +31,7 @@ from distill_jobs.training.settings import TrainingSettings
 from distill_jobs.training.step import Step
 
 Silent = dict[str, Callable[..., Any]]
-SHORT: dict[str, Any] = {"rank": 2, "steps": 2, "batch": 4, "warmup": 1, "w": 1.0}
+SHORT: dict[str, Any] = {"rank": 2, "steps": 2, "batch": 4, "warmup": 1, "w": 1.0, "loss": "l2"}
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +146,20 @@ def test_both_kinds_train_with_every_option_to_nearly_the_same_vector(
         torch.testing.assert_close(got[1][name], value, rtol=0, atol=5e-4)
 
 
+def test_a_strip_of_a_half_precision_base_is_the_full_one_but_for_rounding(
+    base: StableDiffusionPipeline, dataset: Dataset, tmp_path: Path
+) -> None:
+    strips: list[np.ndarray] = []
+
+    def keep(progress: Progress) -> None:
+        strips.extend([np.asarray(Image.open(progress.strip), dtype=float)] if progress.strip else [])
+
+    for dtype in ("fp32", "bf16"):
+        settings = LcdLoraSettings(**SHORT, dtype=dtype, sample_every=2, sample_prompts=("a large red circle",))
+        distil(base, dataset, settings, folder=tmp_path / dtype, report=keep, cancelled=lambda: None)
+    assert 0 < np.abs(strips[0] - strips[1]).mean() < 8
+
+
 def test_the_fused_optimiser_steps_as_the_plain_one() -> None:
     stepped = []
     for name in ("adamw", "adamw-fused"):
@@ -226,7 +242,7 @@ class AttentionCalls(TorchFunctionMode):
         self.count = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func is F.scaled_dot_product_attention
+        self.count += func is nn.functional.scaled_dot_product_attention
         return func(*args, **(kwargs or {}))
 
 
