@@ -6,6 +6,7 @@ reports, paints, writes checkpoints and exports. Torch's process group, opened b
 
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -185,6 +186,8 @@ def _peer(
 ) -> None:
     """Another process's life: it ends with the first one, and without a result."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    for request in (signal.SIGTERM, signal.SIGINT):  # to a whole group: the first process answers for all
+        signal.signal(request, signal.SIG_IGN)
     torch.set_num_threads(threads)
     with _joined(place, meeting, settings), suppress(Interrupted, Dismissed):
         run(*args, **options)
