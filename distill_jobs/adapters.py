@@ -98,7 +98,7 @@ class InjectedAdapter:
             weight = layer.get_base_layer().weight
             up, down = layer.lora_B[ADAPTER].weight, layer.lora_A[ADAPTER].weight
             delta = (up.flatten(1) @ down.flatten(1)).view_as(weight)
-            weights[f"{module}.base_layer.weight"] = weight + layer.scaling[ADAPTER] * delta
+            weights[f"{module}.base_layer.weight"] = (weight + layer.scaling[ADAPTER] * delta).to(weight.dtype)
         return weights
 
     def factors(self, weights: Mapping[str, Tensor]) -> dict[str, Factors]:

@@ -12,6 +12,9 @@ DistillError
 |-- CheckpointMismatch      a checkpoint of other settings, data or base
 |-- Diverged                the loss is no longer a finite number
 |-- Interrupted             stopped on request, after a checkpoint
+|-- UnavailableCompute      a device, library or kernel that this machine lacks
+|-- CompileMismatch         compiled, the network computes something else
+|-- ProcessLost             one of several training processes ended
 `-- UnknownJobKind          no function is known for a job's kind
 """
 
@@ -105,6 +108,18 @@ class Interrupted(DistillError):
     def __init__(self, reason: str, step: int) -> None:
         self.reason, self.step = reason, step
         super().__init__(f"stopped after step {step} ({reason}); the checkpoint resumes there")
+
+
+class UnavailableCompute(DistillError):
+    """A device, library or kernel that this machine lacks."""
+
+
+class CompileMismatch(DistillError):
+    """Compiled, the network computes something else."""
+
+
+class ProcessLost(DistillError, ConnectionError):
+    """One of several training processes ended; as trouble of the machine, it is worth another attempt."""
 
 
 class UnknownJobKind(DistillError):

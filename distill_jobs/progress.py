@@ -1,13 +1,16 @@
 """What a training tells while it runs, and what it asks; no torch, so that supervisors and other jobs can speak it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is, after `step` of `steps`; `strip` is the picture repainted at this step, if any."""
+    """How far a training is, after `step` of `steps`; `strip` is the picture repainted at this step, if any.
+
+    `metrics` are the numbers measured at this step, by name.
+    """
 
     step: int
     steps: int
@@ -15,6 +18,7 @@ class Progress:
     learning_rate: float
     eta_seconds: float
     strip: Path | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 Report = Callable[[Progress], None]

@@ -28,6 +28,9 @@ class ProgressReport:
     def __call__(self, progress: Progress) -> None:
         """Take note of one step. Raises LeaseLost when the job is no longer this worker's."""
         self._losses.append(progress.loss)
+        for name, value in progress.metrics.items():
+            self._queue.metric(self._lease, progress.step, name, value)
+            self._say(f"step {progress.step}/{progress.steps} {name} {value:.6f}")
         self._strip = str(progress.strip) if progress.strip else self._strip
         is_last = progress.step == progress.steps
         if is_last or progress.step % max(1, progress.steps // METRICS_PER_JOB) == 0:

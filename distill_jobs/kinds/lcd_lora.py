@@ -4,15 +4,17 @@ Teacher = adapter off, student = adapter on, target = adapter on without a gradi
 the LCM-LoRA scripts). The guidance w is fixed and baked in, so the result samples at guidance 1.
 """
 
-from collections.abc import Mapping
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
-from torch.func import functional_call
 
 from distill_jobs import consistency
 from distill_jobs.adapters import LCD_TARGETS, InjectedAdapter, injected
@@ -22,9 +24,16 @@ from distill_jobs.consistency import ConsistencyLoss, Denoiser, Distance, Point
 from distill_jobs.data.dataset import Dataset
 from distill_jobs.data.dropout import with_dropout
 from distill_jobs.export import ExportLayout, export
+from distill_jobs.material.cache import weights_digest
 from distill_jobs.material.material import Material, prepare
+from distill_jobs.material.trajectories import Rows, Trajectories, gap_warning, trajectory_file
 from distill_jobs.progress import Cancelled, Report
+from distill_jobs.training.compilation import TOLERANCES, require_parity
+from distill_jobs.training.compute import ComputeSettings
+from distill_jobs.training.forward import Forward
 from distill_jobs.training.loop import optimise
+from distill_jobs.training.precision import beside_it, prepared
+from distill_jobs.training.processes import first_alone, in_processes
 from distill_jobs.training.settings import TrainingSettings
 from distill_jobs.training.step import Step
 from distill_jobs.training.strip import painter
@@ -34,6 +43,10 @@ from formats import Layout
 RESULT = "acceleration.safetensors"
 FOLD_LIMIT = 32 * 1024**2
 """Parameters: 128 MiB of folded weights, and as much for their gradients."""
+COMPARISON = 1
+"""The purpose of the random numbers on which kept and fresh noise are compared."""
+CHECKS, GAP = 5, 1.25
+"""A warning comes when over so many checks fresh noise costs so many times the loss on kept noise."""
 
 
 class LcdLoraSettings(TrainingSettings):
@@ -48,9 +61,20 @@ class LcdLoraSettings(TrainingSettings):
     huber_c: float = Field(1e-3, gt=0)
     noise_weighting: float = Field(0.0, description="the loss of a timestep is weighted by sigma ** this, mean 1")
     caption_dropout: float = Field(0.0, ge=0, le=1, description="share of captions replaced by the empty one")
+    trajectories: int = Field(0, ge=0, description="noises a picture whose teacher steps are kept; 0: always fresh")
+    trajectory_check_every: int = Field(0, ge=0, description="steps between comparisons of kept and fresh; 0: none")
     layout: ExportLayout = Layout.KOHYA
 
+    @model_validator(mode="after")
+    def _check_has_trajectories(self) -> Self:
+        if self.trajectory_check_every and not self.trajectories:
+            raise ValueError("trajectory_check_every compares kept trajectories, but trajectories is 0")
+        if self.caption_dropout and self.trajectories:
+            raise ValueError("caption_dropout changes what the teacher is told, so its steps cannot be kept; use one")
+        return self
 
+
+@in_processes
 def distil(
     pipe: Any,
     dataset: Dataset,
@@ -67,13 +91,19 @@ def distil(
     CheckpointMismatch, Diverged.
     """
     require_trainable(pipe)
-    material = prepare(pipe, dataset, folder / "cache")
     named = identity("lcd-lora", settings, dataset, pipe)
+    with first_alone(), beside_it(pipe, settings):
+        material = prepare(pipe, dataset, folder / "cache")
+        kept = trajectories(pipe, dataset, material, settings, folder / "cache")
     alpha = settings.alpha or float(settings.rank)
     pipe.unet.eval()
-    with injected(pipe.unet, settings.targets, rank=settings.rank, alpha=alpha, seed=settings.seed) as adapter:
+    with (
+        injected(pipe.unet, settings.targets, rank=settings.rank, alpha=alpha, seed=settings.seed) as adapter,
+        prepared(pipe.unet, settings),
+    ):
         trainer = Trainer(adapter.parameters(), settings, named)
-        distillation = Distillation(pipe, adapter, material, settings)
+        distillation = Distillation(pipe, adapter, material, settings, kept)
+        distillation.require_parity()
         weights = optimise(
             trainer,
             distillation.loss,
@@ -81,6 +111,7 @@ def distil(
             report=report,
             cancelled=cancelled,
             paint_strip=painter(pipe, trainer, folder, "lcm", steps=4, guidance=1.0),
+            measure=distillation.comparison,
         )
         factors = {"unet": adapter.factors(weights)}
         return export(factors, folder / RESULT, settings.layout, {"tauworks.training": settings.model_dump_json()})
@@ -99,33 +130,92 @@ class Distillation:
         adapter: InjectedAdapter,
         material: Material,
         settings: LcdLoraSettings,
+        kept: Trajectories | None = None,
         *,
         fold_limit: int = FOLD_LIMIT,
     ) -> None:
-        self.unet, self.adapter, self.material, self.settings = pipe.unet, adapter, material, settings
+        self.adapter, self.material, self.settings, self.kept = adapter, material, settings, kept
+        self.network = Forward(pipe.unet, settings)
         self.schedule = consistency.schedule_of(pipe.scheduler)
         grid = consistency.solver_grid(settings.num_ddim_timesteps, len(self.schedule.alpha))
         self.consistency = ConsistencyLoss(
             self.schedule, grid, distance(settings), noise_weighting=settings.noise_weighting
         )
-        self.folds = adapter.adapted_parameters <= fold_limit
+        passes_repeat = settings.gradient_checkpointing or settings.compile != "off"
+        self.folds = adapter.adapted_parameters <= fold_limit and not passes_repeat
+        self.checks: deque[tuple[float, float]] = deque(maxlen=CHECKS)
 
     def loss(self, step: Step) -> Tensor:
-        """The weighted mean distance between student and target on the batch of `step`."""
-        chosen, generator = step.choice(len(self.material.rows)), step.generator()
+        """The weighted mean distance between student and target on this part of the batch of `step`."""
+        return self.kept_loss(self.kept, step) if self.kept else self.fresh_loss(step)
+
+    def fresh_loss(self, step: Step, purpose: int = 0) -> Tensor:
+        """The loss on noise of the step's own, from the stream of `purpose`."""
+        chosen, generator = step.choice(len(self.material.rows)), step.generator(purpose)
         rows = with_dropout(self.material.rows[chosen], step, self.settings.caption_dropout)
-        x0, condition = self.material.latents[chosen], self.material.conditions.at(rows)
+        x0 = self.material.latents[chosen[step.share]]
+        condition = self.material.told(rows[step.share], chosen[step.share])
         index = self.consistency.drawn(step.batch, generator)
-        point = self.consistency.point(x0, torch.randn(x0.shape, generator=generator), index)
+        eps = torch.randn((step.batch, *x0.shape[1:]), generator=generator)
+        point = self.consistency.point(x0, eps[step.share], index[step.share])
         student = self.student(condition)
         return self.consistency(point, self.teacher_step(point, condition), student, student)
+
+    def kept_loss(self, kept: Trajectories, step: Step) -> Tensor:
+        """The loss on the kept noises of the step's pictures."""
+        rows = kept.rows(step)
+        point, condition = self._kept_point(kept, rows)
+        student = self.student(condition)
+        return self.consistency(point, kept.ends(rows, partial(self._kept_ends, kept)), student, student)
+
+    @torch.no_grad()
+    def comparison(self, step: Step) -> dict[str, float]:
+        """The loss on kept and on fresh noise for the pictures of `step`, where the settings ask for it."""
+        every = self.settings.trajectory_check_every
+        if self.kept is None or not every or (step.number + 1) % every:
+            return {}
+        online, cached = self.fresh_loss(step, COMPARISON).item(), self.kept_loss(self.kept, step).item()
+        self.checks.append((online, cached))
+        if (said := gap_warning(*zip(*self.checks, strict=True), GAP)) and len(self.checks) == CHECKS:
+            warnings.warn(said, RuntimeWarning, stacklevel=2)
+        return {"loss/online": online, "loss/cached": cached}
+
+    def require_parity(self) -> None:
+        """Compare teacher, target and student with their uncompiled selves. Raises CompileMismatch."""
+        if self.settings.compile == "off":
+            return
+        step = Step(0, self.settings.seed, self.settings.batch, parts=self.settings.parts)
+        rows = step.choice(len(self.material.rows))[step.share]
+        z, condition = self.material.latents[rows], self.material.condition(rows)
+        t = self.consistency.grid.start[self.consistency.drawn(len(rows), step.generator())]
+        require_parity(
+            lambda: self.network.uncompiled()(z, t, condition),
+            lambda: self.network(z, t, condition),
+            {"teacher": self.as_teacher, "target": torch.no_grad, "student": nullcontext},
+            self.adapter.parameters(),
+            tolerance=TOLERANCES[self.settings.dtype],
+        )
+
+    @contextmanager
+    def as_teacher(self) -> Iterator[None]:
+        """Inside, a pass is the teacher's: the adapter off, no gradient."""
+        with torch.no_grad(), self.adapter.off():
+            yield
+
+    def _kept_point(self, kept: Trajectories, rows: Rows) -> tuple[Point, Condition]:
+        noise = kept.noise(rows)
+        point = self.consistency.point(self.material.latents[rows.pictures], noise.eps, noise.index)
+        return point, self.material.condition(rows.pictures)
+
+    def _kept_ends(self, kept: Trajectories, rows: Rows) -> Tensor:
+        return self.teacher_step(*self._kept_point(kept, rows))
 
     @torch.no_grad()
     def teacher_step(self, point: Point, condition: Condition) -> Tensor:
         """z at `end` by the guided teacher: conditional and unconditional in one batch of 2 B, adapter off."""
         both = condition.followed_by(self.material.unconditional(condition))
         with self.adapter.off():
-            output = self._output(point.z.repeat(2, 1, 1, 1), point.start.repeat(2), both)
+            output = self.network(point.z.repeat(2, 1, 1, 1), point.start.repeat(2), both)
         conditional, unconditional = output.chunk(2)
         return consistency.augmented_step(
             conditional, unconditional, point.z, point.start, point.end, self.settings.w, self.schedule
@@ -136,24 +226,32 @@ class Distillation:
         weights = self.adapter.folded() if self.folds else None
 
         def denoise(z: Tensor, timesteps: Tensor) -> Tensor:
-            output = self._student_output(z, timesteps, condition, weights)
+            with nullcontext() if weights is None else self.adapter.off():
+                output = self.network(z, timesteps, condition, weights)
             return consistency.consistency_function(output, z, timesteps, self.schedule)
 
         return denoise
 
-    def _student_output(
-        self, z: Tensor, timesteps: Tensor, condition: Condition, weights: Mapping[str, Tensor] | None
-    ) -> Tensor:
-        if weights is None:
-            return self._output(z, timesteps, condition)
-        told = {**condition.arguments(), "return_dict": False}
-        with self.adapter.off():
-            output: Tensor = functional_call(self.unet, dict(weights), (z, timesteps), told)[0]
-        return output
 
-    def _output(self, z: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
-        output: Tensor = self.unet(z, timesteps, **condition.arguments(), return_dict=False)[0]
-        return output
+def trajectories(
+    pipe: Any, dataset: Dataset, material: Material, settings: LcdLoraSettings, folder: Path
+) -> Trajectories | None:
+    """The trajectories that the settings keep, in a file named by all that they follow from; None for no kept ones."""
+    if not settings.trajectories:
+        return None
+    told = [weights_digest(network) for network in (pipe.unet, pipe.text_encoder, pipe.vae)]
+    chosen = settings.model_dump(include={*ComputeSettings.model_fields, "batch", "seed", "w", "num_ddim_timesteps"})
+    grid = consistency.solver_grid(settings.num_ddim_timesteps, len(pipe.scheduler.alphas_cumprod))
+    return Trajectories(
+        trajectory_file(folder, told, dict(pipe.scheduler.config), dataset.fingerprint, settings.trajectories, chosen),
+        pictures=len(material.rows),
+        shape=material.latents.shape[1:],
+        noises=settings.trajectories,
+        grid=len(grid.start),
+        seed=settings.seed,
+        batch=settings.batch,
+        parts=settings.parts,
+    )
 
 
 def distance(settings: LcdLoraSettings) -> Distance:

@@ -1,7 +1,7 @@
 """Style training: a LoRA that learns somebody's pictures by ordinary denoising, on the frozen base."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,11 @@ from distill_jobs.data.dataset import Dataset
 from distill_jobs.export import Components, ExportLayout, export
 from distill_jobs.material.material import prepare
 from distill_jobs.progress import Cancelled, Report
+from distill_jobs.training.compilation import TOLERANCES, require_parity
+from distill_jobs.training.forward import Forward
 from distill_jobs.training.loop import optimise
+from distill_jobs.training.precision import autocast, beside_it, prepared
+from distill_jobs.training.processes import first_alone, in_processes
 from distill_jobs.training.settings import TrainingSettings
 from distill_jobs.training.step import Step
 from distill_jobs.training.strip import painter
@@ -48,6 +52,7 @@ class StyleSettings(TrainingSettings):
     layout: ExportLayout = Layout.KOHYA
 
 
+@in_processes
 def train_style(
     pipe: Any,
     dataset: Dataset,
@@ -62,11 +67,13 @@ def train_style(
     Resumes, stops and fails as `distill_jobs.kinds.lcd_lora.distil` does. `pipe` is left as it was.
     """
     require_trainable(pipe)
-    loss = StyleLoss(pipe, dataset, settings, folder / "cache")
     named = identity("style", settings, dataset, pipe)
+    with first_alone(), beside_it(pipe, settings):
+        loss = StyleLoss(pipe, dataset, settings, folder / "cache")
     pipe.unet.eval()
-    with _adapters(pipe, settings) as adapters:
+    with _adapters(pipe, settings) as adapters, prepared(pipe.unet, settings), prepared(pipe.text_encoder, settings):
         trainer = Trainer(_parameters(adapters), settings, named)
+        loss.require_parity(trainer.parameters)
         weights = optimise(
             trainer,
             loss,
@@ -87,17 +94,18 @@ class StyleLoss:
         self.schedule = consistency.schedule_of(pipe.scheduler)
         self.material = prepare(pipe, dataset, cache)
         self.tokens = token_ids(pipe, caption_rows(pipe, dataset.captions)[0])
+        self.network = Forward(pipe.unet, settings)
 
     def __call__(self, step: Step) -> Tensor:
-        """The loss on the batch of `step`."""
+        """The loss on this part of the batch of `step`."""
         chosen, generator = step.choice(len(self.material.rows)), step.generator()
-        x0 = self.material.latents[chosen]
-        rows = noisy_rows(self.material.rows, chosen, self.settings.caption_noise, generator)
-        timesteps = torch.randint(len(self.schedule.alpha), (step.batch,), generator=generator)
-        eps = torch.randn(x0.shape, generator=generator)
+        rows = noisy_rows(self.material.rows, chosen, self.settings.caption_noise, generator)[step.share]
+        timesteps = torch.randint(len(self.schedule.alpha), (step.batch,), generator=generator)[step.share]
+        eps = torch.randn((step.batch, *self.material.latents.shape[1:]), generator=generator)[step.share]
+        x0 = self.material.latents[chosen[step.share]]
         alpha, sigma = self.schedule.at(timesteps)
         z = consistency.diffuse(x0, eps, alpha, sigma)
-        output = self.pipe.unet(z, timesteps, **self.told(rows, chosen).arguments(), return_dict=False)[0]
+        output = self.network(z, timesteps, self.told(rows, chosen[step.share]))
         truth = consistency.output_for(x0, eps, alpha, sigma, self.schedule.prediction)
         return (output - truth).square().mean()
 
@@ -106,7 +114,24 @@ class StyleLoss:
         cached = self.material.told(rows, chosen)
         if not self.settings.text_encoder:
             return cached
-        return encoded_rows(self.pipe, self.tokens, rows).with_time_ids(cached.time_ids)
+        with autocast(self.settings):
+            return encoded_rows(self.pipe, self.tokens, rows).with_time_ids(cached.time_ids)
+
+    def require_parity(self, parameters: Mapping[str, torch.nn.Parameter]) -> None:
+        """Compare the compiled U-Net with its uncompiled self. Raises CompileMismatch."""
+        if self.settings.compile == "off":
+            return
+        first = torch.arange(1)
+        with torch.no_grad():
+            condition = self.told(self.material.rows[first], first)
+        z, timesteps = self.material.latents[:1], torch.tensor([len(self.schedule.alpha) // 2])
+        require_parity(
+            lambda: self.network.uncompiled()(z, timesteps, condition),
+            lambda: self.network(z, timesteps, condition),
+            {"network": nullcontext},
+            parameters,
+            tolerance=TOLERANCES[self.settings.dtype],
+        )
 
 
 def noisy_rows(rows: Tensor, chosen: Tensor, noise: CaptionNoise, generator: torch.Generator) -> Tensor:

@@ -1,13 +1,15 @@
 """The optimisation loop of every kind of training: progress, checkpoints, cancellation and bit-exact resumption."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
 from distill_jobs.errors import Interrupted
 from distill_jobs.progress import Cancelled, Progress, Report
+from distill_jobs.training.processes import company
 from distill_jobs.training.settings import TrainingSettings
 from distill_jobs.training.step import Step
 from distill_jobs.training.trainer import Trainer, Weights
@@ -21,29 +23,44 @@ def optimise(
     report: Report,
     cancelled: Cancelled,
     paint_strip: Callable[[], Path],
+    measure: Callable[[Step], Mapping[str, float]] = lambda step: {},
 ) -> Weights:
     """Run `trainer` from where folder's checkpoint left it to its last step; return the weights to export.
 
     `cancelled` is asked before every step: a reason stops the training after a checkpoint with Interrupted.
-    `paint_strip` is called after every step that a strip is due.
+    `paint_strip` is called after every step that a strip is due, `measure` with every step after it for the numbers
+    to report beside the loss. In company only the first process does more than compute: the others end here.
     """
+    own = company()
     folder.mkdir(parents=True, exist_ok=True)
     trainer.resume(folder)
     settings, first, began = trainer.settings, trainer.step, time.monotonic()
     while trainer.step < settings.steps:
-        reason = cancelled()
+        reason = own.agreed(cancelled)
         if reason:
-            trainer.save(folder)
+            if own.leads:
+                trainer.save(folder)
             raise Interrupted(reason, trainer.step)
-        loss = trainer.update(loss_of(Step(trainer.step, settings.seed, settings.batch)))
+        step = Step(trainer.step, settings.seed, settings.batch)
+        loss = trainer.update_on(loss_of(part) for part in own_parts(step, settings))
         done = trainer.step
+        if not own.leads:
+            continue
         if done % settings.checkpoint_every == 0 or done == settings.steps:
             trainer.save(folder)
         strip = paint_strip() if _strip_is_due(settings, done) else None
         pace = (time.monotonic() - began) / (done - first)
         rate = trainer.optimiser.param_groups[0]["lr"]
-        report(Progress(done, settings.steps, loss, rate, pace * (settings.steps - done), strip))
+        report(Progress(done, settings.steps, loss, rate, pace * (settings.steps - done), strip, measure(step)))
+    own.dismiss()
     return trainer.exported()
+
+
+def own_parts(step: Step, settings: TrainingSettings) -> Iterator[Step]:
+    """The parts of a step that are this process's."""
+    first = company().rank * settings.accumulate
+    for part in range(first, first + settings.accumulate):
+        yield replace(step, part=part, parts=settings.parts)
 
 
 def _strip_is_due(settings: TrainingSettings, done: int) -> bool:

@@ -2,16 +2,23 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-BESIDE_THE_RESULT = {"checkpoint_every", "sample_every", "sample_prompts", "sample_guidance", "layout"}
+from distill_jobs.training.compute import ComputeSettings
+
+BESIDE_THE_RESULT = {
+    "checkpoint_every",
+    "sample_every",
+    "sample_prompts",
+    "sample_guidance",
+    "layout",
+    "trajectory_check_every",
+}
 """Settings of any training that change what is written and shown, not what is learned."""
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(ComputeSettings):
     """The settings that all kinds of training share."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rank: int = Field(16, ge=1)
     alpha: float | None = Field(None, gt=0, description="default: the rank, so that the scale is 1")
@@ -32,6 +39,15 @@ class TrainingSettings(BaseModel):
     def _strip_has_prompts(self) -> Self:
         if self.sample_every and not self.sample_prompts:
             raise ValueError(f"sample_every is {self.sample_every}, but sample_prompts names nothing to paint")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_are_equal(self) -> Self:
+        if self.batch % self.parts:
+            raise ValueError(
+                f"batch {self.batch} cannot be cut into {self.processes} processes x {self.accumulate} parts of one "
+                f"size; give a multiple of {self.parts}"
+            )
         return self
 
     def of_the_result(self) -> dict[str, object]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from PIL import Image
 
+from distill_jobs.training.precision import showing
 from distill_jobs.training.trainer import Trainer
 from sampling import paint
 
@@ -19,7 +20,7 @@ def painter(
     settings = trainer.settings
 
     def repaint() -> Path:
-        with trainer.showing_exported():
+        with trainer.showing_exported(), showing(pipe, settings):
             images = _paint(pipe, settings.sample_prompts, solver, steps=steps, guidance=guidance, seed=settings.seed)
         return _save_row(images, folder / STRIP)
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from distill_jobs.data.dataset import Dataset
 from distill_jobs.errors import CheckpointMismatch, Diverged
 from distill_jobs.material.cache import weights_digest
+from distill_jobs.training.optimisers import optimiser_for
+from distill_jobs.training.processes import company
 from distill_jobs.training.settings import TrainingSettings
 from sampling.base import networks
 
@@ -49,9 +51,8 @@ class Trainer:
 
     def __init__(self, parameters: dict[str, nn.Parameter], settings: TrainingSettings, identity: str) -> None:
         self.parameters, self.settings, self.identity = parameters, settings, identity
-        self.optimiser = torch.optim.AdamW(
-            parameters.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
+        self.optimiser = optimiser_for(parameters.values(), settings)
+        self.scaler = torch.amp.GradScaler(settings.device.partition(":")[0], enabled=settings.dtype == "fp16")
         self.average = {name: value.detach().clone() for name, value in parameters.items()}
         self.step = 0
 
@@ -76,20 +77,36 @@ class Trainer:
 
     def update(self, loss: Tensor) -> float:
         """One optimiser step; returns the loss. Raises Diverged when it is not finite."""
-        value = loss.item()
+        return self.update_on([loss])
+
+    def update_on(self, losses: Iterable[Tensor]) -> float:
+        """One optimiser step on the mean of the losses of a batch's parts, each let go before the next is asked for.
+
+        In company the mean is over the parts of all processes. Returns it; raises Diverged when it is not finite.
+        """
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.settings.learning_rate * rate_factor(self.step, self.settings)
+        self.optimiser.zero_grad(set_to_none=True)
+        value = company().average(self._backward(losses), self.parameters.values())
         if not math.isfinite(value):
             raise Diverged(
                 f"step {self.step}: the loss is {value}; "
                 f"lower learning_rate ({self.settings.learning_rate}) or raise warmup"
             )
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.settings.learning_rate * rate_factor(self.step, self.settings)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        self.scaler.unscale_(self.optimiser)
         nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.gradient_clip)
-        self.optimiser.step()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
         self.step += 1
         self._average()
+        return value
+
+    def _backward(self, losses: Iterable[Tensor]) -> float:
+        value = 0.0
+        for loss in losses:
+            share = loss if self.settings.accumulate == 1 else loss / self.settings.accumulate
+            self.scaler.scale(share).backward()
+            value += share.item()
         return value
 
     @torch.no_grad()
@@ -106,6 +123,7 @@ class Trainer:
             "weights": {name: value.detach() for name, value in self.parameters.items()},
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
         }
         partial = folder / f"{CHECKPOINT}.partial"
         with partial.open("wb") as stream:
@@ -120,7 +138,7 @@ class Trainer:
         path = folder / CHECKPOINT
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location="cpu")
         if state["identity"] != self.identity:
             raise CheckpointMismatch(
                 f"{path}: made with other settings, data or base ({state['identity'][:12]}, "
@@ -130,4 +148,5 @@ class Trainer:
             value.copy_(state["weights"][name])
             self.average[name].copy_(state["average"][name])
         self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]

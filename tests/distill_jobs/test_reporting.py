@@ -45,6 +45,18 @@ def test_the_last_step_is_always_written(queue: Queue, lease: Lease) -> None:
     assert queue.get(lease.job.id).progress["step"] == 3
 
 
+def test_measured_numbers_become_metrics_of_their_step(queue: Queue, lease: Lease) -> None:
+    lines: list[str] = []
+    report = ProgressReport(queue, lease, lines.append)
+    report(Progress(2, 4, 1.0, 1e-3, 0.0, metrics={"loss/online": 0.5, "loss/cached": 0.25}))
+    kept = {name: queue.metrics(lease.job.id, name) for name in ("loss/online", "loss/cached")}
+    assert {name: [(m.step, m.value) for m in rows] for name, rows in kept.items()} == {
+        "loss/online": [(2, 0.5)],
+        "loss/cached": [(2, 0.25)],
+    }
+    assert "step 2/4 loss/online 0.500000" in lines
+
+
 def test_a_strip_is_written_at_once_and_stays(queue: Queue, lease: Lease, tmp_path: Path) -> None:
     report = ProgressReport(queue, lease, lambda line: None)
     report(_progress(1, 3))

@@ -26,6 +26,17 @@ CheckpointEvery = Annotated[int | None, typer.Option("--checkpoint-every", min=1
 SampleEvery = Annotated[int | None, typer.Option("--sample-every", min=0, help="Steps between strips; 0: none.")]
 SamplePrompts = Annotated[list[str] | None, typer.Option("--sample-prompt", help="Painted on the strip; repeatable.")]
 Layout = Annotated[str | None, typer.Option("--format", help="kohya, diffusers or peft.")]
+Dtype = Annotated[str | None, typer.Option("--dtype", help="Of the frozen base: fp32, bf16 or fp16.")]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:N or mps.")]
+Processes = Annotated[int | None, typer.Option("--processes", min=1, help="Each takes its share of every batch.")]
+Accumulate = Annotated[int | None, typer.Option("--accumulate", min=1, help="Parts of a batch, to save memory.")]
+Checkpointing = Annotated[
+    bool | None,
+    typer.Option("--gradient-checkpointing/--no-gradient-checkpointing", help="Less memory, a pass more a step."),
+]
+ChannelsLast = Annotated[bool | None, typer.Option("--channels-last/--no-channels-last", help="Memory format.")]
+Optimiser = Annotated[str | None, typer.Option("--optimiser", help="adamw, adamw-fused or adamw-8bit.")]
+Compile = Annotated[str | None, typer.Option("--compile", help="off, inductor or aot_eager.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Stay until the job has ended, with progress.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", min=0, help="With --wait: seconds to wait at most.")]
 Worker = Annotated[
@@ -61,10 +72,26 @@ def lcd_lora(
     ] = None,
     loss: Annotated[str | None, typer.Option("--loss", help="huber or l2.")] = None,
     huber_c: Annotated[float | None, typer.Option("--huber-c", help="Of the pseudo-Huber loss.")] = None,
+    trajectories: Annotated[
+        int | None,
+        typer.Option("--trajectories", min=0, help="Noises a picture whose teacher steps are kept; 0: none."),
+    ] = None,
+    trajectory_check_every: Annotated[
+        int | None,
+        typer.Option("--trajectory-check-every", min=0, help="Steps between kept and fresh losses; 0: never."),
+    ] = None,
     seed: Seed = None,
     checkpoint_every: CheckpointEvery = None,
     sample_every: SampleEvery = None,
     sample_prompt: SamplePrompts = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    processes: Processes = None,
+    accumulate: Accumulate = None,
+    gradient_checkpointing: Checkpointing = None,
+    channels_last: ChannelsLast = None,
+    optimiser: Optimiser = None,
+    compile: Compile = None,
     format: Layout = None,
     draft: Draft = False,
     wait: Wait = False,
@@ -87,10 +114,20 @@ def lcd_lora(
         caption_dropout=caption_dropout,
         loss=loss,
         huber_c=huber_c,
+        trajectories=trajectories,
+        trajectory_check_every=trajectory_check_every,
         seed=seed,
         checkpoint_every=checkpoint_every,
         sample_every=sample_every,
         sample_prompts=sample_prompt,
+        dtype=dtype,
+        device=device,
+        processes=processes,
+        accumulate=accumulate,
+        gradient_checkpointing=gradient_checkpointing,
+        channels_last=channels_last,
+        optimiser=optimiser,
+        compile=compile,
         layout=format,
     )
     reading = _reading(image_column, caption_column, skip_corrupt)
@@ -122,6 +159,14 @@ def style(
     checkpoint_every: CheckpointEvery = None,
     sample_every: SampleEvery = None,
     sample_prompt: SamplePrompts = None,
+    dtype: Dtype = None,
+    device: Device = None,
+    processes: Processes = None,
+    accumulate: Accumulate = None,
+    gradient_checkpointing: Checkpointing = None,
+    channels_last: ChannelsLast = None,
+    optimiser: Optimiser = None,
+    compile: Compile = None,
     format: Layout = None,
     draft: Draft = False,
     wait: Wait = False,
@@ -144,6 +189,14 @@ def style(
         checkpoint_every=checkpoint_every,
         sample_every=sample_every,
         sample_prompts=sample_prompt,
+        dtype=dtype,
+        device=device,
+        processes=processes,
+        accumulate=accumulate,
+        gradient_checkpointing=gradient_checkpointing,
+        channels_last=channels_last,
+        optimiser=optimiser,
+        compile=compile,
         layout=format,
     )
     reading = _reading(image_column, caption_column, skip_corrupt)

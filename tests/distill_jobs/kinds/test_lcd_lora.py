@@ -20,6 +20,7 @@ from distill_jobs.errors import Interrupted
 from distill_jobs.kinds.lcd_lora import Distillation, LcdLoraSettings, distil
 from distill_jobs.material.material import prepare
 from distill_jobs.progress import Progress
+from distill_jobs.training.compute import ComputeSettings
 from distill_jobs.training.step import Step
 
 Silent = dict[str, Callable[..., Any]]
@@ -96,6 +97,7 @@ CHANGES: list[dict[str, Any]] = [
     {"huber_c": 0.1},
     {"noise_weighting": 1.0},
     {"caption_dropout": 0.5},
+    {"trajectories": 1},
     {"layout": "diffusers"},
 ]
 
@@ -123,9 +125,8 @@ def test_the_same_settings_give_the_same_bits(
 
 def test_every_setting_has_a_change_that_is_tested() -> None:
     strip = {"sample_every", "sample_prompts"}  # tested with the strip
-    assert {name for change in CHANGES for name in change} | strip | {"checkpoint_every"} == set(
-        LcdLoraSettings.model_fields
-    )
+    elsewhere = {*ComputeSettings.model_fields, "trajectory_check_every", "checkpoint_every"}
+    assert {name for change in CHANGES for name in change} | strip | elsewhere == set(LcdLoraSettings.model_fields)
 
 
 def test_stopped_and_resumed_it_ends_at_the_same_bits(

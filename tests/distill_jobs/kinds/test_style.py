@@ -17,6 +17,7 @@ from distill_jobs.bases.conditioning import token_ids
 from distill_jobs.data.dataset import Dataset
 from distill_jobs.kinds.style import CaptionNoise, StyleLoss, StyleSettings, noisy_rows, train_style
 from distill_jobs.progress import Progress
+from distill_jobs.training.compute import ComputeSettings
 from distill_jobs.training.step import Step
 
 Silent = dict[str, Callable[..., Any]]
@@ -92,7 +93,7 @@ def test_changing_an_option_changes_the_result(
 
 
 def test_every_setting_has_a_change_that_is_tested() -> None:
-    elsewhere = {"sample_every", "sample_prompts", "sample_guidance", "checkpoint_every"}
+    elsewhere = {"sample_every", "sample_prompts", "sample_guidance", "checkpoint_every", *ComputeSettings.model_fields}
     assert {name for change in CHANGES for name in change} | elsewhere == set(StyleSettings.model_fields)
 
 
