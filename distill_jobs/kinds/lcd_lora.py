@@ -39,6 +39,7 @@ from distill_jobs.training.step import Step
 from distill_jobs.training.strip import painter
 from distill_jobs.training.trainer import Trainer, identity
 from formats import Layout
+from sampling.base import networks
 
 RESULT = "acceleration.safetensors"
 FOLD_LIMIT = 32 * 1024**2
@@ -239,7 +240,7 @@ def trajectories(
     """The trajectories that the settings keep, in a file named by all that they follow from; None for no kept ones."""
     if not settings.trajectories:
         return None
-    told = [weights_digest(network) for network in (pipe.unet, pipe.text_encoder, pipe.vae)]
+    told = [weights_digest(network) for network in networks(pipe).values()]
     chosen = settings.model_dump(include={*ComputeSettings.model_fields, "batch", "seed", "w", "num_ddim_timesteps"})
     grid = consistency.solver_grid(settings.num_ddim_timesteps, len(pipe.scheduler.alphas_cumprod))
     return Trajectories(
