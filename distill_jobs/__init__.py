@@ -17,6 +17,7 @@ _MODULES = {
     "Interrupted": "errors",
     "JobContext": "context",
     "LcdLoraSettings": "kinds.lcd_lora",
+    "LcfLoraSettings": "kinds.lcf",
     "LocalExecutor": "execution.executors",
     "Pace": "execution.worker",
     "Progress": "progress",
@@ -26,6 +27,7 @@ _MODULES = {
     "distil": "kinds.lcd_lora",
     "read_dataset": "data.dataset",
     "train_style": "kinds.style",
+    "tune_vector": "kinds.lcf",
 }
 
 __all__ = [*_MODULES]

@@ -5,9 +5,8 @@ the LCM-LoRA scripts). The guidance w is fixed and baked in, so the result sampl
 """
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -18,35 +17,30 @@ from distill_jobs import consistency
 from distill_jobs.adapters import LCD_TARGETS, InjectedAdapter, injected
 from distill_jobs.bases.conditioning import Condition
 from distill_jobs.bases.trainable import require_trainable
-from distill_jobs.consistency import ConsistencyLoss, Denoiser, Distance, Point
+from distill_jobs.consistency import Denoiser, Point
 from distill_jobs.data.dataset import Dataset
-from distill_jobs.export import ExportLayout, export
+from distill_jobs.export import export
 from distill_jobs.material.material import Material, prepare
+from distill_jobs.models import consistency_loss, guided_end
 from distill_jobs.progress import Cancelled, Report
 from distill_jobs.training.loop import optimise
-from distill_jobs.training.settings import TrainingSettings
+from distill_jobs.training.settings import ConsistencyVectorSettings
 from distill_jobs.training.step import Step
 from distill_jobs.training.strip import painter
 from distill_jobs.training.trainer import Trainer, identity
-from formats import Layout
 
 RESULT = "acceleration.safetensors"
 FOLD_LIMIT = 32 * 1024**2
 """Parameters: 128 MiB of folded weights, and as much for their gradients."""
 
 
-class LcdLoraSettings(TrainingSettings):
+class LcdLoraSettings(ConsistencyVectorSettings):
     """What a consistency distillation accepts."""
 
     rank: int = Field(32, ge=1)
     steps: int = Field(450, ge=1)
     targets: tuple[str, ...] = LCD_TARGETS
     w: float = Field(7.5, ge=0, description="guidance of the LCM form; Imagen's scale is w + 1")
-    num_ddim_timesteps: int = Field(50, ge=1, le=1000, description="solver steps from noise to picture")
-    loss: Literal["l2", "huber"] = "huber"
-    huber_c: float = Field(1e-3, gt=0)
-    noise_weighting: float = Field(0.0, description="the loss of a timestep is weighted by sigma ** this, mean 1")
-    layout: ExportLayout = Layout.KOHYA
 
 
 def distil(
@@ -67,7 +61,7 @@ def distil(
     require_trainable(pipe)
     material = prepare(pipe, dataset, folder / "cache")
     named = identity("lcd-lora", settings, dataset, pipe)
-    alpha = settings.alpha or float(settings.rank)
+    alpha = settings.effective_alpha
     pipe.unet.eval()
     with injected(pipe.unet, settings.targets, rank=settings.rank, alpha=alpha, seed=settings.seed) as adapter:
         trainer = Trainer(adapter.parameters(), settings, named)
@@ -102,10 +96,7 @@ class Distillation:
     ) -> None:
         self.unet, self.adapter, self.material, self.settings = pipe.unet, adapter, material, settings
         self.schedule = consistency.schedule_of(pipe.scheduler)
-        grid = consistency.solver_grid(settings.num_ddim_timesteps, len(self.schedule.alpha))
-        self.consistency = ConsistencyLoss(
-            self.schedule, grid, distance(settings), noise_weighting=settings.noise_weighting
-        )
+        self.consistency = consistency_loss(self.schedule, settings)
         self.folds = adapter.adapted_parameters <= fold_limit
 
     def loss(self, step: Step) -> Tensor:
@@ -119,14 +110,10 @@ class Distillation:
 
     @torch.no_grad()
     def teacher_step(self, point: Point, condition: Condition) -> Tensor:
-        """z at `end` by the guided teacher: conditional and unconditional in one batch of 2 B, adapter off."""
-        both = condition.followed_by(self.material.unconditional(len(condition)))
+        """z at `end` by the guided teacher: the base with its adapter off."""
+        nothing = self.material.unconditional(len(condition))
         with self.adapter.off():
-            output = self._output(point.z.repeat(2, 1, 1, 1), point.start.repeat(2), both)
-        conditional, unconditional = output.chunk(2)
-        return consistency.augmented_step(
-            conditional, unconditional, point.z, point.start, point.end, self.settings.w, self.schedule
-        )
+            return guided_end(self._output, point, condition, nothing, self.settings.w, self.schedule)
 
     def student(self, condition: Condition) -> Denoiser:
         """f(z, t) of the adapter's present weights, told `condition`."""
@@ -151,10 +138,3 @@ class Distillation:
     def _output(self, z: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         output: Tensor = self.unet(z, timesteps, **condition.arguments(), return_dict=False)[0]
         return output
-
-
-def distance(settings: LcdLoraSettings) -> Distance:
-    """The distance that the settings name: squared or pseudo-Huber."""
-    if settings.loss == "l2":
-        return consistency.squared_distance
-    return partial(consistency.pseudo_huber_distance, c=settings.huber_c)

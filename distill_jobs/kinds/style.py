@@ -13,15 +13,14 @@ from distill_jobs import consistency
 from distill_jobs.adapters import STYLE_TARGETS, TEXT_ENCODER_TARGETS, InjectedAdapter, injected
 from distill_jobs.bases.trainable import require_trainable
 from distill_jobs.data.dataset import Dataset
-from distill_jobs.export import Components, ExportLayout, export
+from distill_jobs.export import Components, export
 from distill_jobs.material.cache import distinct, embeddings, latents, token_ids
 from distill_jobs.progress import Cancelled, Report
 from distill_jobs.training.loop import optimise
-from distill_jobs.training.settings import TrainingSettings
+from distill_jobs.training.settings import VectorSettings
 from distill_jobs.training.step import Step
 from distill_jobs.training.strip import painter
 from distill_jobs.training.trainer import Trainer, Weights, identity
-from formats import Layout
 
 RESULT = "style.safetensors"
 
@@ -35,7 +34,7 @@ class CaptionNoise(BaseModel):
     empty: float = Field(0.1, ge=0, le=1)
 
 
-class StyleSettings(TrainingSettings):
+class StyleSettings(VectorSettings):
     """What a style training accepts."""
 
     rank: int = Field(8, ge=1)
@@ -43,7 +42,6 @@ class StyleSettings(TrainingSettings):
     text_encoder: bool = Field(False, description="also train a LoRA of the same rank on the text encoder's attention")
     caption_noise: CaptionNoise = CaptionNoise()
     sample_guidance: float = Field(5.0, ge=1, description="of the sample strip")
-    layout: ExportLayout = Layout.KOHYA
 
 
 def train_style(
@@ -123,14 +121,13 @@ def noisy_rows(rows: Tensor, chosen: Tensor, noise: CaptionNoise, generator: tor
 
 @contextmanager
 def _adapters(pipe: Any, settings: StyleSettings) -> Iterator[dict[str, InjectedAdapter]]:
-    alpha = settings.alpha or float(settings.rank)
     networks = {"unet": (pipe.unet, settings.targets)}
     if settings.text_encoder:
         networks["text_encoder"] = (pipe.text_encoder, TEXT_ENCODER_TARGETS)
     with ExitStack() as stack:
         yield {
             component: stack.enter_context(
-                injected(network, targets, rank=settings.rank, alpha=alpha, seed=settings.seed)
+                injected(network, targets, rank=settings.rank, alpha=settings.effective_alpha, seed=settings.seed)
             )
             for component, (network, targets) in networks.items()
         }
