@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from sampling.errors import Cancelled, UnsupportedSetting
+from sampling.guidance import embeds_guidance, timestep_condition
 from sampling.prompts import embed
 from sampling.solvers import check_settings, find_solver, make_scheduler
 from sampling.warnings import known_warnings_silenced
@@ -50,7 +51,10 @@ class Settings:
 
     @property
     def evaluations(self) -> int:
-        """U-Net evaluations of one picture: the conditional one a step, and the unconditional one if guided."""
+        """U-Net evaluations of one picture: the conditional one a step, and the unconditional one if guided.
+
+        A U-Net that is told its guidance needs no unconditional one: `Painting.evaluations` has what was spent.
+        """
         return self.steps * (2 if self.guidance > 1 else 1)
 
     def scheduler(self, pipe: StableDiffusionPipeline) -> SchedulerMixin:
@@ -69,7 +73,8 @@ class Settings:
 class Painting:
     """Pictures, the latents (N, channels, height, width) they were decoded from, and what they cost.
 
-    `evaluations` counts the U-Net evaluations of one picture (guidance above 1 costs two a step);
+    `evaluations` counts the U-Net evaluations of one picture (guidance above 1 costs two a step, unless the U-Net is
+    told its guidance);
     `seconds` is the wall time of all of them; `settings` repaints them.
     """
 
@@ -115,7 +120,7 @@ def paint(
     return Painting(
         images=images,
         latents=latents,
-        evaluations=settings.evaluations,
+        evaluations=settings.steps if embeds_guidance(pipe.unet) else settings.evaluations,
         seconds=time.perf_counter() - began,
         settings={**asdict(settings), "prompts": list(prompts), "seeds": list(seeds), "versions": _versions()},
     )
@@ -138,7 +143,7 @@ def denoise(
     """
     _refuse_unpaired(prompts, seeds, batch)
     text = embed(pipe, prompts)
-    blank = embed(pipe, [""]) if settings.guidance > 1 else None
+    blank = embed(pipe, [""]) if settings.guidance > 1 and not embeds_guidance(pipe.unet) else None
     done, total, finished = 0, settings.steps * ceil(len(seeds) / batch), []
     for start in range(0, len(seeds), batch):
         part = slice(start, start + batch)
@@ -177,9 +182,13 @@ def latent_shape(pipe: StableDiffusionPipeline) -> tuple[int, int, int]:
 def _predict(
     pipe: StableDiffusionPipeline, z: Tensor, t: Tensor, text: Tensor, blank: Tensor | None, guidance: float
 ) -> Tensor:
-    """The U-Net's output; guided, u + guidance * (c - u) with both halves in one batch (Ho and Salimans 2022)."""
+    """The U-Net's output; guided, u + guidance * (c - u) with both halves in one batch (Ho and Salimans 2022).
+
+    A U-Net that embeds its guidance is told it instead.
+    """
     if blank is None:
-        return pipe.unet(z, t, encoder_hidden_states=text).sample
+        told = timestep_condition(pipe.unet, guidance, len(z))
+        return pipe.unet(z, t, encoder_hidden_states=text, timestep_cond=told).sample
     both = torch.cat([blank.expand_as(text), text])
     u, c = pipe.unet(torch.cat([z, z]), t, encoder_hidden_states=both).sample.chunk(2)
     return u + guidance * (c - u)

@@ -6,10 +6,14 @@ import torch
 
 from distill_jobs.consistency import Prediction
 from distill_jobs.errors import UnsupportedBase
+from sampling.guidance import embeds_guidance
 
 
-def require_trainable(pipe: Any) -> None:
-    """Refuse a pipeline that is no plain Stable-Diffusion base in fp32 on the CPU, and say what it is instead."""
+def require_trainable(pipe: Any, *, is_distilled: bool = False) -> None:
+    """Refuse a pipeline that is no plain Stable-Diffusion base in fp32 on the CPU, and say what it is instead.
+
+    With `is_distilled` its U-Net must embed guidance, without it must not.
+    """
     name = type(pipe).__name__
     if getattr(pipe, "text_encoder_2", None) is not None:
         raise UnsupportedBase(f"{name}: has two text encoders, expected a Stable-Diffusion base with one")
@@ -19,8 +23,13 @@ def require_trainable(pipe: Any) -> None:
             f"{name}: the U-Net takes {channels} channels, its VAE makes {latent_channels}; "
             "an inpainting or depth base cannot be trained, use the base that it was made from"
         )
-    if pipe.unet.config.time_cond_proj_dim is not None:
+    if embeds_guidance(pipe.unet) and not is_distilled:
         raise UnsupportedBase(f"{name}: the U-Net embeds guidance, so it is distilled already; use the base before it")
+    if is_distilled and not embeds_guidance(pipe.unet):
+        raise UnsupportedBase(
+            f"{name}: the U-Net embeds no guidance, expected a distilled one; make it with tau distill lcd, "
+            "or fine-tune a vector beside an acceleration vector: --acceleration"
+        )
     kind = pipe.scheduler.config.prediction_type
     if kind not in set(Prediction):
         raise UnsupportedBase(f"{name}: prediction_type is {kind!r}, expected one of {', '.join(Prediction)}")

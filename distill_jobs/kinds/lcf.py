@@ -13,6 +13,7 @@ from torch import Tensor
 from arithmetic.sources.source import Source
 from distill_jobs import consistency
 from distill_jobs.adapters import STYLE_TARGETS, fused, injected
+from distill_jobs.bases.distilled import export_base, trainable_copy, with_unet
 from distill_jobs.bases.trainable import require_trainable
 from distill_jobs.data.dataset import Dataset
 from distill_jobs.export import export
@@ -20,12 +21,24 @@ from distill_jobs.material.material import Material, prepare
 from distill_jobs.models import ConsistencyModel, consistency_loss, drawn, drawn_guidance
 from distill_jobs.progress import Cancelled, Report
 from distill_jobs.training.loop import optimise
-from distill_jobs.training.settings import ConsistencySettings, ConsistencyVectorSettings, TargetSettings
+from distill_jobs.training.settings import (
+    ConsistencySettings,
+    ConsistencyVectorSettings,
+    EmbeddedGuidanceSettings,
+    TargetSettings,
+)
 from distill_jobs.training.step import Step
 from distill_jobs.training.strip import painter
 from distill_jobs.training.trainer import Trainer, Weights, identity
 
-RESULT = "style.safetensors"
+VECTOR_RESULT = "style.safetensors"
+BASE_RESULT = "model"
+
+
+class LcfSettings(ConsistencySettings, TargetSettings, EmbeddedGuidanceSettings):
+    """What a consistency fine-tuning of a whole U-Net accepts; w is drawn from the range that it is to keep."""
+
+    learning_rate: float = Field(1e-4, gt=0)
 
 
 class LcfLoraSettings(ConsistencyVectorSettings, TargetSettings):
@@ -71,7 +84,41 @@ def tune_vector(
                 paint_strip=painter(pipe, trainer, folder, "lcm", steps=4, guidance=1.0),
             )
             factors = {"unet": adapter.factors(weights)}
-            return export(factors, folder / RESULT, settings.layout, {"tauworks.training": settings.model_dump_json()})
+            return export(
+                factors, folder / VECTOR_RESULT, settings.layout, {"tauworks.training": settings.model_dump_json()}
+            )
+
+
+def tune_base(
+    pipe: Any,
+    base: Path,
+    dataset: Dataset,
+    settings: LcfSettings,
+    *,
+    folder: Path,
+    report: Report,
+    cancelled: Cancelled,
+) -> Path:
+    """Fine-tune all weights of a distilled `pipe`, opened from the folder `base`; return the new base's folder.
+
+    Resumes, stops and fails as `distill_jobs.kinds.lcd_lora.distil` does; `pipe` is left as it was.
+    """
+    require_trainable(pipe, is_distilled=True)
+    material = prepare(pipe, dataset, folder / "cache")
+    named = identity("lcf", settings, dataset, pipe)
+    student = with_unet(pipe, trainable_copy(pipe.unet))
+    trainer = Trainer(dict(student.unet.named_parameters()), settings, named, settings.target_rate)
+    model = ConsistencyModel(student.unet, trainer.parameters, consistency.schedule_of(pipe.scheduler))
+    optimise(
+        trainer,
+        FineTuning(model, material, settings, trainer.target, (settings.w_min, settings.w_max)).loss,
+        folder=folder,
+        report=report,
+        cancelled=cancelled,
+        paint_strip=painter(student, trainer, folder, "lcm", steps=4, guidance=settings.strip_guidance),
+    )
+    with trainer.showing_exported():
+        return export_base(student, base, folder / BASE_RESULT, settings.model_dump(mode="json"))
 
 
 class FineTuning:

@@ -69,6 +69,9 @@ class Trainer:
     @contextmanager
     def showing_exported(self) -> Iterator[None]:
         """Inside, the network carries the weights that would be exported now."""
+        if not self.settings.ema_rate:
+            yield
+            return
         kept = _copies(self.parameters)
         self._carry(self.exported())
         try:
