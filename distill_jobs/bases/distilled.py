@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from sampling import make_scheduler
+from sampling.base import progress_bars_off
 from sampling.guidance import EMBEDDING_WIDTH
 from sampling.judge import SUBFOLDER as JUDGE
 
@@ -59,7 +60,8 @@ def export_base(pipe: Any, base: Path, folder: Path, training: Mapping[str, Any]
     for component in (*_components(index), JUDGE):
         if component not in MADE_HERE and (base / component).is_dir():
             shutil.copytree(base / component, partial / component)
-    pipe.unet.save_pretrained(partial / "unet")
+    with progress_bars_off():
+        pipe.unet.save_pretrained(partial / "unet")
     make_scheduler("lcm", pipe.scheduler.config).save_pretrained(partial / "scheduler")
     _forget_origin(partial / "unet" / "config.json")
     made = {component: ["diffusers", name] for component, name in MADE_HERE.items()}
