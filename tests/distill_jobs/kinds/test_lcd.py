@@ -89,7 +89,7 @@ def test_the_loss_falls(base: StableDiffusionPipeline, base_folder: Path, datase
         base,
         base_folder,
         dataset,
-        LcdSettings(steps=40, batch=8, w_min=1.0, w_max=2.0, learning_rate=2e-3, loss="l2"),
+        LcdSettings(steps=40, batch=8, w_min=1.0, w_max=2.0, learning_rate=5e-4, warmup=1, target_rate=0.5, loss="l2"),
         folder=tmp_path,
         report=lambda progress: losses.append(progress.loss),
         cancelled=lambda: None,
