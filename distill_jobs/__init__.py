@@ -17,6 +17,9 @@ _MODULES = {
     "Interrupted": "errors",
     "JobContext": "context",
     "LcdLoraSettings": "kinds.lcd_lora",
+    "LcdSettings": "kinds.lcd",
+    "LcfLoraSettings": "kinds.lcf",
+    "LcfSettings": "kinds.lcf",
     "LocalExecutor": "execution.executors",
     "Pace": "execution.worker",
     "Progress": "progress",
@@ -25,8 +28,11 @@ _MODULES = {
     "TrainingSettings": "training.settings",
     "Worker": "execution.worker",
     "distil": "kinds.lcd_lora",
+    "distil_base": "kinds.lcd",
     "read_dataset": "data.dataset",
     "train_style": "kinds.style",
+    "tune_base": "kinds.lcf",
+    "tune_vector": "kinds.lcf",
 }
 
 __all__ = [*_MODULES]

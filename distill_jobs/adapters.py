@@ -10,6 +10,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
+from arithmetic.sources.source import Source
 from distill_jobs.errors import UnknownTarget, UnsupportedBase
 
 ADAPTER = "student"
@@ -126,6 +127,52 @@ def injected(
         yield adapter
     finally:
         adapter.remove()
+
+
+@contextmanager
+def fused(network: nn.Module, vector: Source) -> Iterator[None]:
+    """Inside, `network` carries W + dW of `vector`'s modules in place of W; afterwards the very same weights again.
+
+    The sum is taken in float64 and rounded once. Raises UnsupportedBase for a module that `network` lacks, or has in
+    another size, and for one outside the U-Net.
+    """
+    weights = {module: _weight(network, vector.name, module) for module in vector.modules}
+    deltas = {module: _delta(vector, module, weight) for module, weight in weights.items()}
+    kept = {module: weight.detach().clone() for module, weight in weights.items()}
+    _overwrite(weights, {module: kept[module].double() + delta for module, delta in deltas.items()})
+    try:
+        yield
+    finally:
+        _overwrite(weights, kept)
+
+
+@torch.no_grad()
+def _overwrite(weights: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> None:
+    for module, weight in weights.items():
+        weight.copy_(values[module])
+
+
+def _weight(network: nn.Module, vector: str, module: str) -> nn.Parameter:
+    component, _, name = module.partition(".")
+    if component != "unet":
+        raise UnsupportedBase(f"{vector}: changes {module}; expected a vector of the U-Net alone")
+    try:
+        weight = network.get_submodule(name).weight
+    except AttributeError as error:
+        raise UnsupportedBase(f"{vector}: this base has no module {module}; the vector is for another one") from error
+    if not isinstance(weight, nn.Parameter):
+        raise UnsupportedBase(f"{vector}: {module} has no weight that a vector could change")
+    return weight
+
+
+def _delta(vector: Source, module: str, weight: Tensor) -> Tensor:
+    delta = vector.delta(module).dense()
+    if delta.numel() != weight.numel():
+        raise UnsupportedBase(
+            f"{vector.name}: {module} has {delta.numel()} weights, the base's has {weight.numel()}; "
+            "the vector is for another base"
+        )
+    return delta.view_as(weight)
 
 
 def _check(network: nn.Module, targets: Sequence[str]) -> None:

@@ -98,13 +98,19 @@ def diffuse(x0: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
     return alpha * x0 + sigma * eps
 
 
-def guided(conditional: Tensor, unconditional: Tensor, w: float) -> Tensor:
-    """c + w (c - u): guidance in the LCM form, applied after the conversion to x0 or eps."""
+def guided(conditional: Tensor, unconditional: Tensor, w: float | Tensor) -> Tensor:
+    """c + w (c - u): guidance in the LCM form, one w or (B, 1, 1, 1), applied after the conversion to x0 or eps."""
     return conditional + w * (conditional - unconditional)
 
 
 def augmented_step(
-    conditional: Tensor, unconditional: Tensor, z: Tensor, start: Tensor, end: Tensor, w: float, schedule: Schedule
+    conditional: Tensor,
+    unconditional: Tensor,
+    z: Tensor,
+    start: Tensor,
+    end: Tensor,
+    w: float | Tensor,
+    schedule: Schedule,
 ) -> Tensor:
     """The augmented PF-ODE step of Algorithm 1: z_start (B, C, H, W) to z_end by one guided DDIM step.
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from sampling.base import Pipeline
 from sampling.conditioning import Condition
 from sampling.errors import Cancelled, UnsupportedSetting
+from sampling.guidance import embeds_guidance, timestep_condition
 from sampling.prompts import embed, unconditional
 from sampling.solvers import check_settings, find_solver, make_scheduler
 from sampling.warnings import known_warnings_silenced
@@ -51,7 +52,10 @@ class Settings:
 
     @property
     def evaluations(self) -> int:
-        """U-Net evaluations of one picture: the conditional one a step, and the unconditional one if guided."""
+        """U-Net evaluations of one picture: the conditional one a step, and the unconditional one if guided.
+
+        A U-Net that is told its guidance needs no unconditional one: `Painting.evaluations` has what was spent.
+        """
         return self.steps * (2 if self.guidance > 1 else 1)
 
     def scheduler(self, pipe: Pipeline) -> SchedulerMixin:
@@ -70,7 +74,8 @@ class Settings:
 class Painting:
     """Pictures, the latents (N, channels, height, width) they were decoded from, and what they cost.
 
-    `evaluations` counts the U-Net evaluations of one picture (guidance above 1 costs two a step);
+    `evaluations` counts the U-Net evaluations of one picture (guidance above 1 costs two a step, unless the U-Net is
+    told its guidance);
     `seconds` is the wall time of all of them; `settings` repaints them.
     """
 
@@ -116,7 +121,7 @@ def paint(
     return Painting(
         images=images,
         latents=latents,
-        evaluations=settings.evaluations,
+        evaluations=settings.steps if embeds_guidance(pipe.unet) else settings.evaluations,
         seconds=time.perf_counter() - began,
         settings={**asdict(settings), "prompts": list(prompts), "seeds": list(seeds), "versions": _versions()},
     )
@@ -139,7 +144,7 @@ def denoise(
     """
     _refuse_unpaired(prompts, seeds, batch)
     told = embed(pipe, prompts).to(pipe.device, pipe.unet.dtype)
-    blank = unconditional(pipe, told) if settings.guidance > 1 else None
+    blank = unconditional(pipe, told) if settings.guidance > 1 and not embeds_guidance(pipe.unet) else None
     done, total, finished = 0, settings.steps * ceil(len(seeds) / batch), []
     for start in range(0, len(seeds), batch):
         part = slice(start, start + batch)
@@ -180,9 +185,13 @@ def latent_shape(pipe: Pipeline) -> tuple[int, int, int]:
 def _predict(
     pipe: Pipeline, z: Tensor, t: Tensor, condition: Condition, unconditional: Condition | None, guidance: float
 ) -> Tensor:
-    """The U-Net's output; guided, u + guidance * (c - u) with both halves in one batch (Ho and Salimans 2022)."""
+    """The U-Net's output; guided, u + guidance * (c - u) with both halves in one batch (Ho and Salimans 2022).
+
+    A U-Net that embeds its guidance is told it instead.
+    """
     if unconditional is None:
-        return pipe.unet(z, t, **condition.arguments()).sample
+        told = timestep_condition(pipe.unet, guidance, len(z))
+        return pipe.unet(z, t, **condition.arguments(), timestep_cond=told).sample
     both = unconditional.followed_by(condition).arguments()
     u, c = pipe.unet(torch.cat([z, z]), t, **both).sample.chunk(2)
     return u + guidance * (c - u)

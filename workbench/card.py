@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from workbench.guidance import in_both_ways
 from workbench.showcase import Picture
 from workbench.weight_files import PROVENANCE, GivenFiles
 
@@ -207,7 +208,7 @@ def _strength(version: "Version") -> str:
     if low is not None and high is not None:
         said.append(f"It works from {low:g} to {high:g}.")
     if version.sampling:
-        settings = ", ".join(f"{key} {_line(str(value))}" for key, value in version.sampling.items())
+        settings = ", ".join(f"{key} {_line(str(value))}" for key, value in in_both_ways(version.sampling).items())
         said.append(f"Made for sampling with {settings}.")
     return f"## Strength\n\n{' '.join(said)}" if said else ""
 

@@ -5,6 +5,8 @@ from typing import Final
 
 JOB_KINDS: Final[Mapping[str, str]] = {
     "lcd-lora": "workbench.training:distil_acceleration",
+    "lcd": "workbench.training:distil_whole_base",
+    "lcf": "workbench.training:tune_consistency",
     "style": "workbench.training:train_style_vector",
 }
 """Job kind -> "module:function"; the function takes a JobContext and returns the job's result."""

@@ -40,7 +40,7 @@ def queue_of(registry: "Registry") -> "Queue":
 
 
 def submit_distillation(registry: "Registry", *, kind: str = "lcd-lora", **order: Any) -> "Job":
-    """Queue a distillation of `base` on the pictures in `data` into the acceleration vector `name`.
+    """Queue a distillation of `base` on the pictures in `data` into `name`: an acceleration vector, or with lcd a base.
 
     `order` is what `distillation_spec` takes. Everything that can be known to be wrong is refused here; the same order
     again, while it is unfinished, is the same job.
@@ -49,7 +49,10 @@ def submit_distillation(registry: "Registry", *, kind: str = "lcd-lora", **order
 
 
 def submit_training(registry: "Registry", *, kind: str = "style", **order: Any) -> "Job":
-    """Queue a training on the pictures in `data` of the style vector `name`, as `submit_distillation` does."""
+    """Queue a training on the pictures in `data` of the style vector `name`, as `submit_distillation` does.
+
+    Of the kind lcf it is a fine-tuning: beside the vector `acceleration`, or of all weights of a distilled base.
+    """
     return _submit(registry, kind, training_spec(registry, kind=kind, **order))
 
 
@@ -71,7 +74,7 @@ def distillation_spec(
     Raises NotFound, NotABase, Conflict, InvalidName, InvalidSettings, DatasetError.
     """
     said = _OfTheData(str(data), reading or {}, data_license)
-    return _spec(registry, kind, "acceleration", base, said, name, draft, settings)
+    return _spec(registry, kind, base, said, name, draft, settings)
 
 
 def training_spec(
@@ -81,14 +84,15 @@ def training_spec(
     data: Path | str,
     name: str,
     kind: str = "style",
+    acceleration: str | None = None,
     draft: bool = False,
     reading: Mapping[str, Any] | None = None,
     data_license: str | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
-    """The spec of a style training job, as `distillation_spec`."""
+    """The spec of a style training or fine-tuning job, as `distillation_spec`. Raises NotAVector as well."""
     said = _OfTheData(str(data), reading or {}, data_license)
-    return _spec(registry, kind, "style", base, said, name, draft, settings)
+    return _spec(registry, kind, base, said, name, draft, settings, acceleration)
 
 
 def wait(
@@ -155,22 +159,24 @@ def _submit(registry: "Registry", kind: str, spec: dict[str, Any]) -> "Job":
 def _spec(
     registry: "Registry",
     kind: str,
-    result_kind: str,
     base: str,
     said: _OfTheData,
     name: str,
     draft: bool,
     settings: dict[str, Any],
+    acceleration: str | None = None,
 ) -> dict[str, Any]:
-    from workbench.training import Order, settings_of
+    from workbench.training import RESULT_KINDS, Order, form_of, open_acceleration, settings_of
 
     version = registry.get(base)
     if version.kind != "base":
         raise NotABase(f"{base}: {version.ref} is of kind {version.kind}; name a base: tau ls --kind base")
-    require_free(registry, name, result_kind)
-    checked = settings_of(kind, settings).model_dump(mode="json")
+    form = form_of(kind, acceleration)
+    require_free(registry, name, RESULT_KINDS[form])
+    checked = settings_of(form, settings).model_dump(mode="json")
+    pinned = None if acceleration is None else open_acceleration(registry, acceleration, version.ref).name
     located, fingerprint = _fingerprinted(said)
-    order = Order(version.ref, located, fingerprint, name, draft, checked, said.reading, said.license)
+    order = Order(version.ref, located, fingerprint, name, draft, checked, said.reading, said.license, pinned)
     return order.spec()
 
 

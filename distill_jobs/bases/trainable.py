@@ -5,6 +5,7 @@ from typing import Any
 from distill_jobs.consistency import Prediction
 from distill_jobs.errors import UnsupportedBase
 from sampling.base import is_sdxl
+from sampling.guidance import embeds_guidance
 
 SMALLEST_TERMINAL_SNR = 1e-6
 """Below it the last timestep holds no picture: diffusers rescales abar(T) to 0, for some schedulers to 2^-24."""
@@ -13,10 +14,13 @@ SIZES_TOLD = 6
 """Height and width three times: the original picture's, the crop's corner, the result's."""
 
 
-def require_trainable(pipe: Any) -> None:
-    """Refuse a pipeline that is no plain Stable-Diffusion or SDXL base, and say what it is instead."""
+def require_trainable(pipe: Any, *, is_distilled: bool = False) -> None:
+    """Refuse a pipeline that is no plain Stable-Diffusion or SDXL base, and say what it is instead.
+
+    With `is_distilled` its U-Net must embed guidance, without it must not.
+    """
     _require_text_to_image(pipe)
-    _require_undistilled(pipe)
+    _require_distilled(pipe) if is_distilled else _require_undistilled(pipe)
     _require_prediction(pipe)
     _require_sdxl_conditions(pipe) if is_sdxl(pipe) else _require_plain_conditions(pipe)
 
@@ -44,9 +48,17 @@ def _require_text_to_image(pipe: Any) -> None:
 
 
 def _require_undistilled(pipe: Any) -> None:
-    if pipe.unet.config.time_cond_proj_dim is not None:
+    if embeds_guidance(pipe.unet):
         name = type(pipe).__name__
         raise UnsupportedBase(f"{name}: the U-Net embeds guidance, so it is distilled already; use the base before it")
+
+
+def _require_distilled(pipe: Any) -> None:
+    if not embeds_guidance(pipe.unet):
+        raise UnsupportedBase(
+            f"{type(pipe).__name__}: the U-Net embeds no guidance, expected a distilled one; make it with "
+            "tau distill lcd, or fine-tune a vector beside an acceleration vector: --acceleration"
+        )
 
 
 def _require_prediction(pipe: Any) -> None:

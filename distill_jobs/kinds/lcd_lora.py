@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -20,13 +20,13 @@ from distill_jobs import consistency
 from distill_jobs.adapters import LCD_TARGETS, InjectedAdapter, injected
 from distill_jobs.bases.conditioning import Condition
 from distill_jobs.bases.trainable import require_trainable
-from distill_jobs.consistency import ConsistencyLoss, Denoiser, Distance, Point
+from distill_jobs.consistency import Denoiser, Point
 from distill_jobs.data.dataset import Dataset
-from distill_jobs.data.dropout import with_dropout
-from distill_jobs.export import ExportLayout, export
+from distill_jobs.export import export
 from distill_jobs.material.cache import weights_digest
 from distill_jobs.material.material import Material, prepare
 from distill_jobs.material.trajectories import Rows, Trajectories, gap_warning, trajectory_file
+from distill_jobs.models import consistency_loss, drawn, guided_end
 from distill_jobs.progress import Cancelled, Report
 from distill_jobs.training.compilation import TOLERANCES, require_parity
 from distill_jobs.training.compute import ComputeSettings
@@ -34,11 +34,10 @@ from distill_jobs.training.forward import Forward
 from distill_jobs.training.loop import optimise
 from distill_jobs.training.precision import beside_it, prepared
 from distill_jobs.training.processes import first_alone, in_processes
-from distill_jobs.training.settings import TrainingSettings
+from distill_jobs.training.settings import ConsistencyVectorSettings
 from distill_jobs.training.step import Step
 from distill_jobs.training.strip import painter
 from distill_jobs.training.trainer import Trainer, identity
-from formats import Layout
 from sampling.base import networks
 
 RESULT = "acceleration.safetensors"
@@ -50,21 +49,15 @@ CHECKS, GAP = 5, 1.25
 """A warning comes when over so many checks fresh noise costs so many times the loss on kept noise."""
 
 
-class LcdLoraSettings(TrainingSettings):
+class LcdLoraSettings(ConsistencyVectorSettings):
     """What a consistency distillation accepts."""
 
     rank: int = Field(32, ge=1)
     steps: int = Field(450, ge=1)
     targets: tuple[str, ...] = LCD_TARGETS
     w: float = Field(7.5, ge=0, description="guidance of the LCM form; Imagen's scale is w + 1")
-    num_ddim_timesteps: int = Field(50, ge=1, le=1000, description="solver steps from noise to picture")
-    loss: Literal["l2", "huber"] = "huber"
-    huber_c: float = Field(1e-3, gt=0)
-    noise_weighting: float = Field(0.0, description="the loss of a timestep is weighted by sigma ** this, mean 1")
-    caption_dropout: float = Field(0.0, ge=0, le=1, description="share of captions replaced by the empty one")
     trajectories: int = Field(0, ge=0, description="noises a picture whose teacher steps are kept; 0: always fresh")
     trajectory_check_every: int = Field(0, ge=0, description="steps between comparisons of kept and fresh; 0: none")
-    layout: ExportLayout = Layout.KOHYA
 
     @model_validator(mode="after")
     def _check_has_trajectories(self) -> Self:
@@ -96,7 +89,7 @@ def distil(
     with first_alone(), beside_it(pipe, settings):
         material = prepare(pipe, dataset, folder / "cache")
         kept = trajectories(pipe, dataset, material, settings, folder / "cache")
-    alpha = settings.alpha or float(settings.rank)
+    alpha = settings.effective_alpha
     pipe.unet.eval()
     with (
         injected(pipe.unet, settings.targets, rank=settings.rank, alpha=alpha, seed=settings.seed) as adapter,
@@ -138,10 +131,7 @@ class Distillation:
         self.adapter, self.material, self.settings, self.kept = adapter, material, settings, kept
         self.network = Forward(pipe.unet, settings)
         self.schedule = consistency.schedule_of(pipe.scheduler)
-        grid = consistency.solver_grid(settings.num_ddim_timesteps, len(self.schedule.alpha))
-        self.consistency = ConsistencyLoss(
-            self.schedule, grid, distance(settings), noise_weighting=settings.noise_weighting
-        )
+        self.consistency = consistency_loss(self.schedule, settings)
         passes_repeat = settings.gradient_checkpointing or settings.compile != "off"
         self.folds = adapter.adapted_parameters <= fold_limit and not passes_repeat
         self.checks: deque[tuple[float, float]] = deque(maxlen=CHECKS)
@@ -152,15 +142,9 @@ class Distillation:
 
     def fresh_loss(self, step: Step, purpose: int = 0) -> Tensor:
         """The loss on noise of the step's own, from the stream of `purpose`."""
-        chosen, generator = step.choice(len(self.material.rows)), step.generator(purpose)
-        rows = with_dropout(self.material.rows[chosen], step, self.settings.caption_dropout)
-        x0 = self.material.latents[chosen[step.share]]
-        condition = self.material.told(rows[step.share], chosen[step.share])
-        index = self.consistency.drawn(step.batch, generator)
-        eps = torch.randn((step.batch, *x0.shape[1:]), generator=generator)
-        point = self.consistency.point(x0, eps[step.share], index[step.share])
-        student = self.student(condition)
-        return self.consistency(point, self.teacher_step(point, condition), student, student)
+        batch = drawn(step, self.material, self.consistency, self.settings.caption_dropout, purpose)
+        student = self.student(batch.condition)
+        return self.consistency(batch.point, self.teacher_step(batch.point, batch.condition), student, student)
 
     def kept_loss(self, kept: Trajectories, step: Step) -> Tensor:
         """The loss on the kept noises of the step's pictures."""
@@ -213,14 +197,10 @@ class Distillation:
 
     @torch.no_grad()
     def teacher_step(self, point: Point, condition: Condition) -> Tensor:
-        """z at `end` by the guided teacher: conditional and unconditional in one batch of 2 B, adapter off."""
-        both = condition.followed_by(self.material.unconditional(condition))
+        """z at `end` by the guided teacher: the base with its adapter off."""
+        nothing = self.material.unconditional(condition)
         with self.adapter.off():
-            output = self.network(point.z.repeat(2, 1, 1, 1), point.start.repeat(2), both)
-        conditional, unconditional = output.chunk(2)
-        return consistency.augmented_step(
-            conditional, unconditional, point.z, point.start, point.end, self.settings.w, self.schedule
-        )
+            return guided_end(self.network, point, condition, nothing, self.settings.w, self.schedule)
 
     def student(self, condition: Condition) -> Denoiser:
         """f(z, t) of the adapter's present weights, told `condition`."""
@@ -253,10 +233,3 @@ def trajectories(
         batch=settings.batch,
         parts=settings.parts,
     )
-
-
-def distance(settings: LcdLoraSettings) -> Distance:
-    """The distance that the settings name: squared or pseudo-Huber."""
-    if settings.loss == "l2":
-        return consistency.squared_distance
-    return partial(consistency.pseudo_huber_distance, c=settings.huber_c)

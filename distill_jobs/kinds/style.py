@@ -14,7 +14,7 @@ from distill_jobs.adapters import STYLE_TARGETS, TEXT_ENCODER_TARGETS, InjectedA
 from distill_jobs.bases.conditioning import Condition, caption_rows, encoded_rows, token_ids
 from distill_jobs.bases.trainable import require_trainable
 from distill_jobs.data.dataset import Dataset
-from distill_jobs.export import Components, ExportLayout, export
+from distill_jobs.export import Components, export
 from distill_jobs.material.material import prepare
 from distill_jobs.progress import Cancelled, Report
 from distill_jobs.training.compilation import TOLERANCES, require_parity
@@ -22,11 +22,10 @@ from distill_jobs.training.forward import Forward
 from distill_jobs.training.loop import optimise
 from distill_jobs.training.precision import autocast, beside_it, prepared
 from distill_jobs.training.processes import first_alone, in_processes
-from distill_jobs.training.settings import TrainingSettings
+from distill_jobs.training.settings import VectorSettings
 from distill_jobs.training.step import Step
 from distill_jobs.training.strip import painter
 from distill_jobs.training.trainer import Trainer, Weights, identity
-from formats import Layout
 from sampling.base import text_encoders
 
 RESULT = "style.safetensors"
@@ -41,7 +40,7 @@ class CaptionNoise(BaseModel):
     empty: float = Field(0.1, ge=0, le=1)
 
 
-class StyleSettings(TrainingSettings):
+class StyleSettings(VectorSettings):
     """What a style training accepts."""
 
     rank: int = Field(8, ge=1)
@@ -49,7 +48,6 @@ class StyleSettings(TrainingSettings):
     text_encoder: bool = Field(False, description="also train a LoRA of this rank on the text encoders' attention")
     caption_noise: CaptionNoise = CaptionNoise()
     sample_guidance: float = Field(5.0, ge=1, description="of the sample strip")
-    layout: ExportLayout = Layout.KOHYA
 
 
 @in_processes
@@ -147,14 +145,13 @@ def noisy_rows(rows: Tensor, chosen: Tensor, noise: CaptionNoise, generator: tor
 
 @contextmanager
 def _adapters(pipe: Any, settings: StyleSettings) -> Iterator[dict[str, InjectedAdapter]]:
-    alpha = settings.alpha or float(settings.rank)
     networks: dict[str, tuple[nn.Module, Sequence[str]]] = {"unet": (pipe.unet, settings.targets)}
     if settings.text_encoder:
         networks |= {name: (encoder, TEXT_ENCODER_TARGETS) for name, encoder in text_encoders(pipe).items()}
     with ExitStack() as stack:
         yield {
             component: stack.enter_context(
-                injected(network, targets, rank=settings.rank, alpha=alpha, seed=settings.seed)
+                injected(network, targets, rank=settings.rank, alpha=settings.effective_alpha, seed=settings.seed)
             )
             for component, (network, targets) in networks.items()
         }

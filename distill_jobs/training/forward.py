@@ -24,10 +24,20 @@ class Forward:
             self._call = torch.compile(self.eager, backend=settings.compile, dynamic=False)
 
     def __call__(
-        self, z: Tensor, timesteps: Tensor, condition: Condition, weights: Mapping[str, Tensor] | None = None
+        self,
+        z: Tensor,
+        timesteps: Tensor,
+        condition: Condition,
+        weights: Mapping[str, Tensor] | None = None,
+        guidance: Tensor | None = None,
     ) -> Tensor:
-        """The output (B, C, H, W) at z (B, C, H, W) and timesteps (B,), with `weights` in place of the network's."""
+        """The output (B, C, H, W) at z (B, C, H, W) and timesteps (B,), with `weights` in place of the network's.
+
+        `guidance` (B, E) is the embedded w of a U-Net that is told it.
+        """
         placed, told = z.to(self.device, self.dtype), self._told(condition)
+        if guidance is not None:
+            told["timestep_cond"] = guidance.to(self.device, self.dtype)
         if self.settings.channels_last:
             placed = placed.contiguous(memory_format=torch.channels_last)
         given = (placed, timesteps.to(self.device))

@@ -47,13 +47,21 @@ def identity(kind: str, settings: TrainingSettings, dataset: Dataset, pipe: Any)
 
 
 class Trainer:
-    """AdamW on the trained parameters, with what is needed to stop anywhere and go on as if never stopped."""
+    """AdamW on the trained parameters, with what is needed to stop anywhere and go on as if never stopped.
 
-    def __init__(self, parameters: dict[str, nn.Parameter], settings: TrainingSettings, identity: str) -> None:
+    `target` is what a consistency training aims at: the trained parameters themselves, or with a `target_rate` mu above
+    0 their moving average theta^- <- mu theta^- + (1 - mu) theta.
+    """
+
+    def __init__(
+        self, parameters: dict[str, nn.Parameter], settings: TrainingSettings, identity: str, target_rate: float = 0.0
+    ) -> None:
         self.parameters, self.settings, self.identity = parameters, settings, identity
         self.optimiser = optimiser_for(parameters.values(), settings)
         self.scaler = torch.amp.GradScaler(settings.device.partition(":")[0], enabled=settings.dtype == "fp16")
-        self.average = {name: value.detach().clone() for name, value in parameters.items()}
+        self.average = _copies(parameters) if settings.ema_rate else {}
+        self.target_rate = target_rate
+        self.target: Weights = _copies(parameters) if target_rate else parameters
         self.step = 0
 
     def exported(self) -> Weights:
@@ -63,7 +71,10 @@ class Trainer:
     @contextmanager
     def showing_exported(self) -> Iterator[None]:
         """Inside, the network carries the weights that would be exported now."""
-        kept = {name: value.detach().clone() for name, value in self.parameters.items()}
+        if not self.settings.ema_rate:
+            yield
+            return
+        kept = _copies(self.parameters)
         self._carry(self.exported())
         try:
             yield
@@ -112,8 +123,11 @@ class Trainer:
     @torch.no_grad()
     def _average(self) -> None:
         rate = min(self.settings.ema_rate, self.step / (self.step + 10))
-        for name, value in self.parameters.items():
-            self.average[name].lerp_(value, 1 - rate)
+        for name, average in self.average.items():
+            average.lerp_(self.parameters[name], 1 - rate)
+        if self.target_rate:
+            for name, target in self.target.items():
+                target.lerp_(self.parameters[name], 1 - self.target_rate)
 
     def save(self, folder: Path) -> None:
         """Write folder/checkpoint.pt, durably and whole or not at all."""
@@ -122,6 +136,7 @@ class Trainer:
             "step": self.step,
             "weights": {name: value.detach() for name, value in self.parameters.items()},
             "average": self.average,
+            "target": dict(self.target) if self.target_rate else {},
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
@@ -144,9 +159,14 @@ class Trainer:
                 f"{path}: made with other settings, data or base ({state['identity'][:12]}, "
                 f"not {self.identity[:12]}); use another folder, or remove the checkpoint"
             )
-        for name, value in self.parameters.items():
-            value.copy_(state["weights"][name])
-            self.average[name].copy_(state["average"][name])
+        self._carry(state["weights"])
+        for kept, saved in ((self.average, state["average"]), (self.target, state["target"])):
+            for name, value in saved.items():
+                kept[name].copy_(value)
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
+
+
+def _copies(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in parameters.items()}

@@ -1,7 +1,7 @@
 """A base of the real classes with seeded random weights, small enough to train a few steps in a second."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,13 @@ import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from PIL import Image
 
+from arithmetic import Vector, open_vector
 from demo.training import networks
+from distill_jobs.adapters import LCD_TARGETS, injected
+from distill_jobs.bases.distilled import export_base, student_of, with_unet
 from distill_jobs.data.dataset import Dataset, read_dataset
+from distill_jobs.export import export
+from formats import Layout, architecture_of_folder
 from sampling import load_pipeline
 
 CAPTIONS = ("a large red circle", "a small blue square", "a large green cross", "")
@@ -104,3 +109,37 @@ def dataset(data_folder: Path) -> Dataset:
 def silent() -> dict[str, Callable[..., Any]]:
     """A report that nobody reads and a request to stop that never comes."""
     return {"report": lambda progress: None, "cancelled": lambda: None}
+
+
+@pytest.fixture(scope="session")
+def acceleration(base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Vector:
+    """A vector of seeded random factors on every kind of target, as a file that was written and opened again."""
+    pipe = load_pipeline(base_folder)
+    with injected(pipe.unet, LCD_TARGETS, rank=2, alpha=3.0, seed=0) as adapter:
+        fill(adapter.parameters(), seed=2)
+        factors = adapter.factors(adapter.parameters())
+    path = export({"unet": factors}, tmp_path_factory.mktemp("vector") / "fast.safetensors", Layout.KOHYA, {})
+    return open_vector(path, architecture_of_folder(base_folder, "small"), name="fast")
+
+
+@torch.no_grad()
+def fill(parameters: Mapping[str, torch.nn.Parameter], *, seed: int) -> None:
+    """Seeded noise in every parameter."""
+    generator = torch.Generator().manual_seed(seed)
+    for value in parameters.values():
+        value.copy_(0.05 * torch.randn(value.shape, generator=generator))
+
+
+@pytest.fixture(scope="session")
+def distilled_folder(base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The base with a U-Net that is told its guidance, by a layer of seeded noise."""
+    pipe = load_pipeline(base_folder)
+    student = with_unet(pipe, student_of(pipe.unet))
+    fill({"cond_proj": student.unet.time_embedding.cond_proj.weight}, seed=3)
+    return export_base(student, base_folder, tmp_path_factory.mktemp("distilled") / "model", {})
+
+
+@pytest.fixture(scope="session")
+def distilled(distilled_folder: Path) -> StableDiffusionPipeline:
+    """That base, opened; training leaves it as it was."""
+    return load_pipeline(distilled_folder)

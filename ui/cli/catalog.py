@@ -11,6 +11,7 @@ from ui.cli import output
 from ui.cli.documents import version_document, versions_document
 from ui.cli.options import Json, Quiet, Reference
 from ui.cli.session import place_of, registry_of
+from workbench.guidance import in_both_ways
 
 if TYPE_CHECKING:
     from formats import Identification
@@ -105,7 +106,7 @@ def _version_fields(version: "Version") -> dict[str, object]:
         "strength": version.recommended_strength,
         "range": _range(version.recommended_low, version.recommended_high),
         "nsfw": "yes" if version.nsfw else None,
-        "sampling": ", ".join(f"{key} {value}" for key, value in version.sampling.items()),
+        "sampling": ", ".join(f"{key} {value}" for key, value in in_both_ways(version.sampling).items()),
         "origin": version.origin.uri if version.origin else None,
         "digest": f"sha256:{version.digest}",
         "files": ", ".join(artifact.path for artifact in version.artifacts),

@@ -9,6 +9,7 @@ from ui.cli import output
 from ui.cli.documents import job_document, plain
 from ui.cli.options import DryRun, Json, Quiet
 from ui.cli.session import registry_of
+from workbench.guidance import in_both_ways
 
 if TYPE_CHECKING:
     from registry.jobs import Job
@@ -23,7 +24,7 @@ jobs = typer.Typer(no_args_is_help=True, help="Look at jobs, and steer them.")
 def ls(
     context: typer.Context,
     state: Annotated[str | None, typer.Option("--state", help="queued, running, succeeded, failed, ...")] = None,
-    kind: Annotated[str | None, typer.Option("--kind", help="lcd-lora or style.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="lcd-lora, lcd, lcf or style.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most.")] = 50,
     after: Annotated[int | None, typer.Option("--after", help="Go on after this job: the last one of a page.")] = None,
     json: Json = False,
@@ -166,6 +167,6 @@ def _job_fields(job: "Job") -> dict[str, object]:
         "error": job.last_error,
         "log": job.log_path,
         "submitted": f"{output.moment(job.created_at)} by {job.submitted_by}",
-        **{f"spec {key}": value for key, value in job.spec.items()},
+        **{f"spec {key}": value for key, value in in_both_ways(job.spec).items()},
         **{f"result {key}": value for key, value in (job.result or {}).items()},
     }

@@ -1,4 +1,4 @@
-"""Commands that train: distill lcd-lora, train style."""
+"""Commands that train vectors: distill lcd-lora, train style; and what every training command shares."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -6,6 +6,7 @@ import typer
 
 from ui.cli import output
 from ui.cli.documents import job_document
+from ui.cli.guidance import Guidance, W, stored_w
 from ui.cli.options import CaptionColumn, Data, DataLicense, Draft, ImageColumn, Json, Quiet, SkipCorrupt
 from ui.cli.progress import counting
 from ui.cli.session import registry_of
@@ -21,6 +22,12 @@ Alpha = Annotated[float | None, typer.Option("--alpha", help="Default: the rank,
 Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Optimisation steps.")]
 Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Pictures a step.")]
 LearningRate = Annotated[float | None, typer.Option("--learning-rate", "--lr", help="At its highest.")]
+Grid = Annotated[int | None, typer.Option("--num-ddim-timesteps", min=1, help="Steps from noise to picture.")]
+Loss = Annotated[str | None, typer.Option("--loss", help="huber or l2.")]
+HuberC = Annotated[float | None, typer.Option("--huber-c", help="Of the pseudo-Huber loss.")]
+CaptionDropout = Annotated[
+    float | None, typer.Option("--caption-dropout", min=0, max=1, help="Share of captions to leave empty.")
+]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Of everything that is random.")]
 CheckpointEvery = Annotated[int | None, typer.Option("--checkpoint-every", min=1, help="Steps between checkpoints.")]
 SampleEvery = Annotated[int | None, typer.Option("--sample-every", min=0, help="Steps between strips; 0: none.")]
@@ -43,8 +50,8 @@ Worker = Annotated[
     bool, typer.Option("--worker/--no-worker", help="Start a worker here when none is alive, or leave the job queued.")
 ]
 
-distill = typer.Typer(no_args_is_help=True, help="Distil acceleration vectors.")
-train = typer.Typer(no_args_is_help=True, help="Train style vectors.")
+distill = typer.Typer(no_args_is_help=True, help="Distil acceleration vectors, and bases of few steps.")
+train = typer.Typer(no_args_is_help=True, help="Train style vectors, and fine-tune bases of few steps.")
 
 
 @distill.command("lcd-lora")
@@ -62,16 +69,12 @@ def lcd_lora(
     steps: Steps = None,
     batch: Batch = None,
     learning_rate: LearningRate = None,
-    w: Annotated[float | None, typer.Option("-w", "--w", min=0, help="Guidance to bake in; 1 less than CFG's.")] = None,
-    grid: Annotated[
-        int | None, typer.Option("--num-ddim-timesteps", min=1, help="Steps of the teacher's grid.")
-    ] = None,
-    caption_dropout: Annotated[
-        float | None,
-        typer.Option("--caption-dropout", min=0, max=1, help="Share of captions to leave empty."),
-    ] = None,
-    loss: Annotated[str | None, typer.Option("--loss", help="huber or l2.")] = None,
-    huber_c: Annotated[float | None, typer.Option("--huber-c", help="Of the pseudo-Huber loss.")] = None,
+    w: W = None,
+    guidance: Guidance = None,
+    grid: Grid = None,
+    caption_dropout: CaptionDropout = None,
+    loss: Loss = None,
+    huber_c: HuberC = None,
     trajectories: Annotated[
         int | None,
         typer.Option("--trajectories", min=0, help="Noises a picture whose teacher steps are kept; 0: none."),
@@ -103,13 +106,13 @@ def lcd_lora(
     """Distil a base into an acceleration vector: latent consistency distillation into a LoRA."""
     from workbench.jobs import submit_distillation
 
-    settings = _given(
+    settings = given(
         rank=rank,
         alpha=alpha,
         steps=steps,
         batch=batch,
         learning_rate=learning_rate,
-        w=w,
+        w=stored_w(w, guidance),
         num_ddim_timesteps=grid,
         caption_dropout=caption_dropout,
         loss=loss,
@@ -130,11 +133,11 @@ def lcd_lora(
         compile=compile,
         layout=format,
     )
-    reading = _reading(image_column, caption_column, skip_corrupt)
+    reading = reading_of(image_column, caption_column, skip_corrupt)
     said = {"base": base, "data": data, "name": name, "draft": draft, "reading": reading, "data_license": data_license}
     with registry_of(context) as registry:
         job = submit_distillation(registry, **said, **settings)
-        _go_on(registry, job, wait=wait, timeout=timeout, worker=worker, json=json, quiet=quiet)
+        go_on(registry, job, wait=wait, timeout=timeout, worker=worker, json=json, quiet=quiet)
 
 
 @train.command("style")
@@ -178,7 +181,7 @@ def style(
     """Train a style vector on pictures with captions."""
     from workbench.jobs import submit_training
 
-    settings = _given(
+    settings = given(
         rank=rank,
         alpha=alpha,
         steps=steps,
@@ -199,28 +202,32 @@ def style(
         compile=compile,
         layout=format,
     )
-    reading = _reading(image_column, caption_column, skip_corrupt)
+    reading = reading_of(image_column, caption_column, skip_corrupt)
     said = {"base": base, "data": data, "name": name, "draft": draft, "reading": reading, "data_license": data_license}
     with registry_of(context) as registry:
         job = submit_training(registry, **said, **settings)
-        _go_on(registry, job, wait=wait, timeout=timeout, worker=worker, json=json, quiet=quiet)
+        go_on(registry, job, wait=wait, timeout=timeout, worker=worker, json=json, quiet=quiet)
 
 
-def _given(**options: Any) -> dict[str, Any]:
+def given(**options: Any) -> dict[str, Any]:
     """The options that were given; the others keep their defaults where they are defined."""
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _reading(image_column: str | None, caption_column: str | None, skip_corrupt: bool) -> dict[str, Any]:
+def reading_of(image_column: str | None, caption_column: str | None, skip_corrupt: bool) -> dict[str, Any]:
     """How the data set is read, as far as that was said."""
-    return _given(image_column=image_column, caption_column=caption_column, skip_corrupt=skip_corrupt or None)
+    return given(image_column=image_column, caption_column=caption_column, skip_corrupt=skip_corrupt or None)
 
 
-def _go_on(
+def go_on(
     registry: "Registry", job: "Job", *, wait: bool, timeout: float | None, worker: bool, json: bool, quiet: bool
 ) -> None:
+    """Have the job run here unless somebody said otherwise; wait for it where that was asked, and show it."""
+    from workbench.guidance import guidance_of
     from workbench.workers import ensure_worker
 
+    if guidance := guidance_of(job.spec):
+        output.hint(guidance)
     started = ensure_worker(registry) if worker else None
     if started is not None:
         output.hint(f"started a worker here (process {started.pid}); its log: {started.log}")

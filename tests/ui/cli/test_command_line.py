@@ -23,7 +23,7 @@ PROMISED = {
     *("history", "rename", "alias", "tag", "publish", "identify", "check", "compose", "verify", "preview", "recall"),
     *("bake", "unbake", "interference", "convert"),
     *("data", "data.check"),
-    *("distill", "distill.lcd-lora", "train", "train.style", "worker", "ui"),
+    *("distill", "distill.lcd-lora", "distill.lcd", "train", "train.style", "train.lcf", "worker", "ui"),
     *("jobs", "jobs.ls", "jobs.show", "jobs.logs", "jobs.cancel", "jobs.pause", "jobs.resume", "jobs.retry"),
     *("export", "push", "sync", "edit", "favourite", "deprecate", "archive", "fits", "diff", "license"),
     *("rm", "restore", "gc", "relink", "doctor", "lookup", "unlink", "link"),
