@@ -105,7 +105,8 @@ def in_processes(train: Callable[P, Path]) -> Callable[P, Path]:
 
     @wraps(train)
     def run(*args: P.args, **options: P.kwargs) -> Path:
-        settings = next(argument for argument in args if isinstance(argument, ComputeSettings))
+        given = (*args, *options.values())
+        settings = next(argument for argument in given if isinstance(argument, ComputeSettings))
         if settings.processes == 1 or company().size > 1:
             return train(*args, **options)
         with _peers(run, args, options, settings):
