@@ -39,7 +39,7 @@ Data = Annotated[
     typer.Option(
         "--data",
         help="Pictures with captions: a folder, .parquet files, .tar shards (a pattern such as 'a-{000..012}.tar' or "
-        "'*.parquet'), or hf://datasets/OWNER/NAME[@REVISION][/PATH].",
+        "'*.parquet'), or hf://datasets/OWNER/NAME, with @REVISION and /PATH if wanted.",
     ),
 ]
 ImageColumn = Annotated[

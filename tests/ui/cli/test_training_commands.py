@@ -61,7 +61,7 @@ def test_every_setting_reaches_the_spec(painted: Tau, data: Path) -> None:
     settings = {
         "--rank": 3, "--alpha": 1.5, "--steps": 9, "--batch": 4, "--learning-rate": 0.01, "--w": 4.0, "--loss": "l2",
         "--num-ddim-timesteps": 25, "--huber-c": 0.1, "--seed": 5, "--checkpoint-every": 7, "--sample-every": 3,
-        "--sample-prompt": "a circle", "--format": "diffusers",
+        "--caption-dropout": 0.25, "--sample-prompt": "a circle", "--format": "diffusers",
     }  # fmt: skip
     arguments = [part for pair in settings.items() for part in pair]
     result = painted("distill", "lcd-lora", *order(data, *arguments, "--no-worker", "--json"))
