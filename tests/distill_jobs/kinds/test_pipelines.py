@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors.torch import load_file
 from torch import Tensor
 
 from arithmetic import open_vector
+from demo import base_folder, write_velocity_base
 from distill_jobs.adapters import LCD_TARGETS, injected
 from distill_jobs.data.dataset import Dataset
 from distill_jobs.kinds.lcd_lora import Distillation, LcdLoraSettings, distil
@@ -27,13 +28,15 @@ FOUR = torch.tensor([0, 1, 2, 3])
 
 
 @pytest.fixture(scope="module")
-def velocity_folder(base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small base with a scheduler that says v_prediction, as SD-2.1 has."""
-    pipe = load_pipeline(base_folder)
-    pipe.scheduler = DDIMScheduler.from_config({**pipe.scheduler.config, "prediction_type": "v_prediction"})
-    folder = tmp_path_factory.mktemp("velocity") / "small"
-    pipe.save_pretrained(folder)
-    return folder
+def shapes_folder() -> Path:
+    """The shipped base, which predicts noise."""
+    return base_folder()
+
+
+@pytest.fixture(scope="module")
+def velocity_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped base that predicts v."""
+    return write_velocity_base(tmp_path_factory.mktemp("velocity") / "shapes-v")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +57,7 @@ def pruned_folder(sdxl_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
-BASES = ("base_folder", "velocity_folder", "sdxl_folder", "pruned_folder")
+BASES = ("shapes_folder", "velocity_folder", "sdxl_folder", "pruned_folder")
 
 
 @pytest.fixture(params=BASES)
@@ -220,3 +223,14 @@ def test_a_distilled_sdxl_paints_with_its_vector(
     plain = latents()
     fresh_sdxl.load_lora_weights(distil(fresh_sdxl, dataset, LcdLoraSettings(**SHORT), folder=tmp_path, **silent))
     assert (latents() - plain).abs().max() > 1e-4
+
+
+def test_a_style_of_sdxl_trains_in_bfloat16_and_leaves_single_precision_behind(
+    sdxl_base: StableDiffusionXLPipeline, dataset: Dataset, tmp_path: Path, silent: Silent
+) -> None:
+    settings = StyleSettings(**SHORT, text_encoder=True, dtype="bf16")
+    weights = load_file(train_style(sdxl_base, dataset, settings, folder=tmp_path, **silent))
+    ups = {name: value for name, value in weights.items() if "lora_te2" in name and name.endswith("lora_up.weight")}
+    assert all(torch.isfinite(value).all() for value in weights.values())
+    assert any(value.any() for value in ups.values())
+    assert {p.dtype for n in (sdxl_base.unet, sdxl_base.text_encoder_2) for p in n.parameters()} == {torch.float32}
