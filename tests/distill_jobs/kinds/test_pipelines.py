@@ -57,29 +57,31 @@ def pruned_folder(sdxl_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
-BASES = ("shapes_folder", "velocity_folder", "sdxl_folder", "pruned_folder")
+CASES = [
+    ("shapes_folder", Layout.KOHYA),
+    ("velocity_folder", Layout.DIFFUSERS),
+    ("sdxl_folder", Layout.KOHYA),
+    ("sdxl_folder", Layout.DIFFUSERS),
+    ("pruned_folder", Layout.KOHYA),
+]
 
 
-@pytest.fixture(params=BASES)
-def folder(request: pytest.FixtureRequest) -> Path:
-    """The folder of each kind of base in turn."""
-    return request.getfixturevalue(request.param)
-
-
-@pytest.mark.parametrize("layout", [Layout.KOHYA, Layout.DIFFUSERS])
+@pytest.mark.parametrize(("base", "layout"), CASES)
 def test_an_acceleration_vector_is_distilled_and_loads(
-    folder: Path, dataset: Dataset, tmp_path: Path, silent: Silent, layout: Layout
+    base: str, layout: Layout, dataset: Dataset, tmp_path: Path, silent: Silent, request: pytest.FixtureRequest
 ) -> None:
+    folder: Path = request.getfixturevalue(base)
     settings = LcdLoraSettings(**SHORT, w=3.0, layout=layout, sample_every=3, sample_prompts=("a large red circle",))
     path = distil(load_pipeline(folder), dataset, settings, folder=tmp_path, **silent)
     assert (tmp_path / "strip.png").exists()
     _require_agreement(folder, path, {"unet"})
 
 
-@pytest.mark.parametrize("layout", [Layout.KOHYA, Layout.DIFFUSERS])
+@pytest.mark.parametrize(("base", "layout"), CASES)
 def test_a_style_vector_is_trained_on_every_text_encoder_and_loads(
-    folder: Path, dataset: Dataset, tmp_path: Path, silent: Silent, layout: Layout
+    base: str, layout: Layout, dataset: Dataset, tmp_path: Path, silent: Silent, request: pytest.FixtureRequest
 ) -> None:
+    folder: Path = request.getfixturevalue(base)
     settings = StyleSettings(**SHORT, text_encoder=True, layout=layout)
     pipe = load_pipeline(folder)
     path = train_style(pipe, dataset, settings, folder=tmp_path, **silent)
