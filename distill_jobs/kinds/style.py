@@ -69,7 +69,9 @@ def train_style(
     with first_alone(), beside_it(pipe, settings):
         loss = StyleLoss(pipe, dataset, settings, folder / "cache")
     pipe.unet.eval()
-    with _adapters(pipe, settings) as adapters, prepared(pipe.unet, settings), prepared(pipe.text_encoder, settings):
+    with _adapters(pipe, settings) as adapters, ExitStack() as stack:
+        for network in (pipe.unet, *text_encoders(pipe).values()):
+            stack.enter_context(prepared(network, settings))
         trainer = Trainer(_parameters(adapters), settings, named)
         loss.require_parity(trainer.parameters)
         weights = optimise(

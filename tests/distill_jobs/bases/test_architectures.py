@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers.utils import convert_state_dict_to_peft, convert_unet_state_dict_to_peft
 from torch import Tensor, nn
 
 from distill_jobs.adapters import LCD_TARGETS, TEXT_ENCODER_TARGETS, injected
@@ -79,7 +80,8 @@ def test_diffusers_finds_every_module_under_the_exported_names(family: str, layo
     for module in (*found, *encoders):
         exported |= _rank_one(family, module, layout)
     read, _ = PIPELINES[family].lora_state_dict(exported, unet_config=unet(family).config)
-    assert {key.rpartition(".lora")[0].removesuffix(".lora_linear_layer") for key in read} == {*found, *encoders}
+    loaded = read if layout is Layout.DIFFUSERS else _as_peft(read)
+    assert {key.rpartition(".lora_")[0] for key in loaded} == {*found, *encoders}
 
 
 def test_what_diffusers_reads_fits_sdxls_own_u_net() -> None:
@@ -105,6 +107,12 @@ def text_encoders(family: str) -> dict[str, nn.Module]:
 def attention(encoder: nn.Module) -> list[str]:
     """The modules of a text encoder that a style training reaches."""
     return [n for n, _ in encoder.named_modules() if any(n.endswith(f".{t}") for t in TEXT_ENCODER_TARGETS)]
+
+
+def _as_peft(read: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The names under which diffusers gives a state dict to PEFT."""
+    reached = convert_unet_state_dict_to_peft({k: v for k, v in read.items() if k.startswith("unet.")})
+    return reached | convert_state_dict_to_peft({k: v for k, v in read.items() if k.startswith("text_encoder")})
 
 
 def _rank_one(family: str, module: str, layout: Any) -> dict[str, Tensor]:
