@@ -28,6 +28,7 @@ _MODULES = {
     "denoise": "painting",
     "detach": "vectors",
     "endpoint_error": "metrics",
+    "find_judge": "judge",
     "find_solver": "solvers",
     "heads_right": "metrics",
     "joint_right": "metrics",

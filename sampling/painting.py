@@ -27,6 +27,9 @@ from sampling.warnings import known_warnings_silenced
 OnStep = Callable[[int, int], None]
 """Called after each denoising step with (steps done, steps in all), over all batches."""
 
+Trace = Callable[[Tensor, Tensor], None]
+"""Called before each denoising step with its timestep and the batch's z, batch after batch."""
+
 StopAsked = Callable[[], object]
 """Asked before each denoising step; anything true (a reason, say) stops the painting with Cancelled."""
 
@@ -132,6 +135,7 @@ def denoise(
     batch: int = 48,
     on_step: OnStep | None = None,
     cancelled: StopAsked | None = None,
+    trace: Trace | None = None,
 ) -> Tensor:
     """The endpoints z_0 of each (prompt, seed) pair: (N, channels, height, width), scaled as the U-Net sees them.
 
@@ -150,6 +154,8 @@ def denoise(
         z = x_T * scheduler.init_noise_sigma
         for t in scheduler.timesteps:
             _stop_if_asked(cancelled, done, total)
+            if trace is not None:
+                trace(t, z)
             predicted = _predict(pipe, scheduler.scale_model_input(z, t), t, here, away, settings.guidance)
             z = scheduler.step(predicted, t, z, **fresh_noise, return_dict=False)[0]
             done += 1

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from distill_jobs import Dataset, JobContext, TrainingSettings
+    from distill_jobs.evaluation.settings import EvaluationSettings
+    from sampling import Judge
 
 S = TypeVar("S", bound="BaseModel")
 
@@ -67,9 +69,12 @@ def distil_acceleration(context: "JobContext") -> dict[str, Any]:
         folder=context.folder,
         report=context.report,
         cancelled=context.cancelled,
+        judge=_judge(context, order, settings.evaluation),
+        record=context.record,
     )
     sampling = {"solver": "lcm", "steps": list(FEW_STEPS), "guidance": [1.0, 2.0], "distilled_w": settings.w}
-    return _register(context, order, path, dataset, kind="acceleration", relation="distilled_from", sampling=sampling)
+    made = _register(context, order, path, dataset, kind="acceleration", relation="distilled_from", sampling=sampling)
+    return made | _measured(context, settings.evaluation)
 
 
 def train_style_vector(context: "JobContext") -> dict[str, Any]:
@@ -134,6 +139,24 @@ def _pipeline(context: "JobContext", order: Order) -> Any:
     from sampling import load_pipeline
 
     return load_pipeline(context.registry.folder(context.registry.get(order.base)))
+
+
+def _judge(context: "JobContext", order: Order, evaluation: "EvaluationSettings") -> "Judge | None":
+    """The judge that the base carries, where something is evaluated."""
+    from sampling import find_judge
+
+    return find_judge(context.registry.folder(context.registry.get(order.base))) if evaluation.every else None
+
+
+def _measured(context: "JobContext", evaluation: "EvaluationSettings") -> dict[str, Any]:
+    """The table of the checkpoint that was exported, for the job's result."""
+    from distill_jobs.evaluation.table import last_table
+    from distill_jobs.training.checkpoints import best_step
+
+    if not evaluation.every:
+        return {}
+    step = best_step(context.folder) if evaluation.export == "best" else None
+    return {"evaluation": last_table(context.folder, step)}
 
 
 def _register(

@@ -126,11 +126,11 @@ class Checkpoints:
         return {"exam": exam, "checkpoints": [asdict(kept) for kept in self._kept]}
 
 
-def kept_in(folder: Path) -> tuple[Kept, ...]:
-    """The checkpoints that a training in `folder` keeps, by step."""
+def best_step(folder: Path) -> int:
+    """The step of the best checkpoint that a training in `folder` keeps. Raises NoCheckpoint."""
     path = folder / FOLDER / INDEX
     rows = json.loads(path.read_text())["checkpoints"] if path.exists() else []
-    return tuple(Kept(**row) for row in rows)
+    return best_of([Kept(**row) for row in rows], folder).step
 
 
 def best_of(kept: Sequence[Kept], folder: Path) -> Kept:
