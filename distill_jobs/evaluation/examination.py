@@ -76,7 +76,7 @@ class Examination:
         """
         step, best_by = self.trainer.step, self.plan.settings.best_by
         try:
-            examined = self.table.find(step) or self.table.add(self._examine(step), self._reference_rows())
+            examined = self.table.find(step) or self.table.add(self._examine(step), self.reference)
         except errors.Cancelled as stop:
             raise Interrupted(self.cancelled() or str(stop), step) from stop
         numbers = means(examined)
@@ -143,13 +143,15 @@ class Examination:
         found = json.loads(path.read_text())
         return {key: np.array(value) if isinstance(value, list) else value for key, value in found.items()}
 
-    def _reference_rows(self) -> list[Row]:
+    @cached_property
+    def reference(self) -> tuple[Row, ...]:
+        """The rows that no training changes: the teacher, the zero predictor and the baselines."""
         numbers = self.ruler.numbers
-        return [
+        return (
             Row("teacher", self.plan.teacher, numbers(self.teacher)),
             Row("zero", None, numbers(self.ruler.zero())),
             *(Row(name_of(each), each, numbers(measured)) for each, measured in self.baselines),
-        ]
+        )
 
     def _comparisons(self, entrants: Sequence[Entrant], rivals: Sequence[Entrant]) -> list[Comparison]:
         """Each student beside the best baseline of its cost, and its accuracy as a share of the teacher's."""

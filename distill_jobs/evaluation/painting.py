@@ -34,9 +34,7 @@ def paint_latents(pipe: Any, exam: Exam, contender: Contender, cancelled: Cancel
     return denoise(pipe, exam.prompts, exam.seeds, how, batch=BATCH, cancelled=cancelled, **trace)
 
 
-def solve(
-    pipe: Any, exam: Exam, teacher: Contender, *, points: int, path: Path, cancelled: Cancelled
-) -> Solution:
+def solve(pipe: Any, exam: Exam, teacher: Contender, *, points: int, path: Path, cancelled: Cancelled) -> Solution:
     """The teacher's solution, `points` of its timesteps evenly chosen; from the file `path`, or computed into it."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

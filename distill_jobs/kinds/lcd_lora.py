@@ -95,8 +95,10 @@ def distil(
     """Distil `pipe`'s base into an acceleration vector; return the file (for the peft layout: the folder) in `folder`.
 
     Resumes bit-exactly from folder/checkpoint.pt when one of the same settings, data and base is there. `pipe` is left
-    as it was. `judge` reads the pictures of an evaluation, `record` takes its numbers. Raises Interrupted when `cancelled` names a reason, UnsupportedBase, UnknownTarget,
-    CheckpointMismatch, EvaluationRefused, Diverged.
+    as it was. `judge` reads the pictures of an evaluation, `record` takes its numbers.
+
+    Raises Interrupted when `cancelled` names a reason, UnsupportedBase, UnknownTarget, CheckpointMismatch,
+    EvaluationRefused, Diverged.
     """
     require_trainable(pipe)
     named = identity("lcd-lora", settings, dataset, pipe)

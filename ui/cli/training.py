@@ -6,6 +6,7 @@ import typer
 
 from ui.cli import output
 from ui.cli.documents import job_document
+from ui.cli.evaluation_table import print_evaluation, result_fields
 from ui.cli.options import CaptionColumn, Data, DataLicense, Draft, ImageColumn, Json, Quiet, SkipCorrupt
 from ui.cli.progress import counting
 from ui.cli.session import registry_of
@@ -23,6 +24,9 @@ Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Pictures a st
 LearningRate = Annotated[float | None, typer.Option("--learning-rate", "--lr", help="At its highest.")]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Of everything that is random.")]
 CheckpointEvery = Annotated[int | None, typer.Option("--checkpoint-every", min=1, help="Steps between checkpoints.")]
+KeepLast = Annotated[
+    int | None, typer.Option("--keep-last", min=0, help="Checkpoints kept beside the one to resume from.")
+]
 SampleEvery = Annotated[int | None, typer.Option("--sample-every", min=0, help="Steps between strips; 0: none.")]
 SamplePrompts = Annotated[list[str] | None, typer.Option("--sample-prompt", help="Painted on the strip; repeatable.")]
 Layout = Annotated[str | None, typer.Option("--format", help="kohya, diffusers or peft.")]
@@ -37,6 +41,28 @@ Checkpointing = Annotated[
 ChannelsLast = Annotated[bool | None, typer.Option("--channels-last/--no-channels-last", help="Memory format.")]
 Optimiser = Annotated[str | None, typer.Option("--optimiser", help="adamw, adamw-fused or adamw-8bit.")]
 Compile = Annotated[str | None, typer.Option("--compile", help="off, inductor or aot_eager.")]
+EvaluateEvery = Annotated[
+    int | None, typer.Option("--evaluate-every", min=0, help="Steps between evaluations; 0: none.")
+]
+EvalPictures = Annotated[int | None, typer.Option("--eval-pictures", min=2, help="Pictures of an evaluation.")]
+EvalPrompts = Annotated[
+    list[str] | None, typer.Option("--eval-prompt", help="Painted in an evaluation; default: captions. Repeatable.")
+]
+EvalSteps = Annotated[
+    list[int] | None, typer.Option("--eval-steps", min=1, help="Steps it is measured at; default: 1, 2, 4, 8.")
+]
+EvalTruth = Annotated[
+    str | None, typer.Option("--eval-truth", help='How prompts say what the judge reads: "a {colour} {shape}".')
+]
+EvalFeatures = Annotated[
+    Path | None, typer.Option("--eval-features", exists=True, help="A vision model's folder, for FID and KID.")
+]
+EvalClip = Annotated[
+    Path | None, typer.Option("--eval-clip", exists=True, help="A CLIP model's folder, for the CLIP score.")
+]
+KeepBest = Annotated[int | None, typer.Option("--keep-best", min=0, help="Checkpoints kept by the best measure.")]
+BestBy = Annotated[str | None, typer.Option("--best-by", help="What ranks checkpoints; default: tcd-4/endpoint_error.")]
+Export = Annotated[str | None, typer.Option("--export", help="last, or best: the best of the measured checkpoints.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Stay until the job has ended, with progress.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", min=0, help="With --wait: seconds to wait at most.")]
 Worker = Annotated[
@@ -82,6 +108,7 @@ def lcd_lora(
     ] = None,
     seed: Seed = None,
     checkpoint_every: CheckpointEvery = None,
+    keep_last: KeepLast = None,
     sample_every: SampleEvery = None,
     sample_prompt: SamplePrompts = None,
     dtype: Dtype = None,
@@ -92,6 +119,16 @@ def lcd_lora(
     channels_last: ChannelsLast = None,
     optimiser: Optimiser = None,
     compile: Compile = None,
+    evaluate_every: EvaluateEvery = None,
+    eval_pictures: EvalPictures = None,
+    eval_prompt: EvalPrompts = None,
+    eval_steps: EvalSteps = None,
+    eval_truth: EvalTruth = None,
+    eval_features: EvalFeatures = None,
+    eval_clip: EvalClip = None,
+    keep_best: KeepBest = None,
+    best_by: BestBy = None,
+    export: Export = None,
     format: Layout = None,
     draft: Draft = False,
     wait: Wait = False,
@@ -118,6 +155,7 @@ def lcd_lora(
         trajectory_check_every=trajectory_check_every,
         seed=seed,
         checkpoint_every=checkpoint_every,
+        keep_last=keep_last,
         sample_every=sample_every,
         sample_prompts=sample_prompt,
         dtype=dtype,
@@ -129,6 +167,19 @@ def lcd_lora(
         optimiser=optimiser,
         compile=compile,
         layout=format,
+        evaluation=_given(
+            every=evaluate_every,
+            pictures=eval_pictures,
+            prompts=eval_prompt,
+            steps=eval_steps,
+            truth=eval_truth,
+            features=_absolute(eval_features),
+            clip=_absolute(eval_clip),
+            keep_best=keep_best,
+            best_by=best_by,
+            export=export,
+        )
+        or None,
     )
     reading = _reading(image_column, caption_column, skip_corrupt)
     said = {"base": base, "data": data, "name": name, "draft": draft, "reading": reading, "data_license": data_license}
@@ -157,6 +208,7 @@ def style(
     ] = None,
     seed: Seed = None,
     checkpoint_every: CheckpointEvery = None,
+    keep_last: KeepLast = None,
     sample_every: SampleEvery = None,
     sample_prompt: SamplePrompts = None,
     dtype: Dtype = None,
@@ -187,6 +239,7 @@ def style(
         text_encoder=text_encoder,
         seed=seed,
         checkpoint_every=checkpoint_every,
+        keep_last=keep_last,
         sample_every=sample_every,
         sample_prompts=sample_prompt,
         dtype=dtype,
@@ -216,6 +269,11 @@ def _reading(image_column: str | None, caption_column: str | None, skip_corrupt:
     return _given(image_column=image_column, caption_column=caption_column, skip_corrupt=skip_corrupt or None)
 
 
+def _absolute(path: Path | None) -> Path | None:
+    """The path as a worker elsewhere on this machine finds it."""
+    return None if path is None else path.expanduser().resolve()
+
+
 def _go_on(
     registry: "Registry", job: "Job", *, wait: bool, timeout: float | None, worker: bool, json: bool, quiet: bool
 ) -> None:
@@ -230,7 +288,8 @@ def _go_on(
     elif quiet:
         output.lines([ended.id])
     elif wait:
-        output.fields({"job": ended.id, "state": ended.state, **(ended.result or {})})
+        output.fields({"job": ended.id, "state": ended.state, **result_fields(ended)})
+        print_evaluation(ended)
     else:
         output.fields({"job": ended.id, "state": ended.state})
         output.hint(f"follow it: tau jobs logs -f {ended.id}")
