@@ -39,6 +39,7 @@ _MODULES = {
     "noise_for": "painting",
     "paint": "painting",
     "paired_bootstrap": "metrics",
+    "predict": "painting",
     "read_png": "pictures",
     "save_png": "pictures",
     "set_strengths": "vectors",

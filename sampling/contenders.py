@@ -24,8 +24,8 @@ class Contender:
 
     @property
     def evaluations(self) -> int:
-        """U-Net passes of one picture."""
-        return self.steps * (2 if self.guidance > 1 else 1)
+        """U-Net passes of one picture; a student has its guidance in its weights, or is told it."""
+        return self.steps * (2 if self.guidance > 1 and self.role != "student" else 1)
 
 
 def baselines(

@@ -166,6 +166,21 @@ def denoise(
 
 
 @torch.no_grad()
+def predict(
+    pipe: Pipeline, prompts: Sequence[str], z: Tensor, timestep: int, guidance: float = 1.0, *, batch: int = 48
+) -> Tensor:
+    """The U-Net's outputs (N, channels, height, width) at latents z of one timestep, a prompt each."""
+    told = embed(pipe, prompts).to(pipe.device, pipe.unet.dtype)
+    away = unconditional(pipe, told) if guidance > 1 else None
+    t, given, outputs = torch.tensor(timestep, device=pipe.device), z.to(pipe.device, pipe.unet.dtype), []
+    for start in range(0, len(z), batch):
+        part = slice(start, start + batch)
+        blank = None if away is None else away.at(part)
+        outputs.append(_predict(pipe, given[part], t, told.at(part), blank, guidance))
+    return torch.cat(outputs)
+
+
+@torch.no_grad()
 def decode(pipe: Pipeline, latents: Tensor, *, batch: int = 48) -> list[Image.Image]:
     """Latents (N, channels, height, width) to N pictures, through the pipeline's VAE."""
     images: list[Image.Image] = []

@@ -1,8 +1,8 @@
 """Measures a student at its checkpoints: the frozen base's share once a job, the student's at each of them."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,8 @@ def unrecorded(step: int, numbers: Mapping[str, float]) -> None:
 class Examination:
     """An `Examine` of a training: paints with the weights that would be exported, and leaves the training as it was.
 
-    Inside `frozen()` the pipeline paints as the teacher; otherwise as the student, at `guidance`.
+    Inside `frozen()` the pipeline paints as the teacher, or the one that `frozen()` gives; otherwise `pipe` paints as
+    the student, at `guidance`.
     """
 
     def __init__(
@@ -45,15 +46,15 @@ class Examination:
         plan: Plan,
         *,
         folder: Path,
-        frozen: Callable[[], AbstractContextManager[None]],
+        frozen: Callable[[], AbstractContextManager[Any]],
         cancelled: Cancelled,
         record: Record = unrecorded,
         guidance: float = 1.0,
     ) -> None:
         self.pipe, self.trainer, self.plan, self.folder = pipe, trainer, plan, folder
         self.frozen, self.cancelled, self.record, self.guidance = frozen, cancelled, record, guidance
-        self.exam = digest_of(plan.digest, guidance, plan.settings.best_by)
-        self.table = Table(folder, digest_of(plan.digest, guidance))
+        self.table = Table(folder, digest_of(plan.digest, guidance, trainer.identity))
+        self.exam = digest_of(self.table.exam, plan.settings.best_by)
 
     @property
     def keep_best(self) -> int:
@@ -86,8 +87,8 @@ class Examination:
     def _examine(self, step: int) -> Examined:
         ruler, rivals = self.ruler, self.baselines
         with self.trainer.showing_exported():
-            entrants = [(each, self._painted(each)) for each in self.plan.students(self.guidance)]
-            own = ruler.consistency(estimates(self.pipe, self.plan.exam, ruler.solution))
+            entrants = [(each, self._painted(self.pipe, each)) for each in self.plan.students(self.guidance)]
+            own = ruler.consistency(estimates(self.pipe, self.plan.exam, ruler.solution, self.guidance))
         rows = [Row(name_of(each), each, ruler.numbers(measured)) for each, measured in entrants]
         consistency = Row(STUDENT, None, ruler.numbers(own))
         return Examined(step, (*rows, consistency), tuple(self._comparisons(entrants, rivals)))
@@ -96,9 +97,9 @@ class Examination:
     def ruler(self) -> Ruler:
         """The teacher's solution, from this job's cache or computed into it."""
         settings, key = self.plan.settings, digest_of("teacher", self.plan.digest)
-        with self.frozen():
+        with self._teacher_pipe() as pipe:
             solution = solve(
-                self.pipe,
+                pipe,
                 self.plan.exam,
                 self.plan.teacher,
                 points=min(settings.points, settings.teacher_steps),
@@ -109,7 +110,7 @@ class Examination:
 
     @cached_property
     def teacher(self) -> Measured:
-        """The teacher's own measures; its self-consistency is that of the base before any distillation."""
+        """The teacher's own measures; its self-consistency is that of its guided x0, before any distillation."""
         return self._cached("teacher", self._of_the_teacher)
 
     @cached_property
@@ -119,16 +120,21 @@ class Examination:
 
     def _of_the_teacher(self) -> Measured:
         ruler = self.ruler
-        with self.frozen():
-            own = ruler.consistency(estimates(self.pipe, self.plan.exam, ruler.solution))
+        with self._teacher_pipe() as pipe:
+            own = ruler.consistency(estimates(pipe, self.plan.exam, ruler.solution, self.plan.guidance))
         return {**ruler.measure(self.plan.teacher, ruler.solution.endpoints), **own}
 
     def _frozen(self, contender: Contender) -> Measured:
-        with self.frozen():
-            return self._painted(contender)
+        with self._teacher_pipe() as pipe:
+            return self._painted(pipe, contender)
 
-    def _painted(self, contender: Contender) -> Measured:
-        latents = paint_latents(self.pipe, self.plan.exam, contender, self.cancelled)
+    @contextmanager
+    def _teacher_pipe(self) -> Iterator[Any]:
+        with self.frozen() as other:
+            yield self.pipe if other is None else other
+
+    def _painted(self, pipe: Any, contender: Contender) -> Measured:
+        latents = paint_latents(pipe, self.plan.exam, contender, self.cancelled)
         return self.ruler.measure(contender, latents)
 
     def _cached(self, name: str, compute: Callable[[], Measured]) -> Measured:

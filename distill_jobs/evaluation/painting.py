@@ -12,9 +12,8 @@ from torch import Tensor
 from distill_jobs.consistency import consistency_function, schedule_of
 from distill_jobs.evaluation.exam import Exam
 from distill_jobs.progress import Cancelled
-from sampling import Settings, denoise
+from sampling import Settings, denoise, predict
 from sampling.contenders import Contender
-from sampling.prompts import embed
 
 BATCH = 48
 
@@ -60,17 +59,10 @@ def _solved(pipe: Any, exam: Exam, teacher: Contender, points: int, cancelled: C
     }
 
 
-@torch.no_grad()
-def estimates(pipe: Any, exam: Exam, solution: Solution) -> Tensor:
-    """f(z_t, t), (T, N, C, h, w) float32, along the teacher's trajectories, with the weights that `pipe` carries now.
-
-    Unguided: a student has its guidance in its weights.
-    """
-    schedule, text = schedule_of(pipe.scheduler), embed(pipe, exam.prompts)
-    rows = []
+def estimates(pipe: Any, exam: Exam, solution: Solution, guidance: float) -> Tensor:
+    """f(z_t, t), (T, N, C, h, w) float32, along the teacher's trajectories, with the weights that `pipe` has now."""
+    schedule, rows = schedule_of(pipe.scheduler), []
     for timestep, z in zip(solution.timesteps, solution.trajectory, strict=True):
-        for part, told in zip(z.split(BATCH), text.split(BATCH), strict=True):
-            given = part.to(pipe.device, pipe.unet.dtype)
-            output = pipe.unet(given, timestep.to(pipe.device), encoder_hidden_states=told).sample
-            rows.append(consistency_function(output.float().cpu(), part, timestep.expand(len(part)), schedule))
-    return torch.cat(rows).view_as(solution.trajectory)
+        output = predict(pipe, exam.prompts, z, int(timestep), guidance, batch=BATCH).float().cpu()
+        rows.append(consistency_function(output, z, timestep.expand(len(z)), schedule))
+    return torch.stack(rows)

@@ -66,6 +66,7 @@ class Checkpoints:
     def resume(self) -> None:
         """Go on from the checkpoint on disk; what an interruption cut off after it was saved is done now."""
         self.trainer.resume(self.folder)
+        self._kept = tuple(kept for kept in self._kept if kept.step <= self.trainer.step)  # the rest is another run's
         if company().leads and self.trainer.step and self.is_due(self.trainer.step):
             self._settle()
 

@@ -104,6 +104,13 @@ def test_scores_of_another_exam_do_not_compete(tmp_path: Path) -> None:
     assert _kept(tmp_path) == {10: 9.0}
 
 
+def test_what_an_earlier_training_left_in_the_folder_does_not_compete(tmp_path: Path) -> None:
+    _train(tmp_path, Scores({8: 1.0}), keep_last=1)
+    (tmp_path / CHECKPOINT).unlink()
+    _train(tmp_path, Scores({4: 2.0}), keep_last=1, steps=6)
+    assert _kept(tmp_path) == {4: 2.0, 6: None}
+
+
 def test_an_examination_that_was_cut_off_is_made_up_for_on_resumption(tmp_path: Path) -> None:
     scores = {4: 2.0, 8: 1.0}
     whole = _train(tmp_path / "whole", Scores(scores))
