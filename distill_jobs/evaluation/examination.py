@@ -18,6 +18,7 @@ from distill_jobs.evaluation.ruler import Ruler
 from distill_jobs.evaluation.settings import HIGHER_IS_BETTER, LOWER_IS_BETTER, STUDENT, score_of
 from distill_jobs.evaluation.table import PREFIX, Comparison, Examined, Number, Row, Table, means
 from distill_jobs.progress import Cancelled
+from distill_jobs.training.precision import showing
 from distill_jobs.training.trainer import Trainer
 from sampling import errors
 from sampling.contenders import Contender
@@ -77,12 +78,16 @@ class Examination:
         """
         step, best_by = self.trainer.step, self.plan.settings.best_by
         try:
-            examined = self.table.find(step) or self.table.add(self._examine(step), self.reference)
+            examined = self.table.find(step) or self._added(step)
         except errors.Cancelled as stop:
             raise Interrupted(self.cancelled() or str(stop), step) from stop
         numbers = means(examined)
         self.record(step, numbers)
         return score_of(best_by, numbers[f"{PREFIX}/{best_by}"])
+
+    def _added(self, step: int) -> dict[str, Any]:
+        with showing(self.pipe, self.trainer.settings):
+            return self.table.add(self._examine(step), self.reference)
 
     def _examine(self, step: int) -> Examined:
         ruler, rivals = self.ruler, self.baselines
@@ -131,7 +136,11 @@ class Examination:
     @contextmanager
     def _teacher_pipe(self) -> Iterator[Any]:
         with self.frozen() as other:
-            yield self.pipe if other is None else other
+            if other is None:
+                yield self.pipe
+                return
+            with showing(other, self.trainer.settings):
+                yield other
 
     def _painted(self, pipe: Any, contender: Contender) -> Measured:
         latents = paint_latents(pipe, self.plan.exam, contender, self.cancelled)

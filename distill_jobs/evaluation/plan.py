@@ -11,10 +11,12 @@ from distill_jobs.evaluation.exam import Exam, Truth, draw_exam, read_truths
 from distill_jobs.evaluation.perceptual import Perceptual
 from distill_jobs.evaluation.settings import EvaluationSettings
 from distill_jobs.material.cache import weights_digest
+from distill_jobs.training.compute import ComputeSettings
+from distill_jobs.training.processes import company
 from sampling import Judge
+from sampling.base import networks
 from sampling.contenders import Contender, baselines
 
-NETWORKS = ("unet", "text_encoder", "text_encoder_2", "vae")
 CHANGES_NO_NUMBER = {"every", "best_by", "keep_best", "export", "prompts", "features", "clip"}
 """Settings that say when and what for, or whose contents stand in the digest in their stead."""
 
@@ -55,15 +57,21 @@ class Plan:
 
 
 def plan_evaluation(
-    pipe: Any, captions: Sequence[str], settings: EvaluationSettings, *, guidance: float, judge: Judge | None
+    pipe: Any,
+    captions: Sequence[str],
+    settings: EvaluationSettings,
+    compute: ComputeSettings,
+    *,
+    guidance: float,
+    judge: Judge | None,
 ) -> Plan | None:
-    """The plan for `pipe`, still as it was loaded; None when nothing is to be evaluated.
+    """The plan for `pipe`, still as it was loaded; None when nothing is to be evaluated by this process.
 
     `guidance` is the teacher's where the settings name none.
 
     Raises EvaluationRefused for prompts, a truth, networks or a ranking measure that cannot be had here.
     """
-    if not settings.every:
+    if not settings.every or not company().leads:
         return None
     exam = draw_exam(settings, captions)
     if settings.truth is not None and judge is None:
@@ -74,7 +82,8 @@ def plan_evaluation(
     chosen = settings.guidance or guidance
     numbers = settings.model_dump(mode="json", exclude=CHANGES_NO_NUMBER)
     judged = None if judge is None else weights_digest(judge.network)
-    parts = [numbers, asdict(exam), chosen, judged, perceptual.digest, _base(pipe)]
+    computed = compute.model_dump(mode="json", include=set(ComputeSettings.model_fields))
+    parts = [numbers, asdict(exam), chosen, judged, perceptual.digest, computed, _base(pipe)]
     return Plan(settings, exam, chosen, judge, truths, perceptual, digest_of(*parts))
 
 
@@ -84,8 +93,7 @@ def digest_of(*parts: object) -> str:
 
 
 def _base(pipe: Any) -> list[object]:
-    networks = [getattr(pipe, name, None) for name in NETWORKS]
-    return [dict(pipe.scheduler.config), [None if network is None else weights_digest(network) for network in networks]]
+    return [dict(pipe.scheduler.config), [weights_digest(network) for network in networks(pipe)]]
 
 
 def _require_ranking(settings: EvaluationSettings, judge: Judge | None, perceptual: Perceptual) -> None:

@@ -105,7 +105,7 @@ def distil(
     with first_alone(), beside_it(pipe, settings):
         material = prepare(pipe, dataset, folder / "cache")
         kept = trajectories(pipe, dataset, material, settings, folder / "cache")
-    plan = plan_evaluation(pipe, dataset.captions, settings.evaluation, guidance=settings.w + 1, judge=judge)
+    plan = plan_evaluation(pipe, dataset.captions, settings.evaluation, settings, guidance=settings.w + 1, judge=judge)
     alpha = settings.alpha or float(settings.rank)
     pipe.unet.eval()
     with (

@@ -233,7 +233,8 @@ def test_what_cannot_be_measured_is_refused_before_the_training(
     base: StableDiffusionPipeline, change: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(EvaluationRefused, match=why):
-        plan_evaluation(base, PROMPTS, EvaluationSettings(**{**QUICK, **change}), guidance=5.0, judge=None)
+        settings = EvaluationSettings(**{**QUICK, **change})
+        plan_evaluation(base, PROMPTS, settings, LcdLoraSettings(), guidance=5.0, judge=None)
 
 
 def _table(
