@@ -93,7 +93,7 @@ def digest_of(*parts: object) -> str:
 
 
 def _base(pipe: Any) -> list[object]:
-    return [dict(pipe.scheduler.config), [weights_digest(network) for network in networks(pipe)]]
+    return [dict(pipe.scheduler.config), [weights_digest(network) for network in networks(pipe).values()]]
 
 
 def _require_ranking(settings: EvaluationSettings, judge: Judge | None, perceptual: Perceptual) -> None:

@@ -6,6 +6,19 @@ import typer
 
 from ui.cli import output
 from ui.cli.documents import job_document
+from ui.cli.evaluation_options import (
+    BestBy,
+    EvalClip,
+    EvalFeatures,
+    EvalPictures,
+    EvalPrompts,
+    EvalSteps,
+    EvalTruth,
+    EvaluateEvery,
+    Export,
+    KeepBest,
+    evaluation_order,
+)
 from ui.cli.evaluation_table import print_evaluation, result_fields
 from ui.cli.options import CaptionColumn, Data, DataLicense, Draft, ImageColumn, Json, Quiet, SkipCorrupt
 from ui.cli.progress import counting
@@ -41,28 +54,6 @@ Checkpointing = Annotated[
 ChannelsLast = Annotated[bool | None, typer.Option("--channels-last/--no-channels-last", help="Memory format.")]
 Optimiser = Annotated[str | None, typer.Option("--optimiser", help="adamw, adamw-fused or adamw-8bit.")]
 Compile = Annotated[str | None, typer.Option("--compile", help="off, inductor or aot_eager.")]
-EvaluateEvery = Annotated[
-    int | None, typer.Option("--evaluate-every", min=0, help="Steps between evaluations; 0: none.")
-]
-EvalPictures = Annotated[int | None, typer.Option("--eval-pictures", min=2, help="Pictures of an evaluation.")]
-EvalPrompts = Annotated[
-    list[str] | None, typer.Option("--eval-prompt", help="Painted in an evaluation; default: captions. Repeatable.")
-]
-EvalSteps = Annotated[
-    list[int] | None, typer.Option("--eval-steps", min=1, help="Steps it is measured at; default: 1, 2, 4, 8.")
-]
-EvalTruth = Annotated[
-    str | None, typer.Option("--eval-truth", help='How prompts say what the judge reads: "a {colour} {shape}".')
-]
-EvalFeatures = Annotated[
-    Path | None, typer.Option("--eval-features", exists=True, help="A vision model's folder, for FID and KID.")
-]
-EvalClip = Annotated[
-    Path | None, typer.Option("--eval-clip", exists=True, help="A CLIP model's folder, for the CLIP score.")
-]
-KeepBest = Annotated[int | None, typer.Option("--keep-best", min=0, help="Checkpoints kept by the best measure.")]
-BestBy = Annotated[str | None, typer.Option("--best-by", help="What ranks checkpoints; default: tcd-4/endpoint_error.")]
-Export = Annotated[str | None, typer.Option("--export", help="last, or best: the best of the measured checkpoints.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Stay until the job has ended, with progress.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", min=0, help="With --wait: seconds to wait at most.")]
 Worker = Annotated[
@@ -167,19 +158,18 @@ def lcd_lora(
         optimiser=optimiser,
         compile=compile,
         layout=format,
-        evaluation=_given(
+        evaluation=evaluation_order(
             every=evaluate_every,
             pictures=eval_pictures,
             prompts=eval_prompt,
             steps=eval_steps,
             truth=eval_truth,
-            features=_absolute(eval_features),
-            clip=_absolute(eval_clip),
+            features=eval_features,
+            clip=eval_clip,
             keep_best=keep_best,
             best_by=best_by,
             export=export,
-        )
-        or None,
+        ),
     )
     reading = _reading(image_column, caption_column, skip_corrupt)
     said = {"base": base, "data": data, "name": name, "draft": draft, "reading": reading, "data_license": data_license}
@@ -267,11 +257,6 @@ def _given(**options: Any) -> dict[str, Any]:
 def _reading(image_column: str | None, caption_column: str | None, skip_corrupt: bool) -> dict[str, Any]:
     """How the data set is read, as far as that was said."""
     return _given(image_column=image_column, caption_column=caption_column, skip_corrupt=skip_corrupt or None)
-
-
-def _absolute(path: Path | None) -> Path | None:
-    """The path as a worker elsewhere on this machine finds it."""
-    return None if path is None else path.expanduser().resolve()
 
 
 def _go_on(
