@@ -13,6 +13,8 @@ _MODULES = {
     "DatasetError": "errors",
     "DistillError": "errors",
     "Diverged": "errors",
+    "EvaluationRefused": "errors",
+    "EvaluationSettings": "evaluation.settings",
     "Executor": "execution.executors",
     "Interrupted": "errors",
     "JobContext": "context",

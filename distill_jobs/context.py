@@ -7,7 +7,7 @@ from typing import Any
 
 from distill_jobs.progress import Cancelled, Report
 from registry import Registry
-from registry.jobs import Lease
+from registry.jobs import Lease, Queue
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,12 @@ class JobContext:
     def spec(self) -> Mapping[str, Any]:
         """What the job was told to do."""
         return self.lease.job.spec
+
+    def record(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Keep the numbers of one step as the job's metrics. Raises LeaseLost."""
+        queue = Queue(self.registry)
+        for name, value in numbers.items():
+            queue.metric(self.lease, step, name, value)
 
 
 JobFunction = Callable[[JobContext], Mapping[str, Any]]

@@ -10,6 +10,8 @@ DistillError
 |-- UnsupportedBase         a pipeline that this training cannot drive
 |-- UnknownTarget           a target module that matches nothing in the network
 |-- CheckpointMismatch      a checkpoint of other settings, data or base
+|-- NoCheckpoint            the best checkpoint is asked for, and none was measured
+|-- EvaluationRefused       an evaluation that cannot be done as asked
 |-- Diverged                the loss is no longer a finite number
 |-- Interrupted             stopped on request, after a checkpoint
 |-- UnavailableCompute      a device, library or kernel that this machine lacks
@@ -96,6 +98,14 @@ class UnknownTarget(DistillError):
 
 class CheckpointMismatch(DistillError):
     """A checkpoint of other settings, data or base."""
+
+
+class NoCheckpoint(DistillError):
+    """The best checkpoint is asked for, and none was measured."""
+
+
+class EvaluationRefused(DistillError):
+    """An evaluation that cannot be done as asked."""
 
 
 class Diverged(DistillError):

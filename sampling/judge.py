@@ -39,6 +39,11 @@ class Judge:
         return [{head: values[i] for (head, values), i in zip(self.heads.items(), row, strict=True)} for row in chosen]
 
 
+def find_judge(folder: Path, *, device: str | torch.device = "cpu") -> Judge | None:
+    """The judge that the base in `folder` carries, or None. Raises JudgeUnreadable for one that cannot be opened."""
+    return load_judge(folder, device=device) if (Path(folder) / SUBFOLDER).is_dir() else None
+
+
 def load_judge(folder: Path, *, device: str | torch.device = "cpu") -> Judge:
     """The judge in `folder`, which is the classifier's own folder or a base that carries one under judge/.
 

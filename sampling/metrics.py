@@ -10,6 +10,9 @@ from torch import Tensor
 STYLE = "style"
 """The head that names a picture's style; all others are attributes of what the prompt asked for."""
 
+DRAWN_AT_ONCE = 2**20
+"""Pictures drawn at once by a bootstrap: 16 MiB."""
+
 Reading = Mapping[str, str]
 
 
@@ -81,6 +84,8 @@ def paired_bootstrap(
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     rng = np.random.default_rng(seed)
     size = difference.size
-    means = np.array([difference[rng.integers(size, size=size)].mean() for _ in range(resamples)])
+    at_once = max(1, DRAWN_AT_ONCE // size)
+    parts = [min(at_once, resamples - done) for done in range(0, resamples, at_once)]
+    means = np.concatenate([difference[rng.integers(size, size=(part, size))].mean(axis=1) for part in parts])
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(difference.mean()), float(low), float(high))

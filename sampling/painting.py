@@ -28,6 +28,9 @@ from sampling.warnings import known_warnings_silenced
 OnStep = Callable[[int, int], None]
 """Called after each denoising step with (steps done, steps in all), over all batches."""
 
+Trace = Callable[[Tensor, Tensor], None]
+"""Called before each denoising step with its timestep and the batch's z, batch after batch."""
+
 StopAsked = Callable[[], object]
 """Asked before each denoising step; anything true (a reason, say) stops the painting with Cancelled."""
 
@@ -137,6 +140,7 @@ def denoise(
     batch: int = 48,
     on_step: OnStep | None = None,
     cancelled: StopAsked | None = None,
+    trace: Trace | None = None,
 ) -> Tensor:
     """The endpoints z_0 of each (prompt, seed) pair: (N, channels, height, width), scaled as the U-Net sees them.
 
@@ -155,6 +159,8 @@ def denoise(
         z = x_T * scheduler.init_noise_sigma
         for t in scheduler.timesteps:
             _stop_if_asked(cancelled, done, total)
+            if trace is not None:
+                trace(t, z)
             predicted = _predict(pipe, scheduler.scale_model_input(z, t), t, here, away, settings.guidance)
             z = scheduler.step(predicted, t, z, **fresh_noise, return_dict=False)[0]
             done += 1
@@ -162,6 +168,21 @@ def denoise(
                 on_step(done, total)
         finished.append(z)
     return torch.cat(finished)
+
+
+@torch.no_grad()
+def predict(
+    pipe: Pipeline, prompts: Sequence[str], z: Tensor, timestep: int, guidance: float = 1.0, *, batch: int = 48
+) -> Tensor:
+    """The U-Net's outputs (N, channels, height, width) at latents z of one timestep, a prompt each."""
+    told = embed(pipe, prompts).to(pipe.device, pipe.unet.dtype)
+    away = unconditional(pipe, told) if guidance > 1 else None
+    t, given, outputs = torch.tensor(timestep, device=pipe.device), z.to(pipe.device, pipe.unet.dtype), []
+    for start in range(0, len(z), batch):
+        part = slice(start, start + batch)
+        blank = None if away is None else away.at(part)
+        outputs.append(_predict(pipe, given[part], t, told.at(part), blank, guidance))
+    return torch.cat(outputs)
 
 
 @torch.no_grad()

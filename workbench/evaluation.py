@@ -6,10 +6,12 @@ U-Net pass of guided solvers as two; the endpoint error is against the styled te
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from sampling.contenders import EVALUATIONS, Contender, baselines
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -19,29 +21,9 @@ if TYPE_CHECKING:
     from sampling import Judge, Painting
     from sampling.painting import OnStep
 
-Role = Literal["teacher", "composition", "acceleration", "baseline"]
+__all__ = ["EVALUATIONS", "Contender", "Exam", "Examiner", "Ledger", "Score", "baselines", "exam", "teacher"]
 
 TEACHER_STEPS = 50
-BASELINE_SOLVERS = ("ddim", "dpm", "dpm++", "unipc")
-SPACINGS = ("trailing", "leading")
-EVALUATIONS = (1, 2, 4, 8)
-
-
-@dataclass(frozen=True)
-class Contender:
-    """Who competes in one row of the table: a role and how it paints."""
-
-    role: Role
-    solver: str
-    steps: int
-    guidance: float
-    spacing: str = "trailing"
-    eta: float = 0.0
-
-    @property
-    def evaluations(self) -> int:
-        """U-Net passes of one picture."""
-        return self.steps * (2 if self.guidance > 1 else 1)
 
 
 @dataclass(frozen=True)
@@ -97,20 +79,6 @@ def exam(style: str | None, *, noises: int, seed: int) -> Exam:
 def teacher(w: float) -> Contender:
     """The styled teacher: DDIM-50 at guidance w + 1."""
     return Contender("teacher", "ddim", TEACHER_STEPS, w + 1)
-
-
-def baselines(evaluations: int, w: float, solvers: Sequence[str] = BASELINE_SOLVERS) -> list[Contender]:
-    """Every baseline that costs `evaluations`: solver x spacing x guidance {1, 2, w + 1}."""
-    found = []
-    for guidance in (1.0, 2.0, w + 1):
-        cost = 2 if guidance > 1 else 1
-        if evaluations % cost == 0:
-            found += [
-                Contender("baseline", solver, evaluations // cost, guidance, spacing)
-                for solver in solvers
-                for spacing in SPACINGS
-            ]
-    return found
 
 
 class Ledger:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from arithmetic import Vector
     from distill_jobs import Dataset, JobContext, TrainingSettings
+    from distill_jobs.evaluation.settings import EvaluationSettings
     from registry import Parent, Registry
+    from sampling import Judge
 
 S = TypeVar("S", bound="BaseModel")
 
@@ -77,11 +79,14 @@ def distil_acceleration(context: "JobContext") -> dict[str, Any]:
         folder=context.folder,
         report=context.report,
         cancelled=context.cancelled,
+        judge=_judge(context, order, settings.evaluation),
+        record=context.record,
     )
     sampling = {"solver": "lcm", "steps": list(FEW_STEPS), "guidance": [1.0, 2.0], "distilled_w": settings.w}
-    return _register(
+    made = _register(
         context, order, path, dataset, kind="acceleration", relations=("distilled_from",), sampling=sampling
     )
+    return made | _measured(context, settings.evaluation)
 
 
 def train_style_vector(context: "JobContext") -> dict[str, Any]:
@@ -263,6 +268,24 @@ def _pipeline(context: "JobContext", order: Order) -> Any:
 
 def _base_folder(context: "JobContext", order: Order) -> Path:
     return context.registry.folder(context.registry.get(order.base))
+
+
+def _judge(context: "JobContext", order: Order, evaluation: "EvaluationSettings") -> "Judge | None":
+    """The judge that the base carries, where something is evaluated."""
+    from sampling import find_judge
+
+    return find_judge(context.registry.folder(context.registry.get(order.base))) if evaluation.every else None
+
+
+def _measured(context: "JobContext", evaluation: "EvaluationSettings") -> dict[str, Any]:
+    """The table of the checkpoint that was exported, for the job's result."""
+    from distill_jobs.evaluation.table import last_table
+    from distill_jobs.training.checkpoints import best_step
+
+    if not evaluation.every:
+        return {}
+    step = best_step(context.folder) if evaluation.export == "best" else None
+    return {"evaluation": last_table(context.folder, step)}
 
 
 def _register(

@@ -22,6 +22,9 @@ from distill_jobs.bases.conditioning import Condition
 from distill_jobs.bases.trainable import require_trainable
 from distill_jobs.consistency import Denoiser, Point
 from distill_jobs.data.dataset import Dataset
+from distill_jobs.evaluation.examination import Record, examination, unrecorded
+from distill_jobs.evaluation.plan import plan_evaluation
+from distill_jobs.evaluation.settings import EvaluationSettings
 from distill_jobs.export import export
 from distill_jobs.material.cache import weights_digest
 from distill_jobs.material.material import Material, prepare
@@ -38,6 +41,7 @@ from distill_jobs.training.settings import ConsistencyVectorSettings
 from distill_jobs.training.step import Step
 from distill_jobs.training.strip import painter
 from distill_jobs.training.trainer import Trainer, identity
+from sampling import Judge
 from sampling.base import networks
 
 RESULT = "acceleration.safetensors"
@@ -58,6 +62,7 @@ class LcdLoraSettings(ConsistencyVectorSettings):
     w: float = Field(7.5, ge=0, description="guidance of the LCM form; Imagen's scale is w + 1")
     trajectories: int = Field(0, ge=0, description="noises a picture whose teacher steps are kept; 0: always fresh")
     trajectory_check_every: int = Field(0, ge=0, description="steps between comparisons of kept and fresh; 0: none")
+    evaluation: EvaluationSettings = EvaluationSettings()
 
     @model_validator(mode="after")
     def _check_has_trajectories(self) -> Self:
@@ -77,18 +82,23 @@ def distil(
     folder: Path,
     report: Report,
     cancelled: Cancelled,
+    judge: Judge | None = None,
+    record: Record = unrecorded,
 ) -> Path:
     """Distil `pipe`'s base into an acceleration vector; return the file (for the peft layout: the folder) in `folder`.
 
     Resumes bit-exactly from folder/checkpoint.pt when one of the same settings, data and base is there. `pipe` is left
-    as it was. Raises Interrupted when `cancelled` names a reason, UnsupportedBase, UnknownTarget,
-    CheckpointMismatch, Diverged.
+    as it was. `judge` reads the pictures of an evaluation, `record` takes its numbers.
+
+    Raises Interrupted when `cancelled` names a reason, UnsupportedBase, UnknownTarget, CheckpointMismatch,
+    EvaluationRefused, Diverged.
     """
     require_trainable(pipe)
     named = identity("lcd-lora", settings, dataset, pipe)
     with first_alone(), beside_it(pipe, settings):
         material = prepare(pipe, dataset, folder / "cache")
         kept = trajectories(pipe, dataset, material, settings, folder / "cache")
+    plan = plan_evaluation(pipe, dataset.captions, settings.evaluation, settings, guidance=settings.w + 1, judge=judge)
     alpha = settings.effective_alpha
     pipe.unet.eval()
     with (
@@ -106,6 +116,9 @@ def distil(
             cancelled=cancelled,
             paint_strip=painter(pipe, trainer, folder, "lcm", steps=4, guidance=1.0),
             measure=distillation.comparison,
+            examine=examination(
+                pipe, trainer, plan, folder=folder, frozen=adapter.off, cancelled=cancelled, record=record
+            ),
         )
         factors = {"unet": adapter.factors(weights)}
         return export(factors, folder / RESULT, settings.layout, {"tauworks.training": settings.model_dump_json()})

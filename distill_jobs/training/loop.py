@@ -9,6 +9,7 @@ from torch import Tensor
 
 from distill_jobs.errors import Interrupted
 from distill_jobs.progress import Cancelled, Progress, Report
+from distill_jobs.training.checkpoints import Checkpoints, Examine
 from distill_jobs.training.processes import company
 from distill_jobs.training.settings import TrainingSettings
 from distill_jobs.training.step import Step
@@ -24,16 +25,19 @@ def optimise(
     cancelled: Cancelled,
     paint_strip: Callable[[], Path],
     measure: Callable[[Step], Mapping[str, float]] = lambda step: {},
+    examine: Examine | None = None,
 ) -> Weights:
     """Run `trainer` from where folder's checkpoint left it to its last step; return the weights to export.
 
     `cancelled` is asked before every step: a reason stops the training after a checkpoint with Interrupted.
     `paint_strip` is called after every step that a strip is due, `measure` with every step after it for the numbers
-    to report beside the loss. In company only the first process does more than compute: the others end here.
+    to report beside the loss, `examine` after every checkpoint that it is due at. In company only the first process
+    does more than compute: the others end here.
     """
     own = company()
     folder.mkdir(parents=True, exist_ok=True)
-    trainer.resume(folder)
+    checkpoints = Checkpoints(trainer, folder, examine)
+    checkpoints.resume()
     settings, first, began = trainer.settings, trainer.step, time.monotonic()
     while trainer.step < settings.steps:
         reason = own.agreed(cancelled)
@@ -46,14 +50,14 @@ def optimise(
         done = trainer.step
         if not own.leads:
             continue
-        if done % settings.checkpoint_every == 0 or done == settings.steps:
-            trainer.save(folder)
+        if checkpoints.is_due(done):
+            checkpoints.save()
         strip = paint_strip() if _strip_is_due(settings, done) else None
         pace = (time.monotonic() - began) / (done - first)
         rate = trainer.optimiser.param_groups[0]["lr"]
         report(Progress(done, settings.steps, loss, rate, pace * (settings.steps - done), strip, measure(step)))
     own.dismiss()
-    return trainer.exported()
+    return checkpoints.exported()
 
 
 def own_parts(step: Step, settings: TrainingSettings) -> Iterator[Step]:

@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
@@ -121,7 +121,7 @@ def _peers(run: Callable[..., Path], args: Sequence[Any], options: Any, settings
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="tau-processes-") as folder:
         meeting = f"file://{folder}/meeting"
-        own = {**options, "report": _silent, "cancelled": _never}
+        own = {name: QUIET.get(name, option) for name, option in options.items()}
         peers = [
             spawn.Process(
                 target=_peer,
@@ -231,9 +231,13 @@ def _threads() -> int:
     return torch.get_num_threads()
 
 
-def _silent(progress: object) -> None:
-    """Peers report nothing."""
+def _silent(*said: object) -> None:
+    """Peers report and record nothing."""
 
 
 def _never() -> None:
     """Peers stop when the first process does."""
+
+
+QUIET: Mapping[str, Callable[..., None]] = {"report": _silent, "record": _silent, "cancelled": _never}
+"""What a peer is given in place of options that only the first process has a use for."""

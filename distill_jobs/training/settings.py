@@ -10,6 +10,8 @@ from formats import Layout
 
 BESIDE_THE_RESULT = {
     "checkpoint_every",
+    "keep_last",
+    "evaluation",
     "sample_every",
     "sample_prompts",
     "sample_guidance",
@@ -32,6 +34,7 @@ class TrainingSettings(ComputeSettings):
     ema_rate: float = Field(0.0, ge=0, lt=1, description="0: export the last weights; above: their moving average")
     seed: int = Field(0, ge=0)
     checkpoint_every: int = Field(100, ge=1, description="steps")
+    keep_last: int = Field(0, ge=0, description="checkpoints kept beside the one that a training resumes from")
     sample_every: int = Field(0, ge=0, description="steps between strips; 0: none")
     sample_prompts: tuple[str, ...] = ()
 

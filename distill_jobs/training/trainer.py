@@ -68,6 +68,12 @@ class Trainer:
         """What to save: the moving average when `ema_rate` is above 0, the last weights otherwise."""
         return self.average if self.settings.ema_rate else self.parameters
 
+    def exported_from(self, checkpoint: Path) -> Weights:
+        """What was to be saved at an earlier step, from its checkpoint."""
+        state = self._read(checkpoint)
+        weights: Weights = state["average" if self.settings.ema_rate else "weights"]
+        return weights
+
     @contextmanager
     def showing_exported(self) -> Iterator[None]:
         """Inside, the network carries the weights that would be exported now."""
@@ -153,12 +159,7 @@ class Trainer:
         path = folder / CHECKPOINT
         if not path.exists():
             return
-        state = torch.load(path, weights_only=True, map_location="cpu")
-        if state["identity"] != self.identity:
-            raise CheckpointMismatch(
-                f"{path}: made with other settings, data or base ({state['identity'][:12]}, "
-                f"not {self.identity[:12]}); use another folder, or remove the checkpoint"
-            )
+        state = self._read(path)
         self._carry(state["weights"])
         for kept, saved in ((self.average, state["average"]), (self.target, state["target"])):
             for name, value in saved.items():
@@ -166,6 +167,15 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        if state["identity"] != self.identity:
+            raise CheckpointMismatch(
+                f"{path}: made with other settings, data or base ({state['identity'][:12]}, "
+                f"not {self.identity[:12]}); use another folder, or remove the checkpoint"
+            )
+        return state
 
 
 def _copies(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:

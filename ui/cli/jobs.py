@@ -7,6 +7,7 @@ import typer
 
 from ui.cli import output
 from ui.cli.documents import job_document, plain
+from ui.cli.evaluation_table import print_evaluation, result_fields
 from ui.cli.options import DryRun, Json, Quiet
 from ui.cli.session import registry_of
 from workbench.guidance import in_both_ways
@@ -52,6 +53,7 @@ def show(context: typer.Context, job: JobId, json: Json = False, quiet: Quiet = 
         output.lines([found.id])
     else:
         output.fields(_job_fields(found))
+        print_evaluation(found)
         output.rows(
             ("at", "actor", "action", "attempt"),
             [(output.moment(event.at), event.actor, event.action, event.attempt) for event in events],
@@ -120,7 +122,7 @@ def _announcer() -> "Callable[[Job], None]":
     def announce(job: "Job") -> None:
         if said.get(job.id) != job.state:
             said[job.id] = job.state
-            came_of = job.last_error or output.words(job.result)
+            came_of = job.last_error or output.words(result_fields(job))
             output.hint(f"job {job.id} ({job.kind} {job.spec.get('name', '')}): {job.state} {came_of}".rstrip())
 
     return announce
@@ -168,5 +170,5 @@ def _job_fields(job: "Job") -> dict[str, object]:
         "log": job.log_path,
         "submitted": f"{output.moment(job.created_at)} by {job.submitted_by}",
         **{f"spec {key}": value for key, value in in_both_ways(job.spec).items()},
-        **{f"result {key}": value for key, value in (job.result or {}).items()},
+        **{f"result {key}": value for key, value in result_fields(job).items()},
     }

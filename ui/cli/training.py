@@ -6,6 +6,20 @@ import typer
 
 from ui.cli import output
 from ui.cli.documents import job_document
+from ui.cli.evaluation_options import (
+    BestBy,
+    EvalClip,
+    EvalFeatures,
+    EvalPictures,
+    EvalPrompts,
+    EvalSteps,
+    EvalTruth,
+    EvaluateEvery,
+    Export,
+    KeepBest,
+    evaluation_order,
+)
+from ui.cli.evaluation_table import print_evaluation, result_fields
 from ui.cli.guidance import Guidance, W, stored_w
 from ui.cli.options import CaptionColumn, Data, DataLicense, Draft, ImageColumn, Json, Quiet, SkipCorrupt
 from ui.cli.progress import counting
@@ -30,6 +44,9 @@ CaptionDropout = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Of everything that is random.")]
 CheckpointEvery = Annotated[int | None, typer.Option("--checkpoint-every", min=1, help="Steps between checkpoints.")]
+KeepLast = Annotated[
+    int | None, typer.Option("--keep-last", min=0, help="Checkpoints kept beside the one to resume from.")
+]
 SampleEvery = Annotated[int | None, typer.Option("--sample-every", min=0, help="Steps between strips; 0: none.")]
 SamplePrompts = Annotated[list[str] | None, typer.Option("--sample-prompt", help="Painted on the strip; repeatable.")]
 Layout = Annotated[str | None, typer.Option("--format", help="kohya, diffusers or peft.")]
@@ -85,6 +102,7 @@ def lcd_lora(
     ] = None,
     seed: Seed = None,
     checkpoint_every: CheckpointEvery = None,
+    keep_last: KeepLast = None,
     sample_every: SampleEvery = None,
     sample_prompt: SamplePrompts = None,
     dtype: Dtype = None,
@@ -95,6 +113,16 @@ def lcd_lora(
     channels_last: ChannelsLast = None,
     optimiser: Optimiser = None,
     compile: Compile = None,
+    evaluate_every: EvaluateEvery = None,
+    eval_pictures: EvalPictures = None,
+    eval_prompt: EvalPrompts = None,
+    eval_steps: EvalSteps = None,
+    eval_truth: EvalTruth = None,
+    eval_features: EvalFeatures = None,
+    eval_clip: EvalClip = None,
+    keep_best: KeepBest = None,
+    best_by: BestBy = None,
+    export: Export = None,
     format: Layout = None,
     draft: Draft = False,
     wait: Wait = False,
@@ -121,6 +149,7 @@ def lcd_lora(
         trajectory_check_every=trajectory_check_every,
         seed=seed,
         checkpoint_every=checkpoint_every,
+        keep_last=keep_last,
         sample_every=sample_every,
         sample_prompts=sample_prompt,
         dtype=dtype,
@@ -132,6 +161,18 @@ def lcd_lora(
         optimiser=optimiser,
         compile=compile,
         layout=format,
+        evaluation=evaluation_order(
+            every=evaluate_every,
+            pictures=eval_pictures,
+            prompts=eval_prompt,
+            steps=eval_steps,
+            truth=eval_truth,
+            features=eval_features,
+            clip=eval_clip,
+            keep_best=keep_best,
+            best_by=best_by,
+            export=export,
+        ),
     )
     reading = reading_of(image_column, caption_column, skip_corrupt)
     said = {"base": base, "data": data, "name": name, "draft": draft, "reading": reading, "data_license": data_license}
@@ -160,6 +201,7 @@ def style(
     ] = None,
     seed: Seed = None,
     checkpoint_every: CheckpointEvery = None,
+    keep_last: KeepLast = None,
     sample_every: SampleEvery = None,
     sample_prompt: SamplePrompts = None,
     dtype: Dtype = None,
@@ -190,6 +232,7 @@ def style(
         text_encoder=text_encoder,
         seed=seed,
         checkpoint_every=checkpoint_every,
+        keep_last=keep_last,
         sample_every=sample_every,
         sample_prompts=sample_prompt,
         dtype=dtype,
@@ -237,7 +280,8 @@ def go_on(
     elif quiet:
         output.lines([ended.id])
     elif wait:
-        output.fields({"job": ended.id, "state": ended.state, **(ended.result or {})})
+        output.fields({"job": ended.id, "state": ended.state, **result_fields(ended)})
+        print_evaluation(ended)
     else:
         output.fields({"job": ended.id, "state": ended.state})
         output.hint(f"follow it: tau jobs logs -f {ended.id}")

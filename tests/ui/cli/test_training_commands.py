@@ -32,6 +32,22 @@ def test_a_distillation_that_is_waited_for_ends_in_a_registered_vector(painted: 
     assert json.loads(painted("jobs", "logs", job["id"], "--json").stdout)["text"] == log
 
 
+def test_an_evaluated_distillation_shows_its_table_beside_its_result(painted: Tau, data: Path) -> None:
+    ranked = ("--eval-steps", 1, "--best-by", "lcm-1/judge_agreement", "--export", "best")
+    evaluated = ("--evaluate-every", 1, "--eval-pictures", 2, *ranked)
+    result = painted("distill", "lcd-lora", *order(data, *QUICK, *evaluated, "--wait", "--json"))
+    assert result.exit_code == 0, result.stderr
+    job = json.loads(result.stdout)
+    rows = {
+        row["name"]: row for row in [*job["result"]["evaluation"]["rows"], *job["result"]["evaluation"]["reference"]]
+    }
+    assert rows["lcm-1"]["evaluations"] == 1
+    assert rows["teacher"]["measures"]["endpoint_error"]["mean"] == 0.0
+    shown = painted("jobs", "show", job["id"]).stdout
+    assert "lcm-1" in shown
+    assert "result evaluation" not in shown
+
+
 def test_queued_jobs_run_when_a_worker_comes(painted: Tau, data: Path) -> None:
     style = painted("train", "style", *order(data, *QUICK, "--no-worker", "--draft", "-q", name="mine"))
     assert style.stdout == "1\n"
@@ -69,6 +85,19 @@ def test_every_setting_reaches_the_spec(painted: Tau, data: Path) -> None:
     names = {"--format": "layout", "--sample-prompt": "sample_prompts"}
     wanted = {names.get(option, option[2:].replace("-", "_")): value for option, value in settings.items()}
     assert {name: spec[name] for name in wanted} == wanted | {"sample_prompts": ["a circle"]}
+    kept = ("--keep-last", 2, "--keep-best", 3, "--best-by", "lcm-2/judge_accuracy", "--export", "best")
+    asked = ("--eval-prompt", "a red circle", "--eval-truth", "a {colour} {shape}", "--eval-pictures", 8)
+    steps = ("--evaluate-every", 4, "--eval-steps", 1, "--eval-steps", 2)
+    networks = ("--eval-features", data, "--eval-clip", data)
+    result = painted("distill", "lcd-lora", *order(data, *kept, *asked, *steps, *networks, "--no-worker", "--json"))
+    spec = json.loads(result.stdout)["spec"]
+    evaluation = {
+        "keep_best": 3, "best_by": "lcm-2/judge_accuracy", "export": "best", "prompts": ["a red circle"],
+        "truth": "a {colour} {shape}", "pictures": 8, "every": 4, "steps": [1, 2],
+        "features": str(data.resolve()), "clip": str(data.resolve()),
+    }  # fmt: skip
+    assert spec["keep_last"] == 2
+    assert {name: spec["evaluation"][name] for name in evaluation} == evaluation
     style = painted("train", "style", *order(data, "--text-encoder", "--no-worker", "--json", name="s"))
     assert json.loads(style.stdout)["spec"]["text_encoder"] is True
 
@@ -98,6 +127,7 @@ def test_waiting_longer_than_the_timeout_ends_the_waiting_alone(painted: Tau, da
         (("--rank", 2, "--loss", "cosine"), 2, "loss"),
         (("--huber-c", -1), 2, "huber_c"),
         (("--format", "kohyo"), 2, "layout"),
+        (("--eval-pictures", 8), 2, "set every"),
     ],
 )
 def test_wrong_settings_are_refused_before_anything_is_queued(
