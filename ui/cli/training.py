@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ui.cli import output
+from ui.cli.computing import computing
 from ui.cli.documents import job_document
 from ui.cli.guidance import Guidance, W, stored_w
 from ui.cli.options import CaptionColumn, Data, DataLicense, Draft, ImageColumn, Json, Quiet, SkipCorrupt
@@ -33,17 +34,6 @@ CheckpointEvery = Annotated[int | None, typer.Option("--checkpoint-every", min=1
 SampleEvery = Annotated[int | None, typer.Option("--sample-every", min=0, help="Steps between strips; 0: none.")]
 SamplePrompts = Annotated[list[str] | None, typer.Option("--sample-prompt", help="Painted on the strip; repeatable.")]
 Layout = Annotated[str | None, typer.Option("--format", help="kohya, diffusers or peft.")]
-Dtype = Annotated[str | None, typer.Option("--dtype", help="Of the frozen base: fp32, bf16 or fp16.")]
-Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:N or mps.")]
-Processes = Annotated[int | None, typer.Option("--processes", min=1, help="Each takes its share of every batch.")]
-Accumulate = Annotated[int | None, typer.Option("--accumulate", min=1, help="Parts of a batch, to save memory.")]
-Checkpointing = Annotated[
-    bool | None,
-    typer.Option("--gradient-checkpointing/--no-gradient-checkpointing", help="Less memory, a pass more a step."),
-]
-ChannelsLast = Annotated[bool | None, typer.Option("--channels-last/--no-channels-last", help="Memory format.")]
-Optimiser = Annotated[str | None, typer.Option("--optimiser", help="adamw, adamw-fused or adamw-8bit.")]
-Compile = Annotated[str | None, typer.Option("--compile", help="off, inductor or aot_eager.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Stay until the job has ended, with progress.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", min=0, help="With --wait: seconds to wait at most.")]
 Worker = Annotated[
@@ -55,6 +45,7 @@ train = typer.Typer(no_args_is_help=True, help="Train style vectors, and fine-tu
 
 
 @distill.command("lcd-lora")
+@computing
 def lcd_lora(
     context: typer.Context,
     base: Base,
@@ -87,14 +78,6 @@ def lcd_lora(
     checkpoint_every: CheckpointEvery = None,
     sample_every: SampleEvery = None,
     sample_prompt: SamplePrompts = None,
-    dtype: Dtype = None,
-    device: Device = None,
-    processes: Processes = None,
-    accumulate: Accumulate = None,
-    gradient_checkpointing: Checkpointing = None,
-    channels_last: ChannelsLast = None,
-    optimiser: Optimiser = None,
-    compile: Compile = None,
     format: Layout = None,
     draft: Draft = False,
     wait: Wait = False,
@@ -102,6 +85,7 @@ def lcd_lora(
     worker: Worker = True,
     json: Json = False,
     quiet: Quiet = False,
+    **compute: Any,
 ) -> None:
     """Distil a base into an acceleration vector: latent consistency distillation into a LoRA."""
     from workbench.jobs import submit_distillation
@@ -123,14 +107,7 @@ def lcd_lora(
         checkpoint_every=checkpoint_every,
         sample_every=sample_every,
         sample_prompts=sample_prompt,
-        dtype=dtype,
-        device=device,
-        processes=processes,
-        accumulate=accumulate,
-        gradient_checkpointing=gradient_checkpointing,
-        channels_last=channels_last,
-        optimiser=optimiser,
-        compile=compile,
+        **compute,
         layout=format,
     )
     reading = reading_of(image_column, caption_column, skip_corrupt)
@@ -141,6 +118,7 @@ def lcd_lora(
 
 
 @train.command("style")
+@computing
 def style(
     context: typer.Context,
     base: Base,
@@ -162,14 +140,6 @@ def style(
     checkpoint_every: CheckpointEvery = None,
     sample_every: SampleEvery = None,
     sample_prompt: SamplePrompts = None,
-    dtype: Dtype = None,
-    device: Device = None,
-    processes: Processes = None,
-    accumulate: Accumulate = None,
-    gradient_checkpointing: Checkpointing = None,
-    channels_last: ChannelsLast = None,
-    optimiser: Optimiser = None,
-    compile: Compile = None,
     format: Layout = None,
     draft: Draft = False,
     wait: Wait = False,
@@ -177,6 +147,7 @@ def style(
     worker: Worker = True,
     json: Json = False,
     quiet: Quiet = False,
+    **compute: Any,
 ) -> None:
     """Train a style vector on pictures with captions."""
     from workbench.jobs import submit_training
@@ -192,14 +163,7 @@ def style(
         checkpoint_every=checkpoint_every,
         sample_every=sample_every,
         sample_prompts=sample_prompt,
-        dtype=dtype,
-        device=device,
-        processes=processes,
-        accumulate=accumulate,
-        gradient_checkpointing=gradient_checkpointing,
-        channels_last=channels_last,
-        optimiser=optimiser,
-        compile=compile,
+        **compute,
         layout=format,
     )
     reading = reading_of(image_column, caption_column, skip_corrupt)
