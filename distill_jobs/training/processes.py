@@ -206,7 +206,7 @@ def _end_with(peers: Sequence[BaseProcess], over: threading.Event) -> None:
     waiting = {peer.sentinel: peer for peer in peers}
     while waiting and not over.is_set():
         for sentinel in wait(list(waiting), timeout=1.0):
-            peer = waiting.pop(sentinel)  # type: ignore[call-overload]
+            peer = waiting.pop(sentinel)
             peer.join()
             if peer.exitcode and not over.wait(SECONDS_TO_NOTICE):
                 print(f"training process {peer.name} ended ({peer.exitcode}); this one ends too", file=sys.stderr)

@@ -1,9 +1,10 @@
 """Commands that train whole consistency models, and fine-tune them: distill lcd, train lcf."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from ui.cli.computing import computing
 from ui.cli.guidance import GuidanceMax, GuidanceMin, WMax, WMin, stored_w
 from ui.cli.options import Draft, Json, Quiet
 from ui.cli.session import registry_of
@@ -43,6 +44,7 @@ SampleGuidance = Annotated[
 
 
 @distill.command("lcd")
+@computing
 def lcd(
     context: typer.Context,
     base: Base,
@@ -70,6 +72,7 @@ def lcd(
     worker: Worker = True,
     json: Json = False,
     quiet: Quiet = False,
+    **compute: Any,
 ) -> None:
     """Distil a base into a base of few steps: all weights, told any guidance in a range as it paints."""
     from workbench.jobs import submit_distillation
@@ -89,6 +92,7 @@ def lcd(
         sample_every=sample_every,
         sample_prompts=sample_prompt,
         sample_guidance=sample_guidance,
+        **compute,
     )
     with registry_of(context) as registry:
         job = submit_distillation(registry, kind="lcd", base=base, data=data, name=name, draft=draft, **settings)
@@ -96,6 +100,7 @@ def lcd(
 
 
 @train.command("lcf")
+@computing
 def lcf(
     context: typer.Context,
     base: Base,
@@ -130,6 +135,7 @@ def lcf(
     worker: Worker = True,
     json: Json = False,
     quiet: Quiet = False,
+    **compute: Any,
 ) -> None:
     """Fine-tune a model of few steps on pictures, without a teacher: a style vector, or all weights.
 
@@ -156,6 +162,7 @@ def lcf(
         sample_every=sample_every,
         sample_prompts=sample_prompt,
         sample_guidance=sample_guidance,
+        **compute,
         layout=format,
     )
     order = {"base": base, "data": data, "name": name, "acceleration": acceleration, "draft": draft}

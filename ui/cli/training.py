@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ui.cli import output
+from ui.cli.computing import computing
 from ui.cli.documents import job_document
 from ui.cli.evaluation_options import (
     BestBy,
@@ -50,17 +51,6 @@ KeepLast = Annotated[
 SampleEvery = Annotated[int | None, typer.Option("--sample-every", min=0, help="Steps between strips; 0: none.")]
 SamplePrompts = Annotated[list[str] | None, typer.Option("--sample-prompt", help="Painted on the strip; repeatable.")]
 Layout = Annotated[str | None, typer.Option("--format", help="kohya, diffusers or peft.")]
-Dtype = Annotated[str | None, typer.Option("--dtype", help="Of the frozen base: fp32, bf16 or fp16.")]
-Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:N or mps.")]
-Processes = Annotated[int | None, typer.Option("--processes", min=1, help="Each takes its share of every batch.")]
-Accumulate = Annotated[int | None, typer.Option("--accumulate", min=1, help="Parts of a batch, to save memory.")]
-Checkpointing = Annotated[
-    bool | None,
-    typer.Option("--gradient-checkpointing/--no-gradient-checkpointing", help="Less memory, a pass more a step."),
-]
-ChannelsLast = Annotated[bool | None, typer.Option("--channels-last/--no-channels-last", help="Memory format.")]
-Optimiser = Annotated[str | None, typer.Option("--optimiser", help="adamw, adamw-fused or adamw-8bit.")]
-Compile = Annotated[str | None, typer.Option("--compile", help="off, inductor or aot_eager.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Stay until the job has ended, with progress.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", min=0, help="With --wait: seconds to wait at most.")]
 Worker = Annotated[
@@ -72,6 +62,7 @@ train = typer.Typer(no_args_is_help=True, help="Train style vectors, and fine-tu
 
 
 @distill.command("lcd-lora")
+@computing
 def lcd_lora(
     context: typer.Context,
     base: Base,
@@ -105,14 +96,6 @@ def lcd_lora(
     keep_last: KeepLast = None,
     sample_every: SampleEvery = None,
     sample_prompt: SamplePrompts = None,
-    dtype: Dtype = None,
-    device: Device = None,
-    processes: Processes = None,
-    accumulate: Accumulate = None,
-    gradient_checkpointing: Checkpointing = None,
-    channels_last: ChannelsLast = None,
-    optimiser: Optimiser = None,
-    compile: Compile = None,
     evaluate_every: EvaluateEvery = None,
     eval_pictures: EvalPictures = None,
     eval_prompt: EvalPrompts = None,
@@ -130,6 +113,7 @@ def lcd_lora(
     worker: Worker = True,
     json: Json = False,
     quiet: Quiet = False,
+    **compute: Any,
 ) -> None:
     """Distil a base into an acceleration vector: latent consistency distillation into a LoRA."""
     from workbench.jobs import submit_distillation
@@ -152,14 +136,7 @@ def lcd_lora(
         keep_last=keep_last,
         sample_every=sample_every,
         sample_prompts=sample_prompt,
-        dtype=dtype,
-        device=device,
-        processes=processes,
-        accumulate=accumulate,
-        gradient_checkpointing=gradient_checkpointing,
-        channels_last=channels_last,
-        optimiser=optimiser,
-        compile=compile,
+        **compute,
         layout=format,
         evaluation=evaluation_order(
             every=evaluate_every,
@@ -182,6 +159,7 @@ def lcd_lora(
 
 
 @train.command("style")
+@computing
 def style(
     context: typer.Context,
     base: Base,
@@ -204,14 +182,6 @@ def style(
     keep_last: KeepLast = None,
     sample_every: SampleEvery = None,
     sample_prompt: SamplePrompts = None,
-    dtype: Dtype = None,
-    device: Device = None,
-    processes: Processes = None,
-    accumulate: Accumulate = None,
-    gradient_checkpointing: Checkpointing = None,
-    channels_last: ChannelsLast = None,
-    optimiser: Optimiser = None,
-    compile: Compile = None,
     format: Layout = None,
     draft: Draft = False,
     wait: Wait = False,
@@ -219,6 +189,7 @@ def style(
     worker: Worker = True,
     json: Json = False,
     quiet: Quiet = False,
+    **compute: Any,
 ) -> None:
     """Train a style vector on pictures with captions."""
     from workbench.jobs import submit_training
@@ -235,14 +206,7 @@ def style(
         keep_last=keep_last,
         sample_every=sample_every,
         sample_prompts=sample_prompt,
-        dtype=dtype,
-        device=device,
-        processes=processes,
-        accumulate=accumulate,
-        gradient_checkpointing=gradient_checkpointing,
-        channels_last=channels_last,
-        optimiser=optimiser,
-        compile=compile,
+        **compute,
         layout=format,
     )
     reading = reading_of(image_column, caption_column, skip_corrupt)

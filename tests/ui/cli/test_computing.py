@@ -1,0 +1,44 @@
+"""How a training computes is said in the same words by every command that trains."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from distill_jobs.training.compute import ComputeSettings
+from ui.cli.computing import OPTIONS
+
+Tau = Callable[..., Result]
+
+
+def test_every_setting_has_an_option() -> None:
+    assert set(OPTIONS) == set(ComputeSettings.model_fields)
+
+
+@pytest.mark.parametrize("command", [("distill", "lcd-lora"), ("distill", "lcd"), ("train", "style")])
+def test_every_option_reaches_the_spec(painted: Tau, data: Path, command: tuple[str, ...]) -> None:
+    wanted = {
+        "dtype": "bf16",
+        "device": "cuda",
+        "processes": 2,
+        "accumulate": 2,
+        "attention": "math",
+        "optimiser": "adamw-8bit",
+        "compile": "inductor",
+    }
+    words = [word for name, value in wanted.items() for word in (f"--{name}", value)]
+    flags = ("--gradient-checkpointing", "--channels-last", "--no-worker", "--json")
+    order = ("--base", "shapes", "--data", data, "--name", "fast", "--batch", 4)
+    result = painted(*command, *order, *words, *flags)
+    assert result.exit_code == 0, result.stderr
+    spec = json.loads(result.stdout)["spec"]
+    assert {name: spec[name] for name in OPTIONS} == {**wanted, "gradient_checkpointing": True, "channels_last": True}
+
+
+def test_what_cannot_be_is_refused_before_anything_is_queued(painted: Tau, data: Path) -> None:
+    result = painted("distill", "lcd-lora", "--base", "shapes", "--data", data, "--name", "fast", "--dtype", "int8")
+    assert result.exit_code == 2
+    assert "dtype" in result.stderr
+    assert painted("jobs", "ls", "-q").stdout == ""
