@@ -20,7 +20,8 @@ def in_both_ways(said: Mapping[str, object]) -> dict[str, object]:
 
 def guidance_of(said: Mapping[str, object]) -> str:
     """Every w among the entries in both ways, on one line; empty where there is none."""
-    return ", ".join(f"{key} {value}" for key, value in in_both_ways(said).items() if key in STORED)
+    shown = in_both_ways(said)
+    return ", ".join(f"{key} {shown[key]}" for key in STORED if key in said)
 
 
 def _is_w(key: str, value: object) -> bool:

@@ -11,7 +11,6 @@ from ui.cli import (
     catalog,
     changing,
     composing,
-    consistency,
     converting,
     database,
     datasets,
@@ -25,6 +24,7 @@ from ui.cli import (
     pages,
     painting,
     past,
+    training,
 )
 from ui.cli.failures import Commands
 from ui.cli.session import Place
@@ -89,8 +89,8 @@ converting.register(app)
 painting.register(app)
 giving.register(app)
 app.add_typer(datasets.data, name="data")
-app.add_typer(consistency.distill, name="distill")
-app.add_typer(consistency.train, name="train")
+app.add_typer(training.distill, name="distill")
+app.add_typer(training.train, name="train")
 app.add_typer(jobs.jobs, name="jobs")
 app.command()(jobs.worker)
 app.command()(pages.ui)

@@ -1,88 +1,54 @@
-"""Commands that train vectors: distill lcd-lora, train style; and what every training command shares."""
+"""Commands that train: distill lcd-lora, distill lcd, train style, train lcf."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ui.cli import output
-from ui.cli.computing import computing
 from ui.cli.documents import job_document
-from ui.cli.evaluation_options import (
-    BestBy,
-    EvalClip,
-    EvalFeatures,
-    EvalPictures,
-    EvalPrompts,
-    EvalSteps,
-    EvalTruth,
-    EvaluateEvery,
-    Export,
-    KeepBest,
-    evaluation_order,
-)
 from ui.cli.evaluation_table import print_evaluation, result_fields
-from ui.cli.guidance import Guidance, W, stored_w
-from ui.cli.options import CaptionColumn, Data, DataLicense, Draft, ImageColumn, Json, Quiet, SkipCorrupt
+from ui.cli.guidance import Guidance, GuidanceMax, GuidanceMin, W, WMax, WMin, stored_w
+from ui.cli.options import Data, Draft, Json, Quiet
 from ui.cli.progress import counting
 from ui.cli.session import registry_of
+from ui.cli.training_options import (
+    COMPUTE,
+    CONSISTENCY,
+    DATA,
+    EMBEDDED_GUIDANCE,
+    EVALUATION,
+    OPTIMISATION,
+    OUTCOME,
+    TARGET,
+    VECTOR,
+    evaluation,
+    given,
+    taking,
+)
 
 if TYPE_CHECKING:
     from registry import Registry
     from registry.jobs import Job
 
 Base = Annotated[str, typer.Option("--base", help="The base model.")]
-Name = Annotated[str, typer.Option("--name", help="The name of the vector to come.")]
-Rank = Annotated[int | None, typer.Option("--rank", min=1, help="Of every module of the vector.")]
-Alpha = Annotated[float | None, typer.Option("--alpha", help="Default: the rank, so that the scale is 1.")]
-Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Optimisation steps.")]
-Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Pictures a step.")]
-LearningRate = Annotated[float | None, typer.Option("--learning-rate", "--lr", help="At its highest.")]
-Grid = Annotated[int | None, typer.Option("--num-ddim-timesteps", min=1, help="Steps from noise to picture.")]
-Loss = Annotated[str | None, typer.Option("--loss", help="huber or l2.")]
-HuberC = Annotated[float | None, typer.Option("--huber-c", help="Of the pseudo-Huber loss.")]
-CaptionDropout = Annotated[
-    float | None, typer.Option("--caption-dropout", min=0, max=1, help="Share of captions to leave empty.")
-]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Of everything that is random.")]
-CheckpointEvery = Annotated[int | None, typer.Option("--checkpoint-every", min=1, help="Steps between checkpoints.")]
-KeepLast = Annotated[
-    int | None, typer.Option("--keep-last", min=0, help="Checkpoints kept beside the one to resume from.")
-]
-SampleEvery = Annotated[int | None, typer.Option("--sample-every", min=0, help="Steps between strips; 0: none.")]
-SamplePrompts = Annotated[list[str] | None, typer.Option("--sample-prompt", help="Painted on the strip; repeatable.")]
-Layout = Annotated[str | None, typer.Option("--format", help="kohya, diffusers or peft.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Stay until the job has ended, with progress.")]
-Timeout = Annotated[float | None, typer.Option("--timeout", min=0, help="With --wait: seconds to wait at most.")]
-Worker = Annotated[
-    bool, typer.Option("--worker/--no-worker", help="Start a worker here when none is alive, or leave the job queued.")
-]
+Name = Annotated[str, typer.Option("--name", help="The name of what is to come.")]
 
 distill = typer.Typer(no_args_is_help=True, help="Distil acceleration vectors, and bases of few steps.")
 train = typer.Typer(no_args_is_help=True, help="Train style vectors, and fine-tune bases of few steps.")
 
+EVERY_TRAINING = (OPTIMISATION, COMPUTE)
+
 
 @distill.command("lcd-lora")
-@computing
+@taking(VECTOR, *EVERY_TRAINING, CONSISTENCY, EVALUATION, DATA, OUTCOME)
 def lcd_lora(
     context: typer.Context,
     base: Base,
     data: Data,
     name: Name,
-    image_column: ImageColumn = None,
-    caption_column: CaptionColumn = None,
-    skip_corrupt: SkipCorrupt = False,
-    data_license: DataLicense = None,
-    rank: Rank = None,
-    alpha: Alpha = None,
-    steps: Steps = None,
-    batch: Batch = None,
-    learning_rate: LearningRate = None,
     w: W = None,
     guidance: Guidance = None,
-    grid: Grid = None,
-    caption_dropout: CaptionDropout = None,
-    loss: Loss = None,
-    huber_c: HuberC = None,
     trajectories: Annotated[
         int | None,
         typer.Option("--trajectories", min=0, help="Noises a picture whose teacher steps are kept; 0: none."),
@@ -91,139 +57,122 @@ def lcd_lora(
         int | None,
         typer.Option("--trajectory-check-every", min=0, help="Steps between kept and fresh losses; 0: never."),
     ] = None,
-    seed: Seed = None,
-    checkpoint_every: CheckpointEvery = None,
-    keep_last: KeepLast = None,
-    sample_every: SampleEvery = None,
-    sample_prompt: SamplePrompts = None,
-    evaluate_every: EvaluateEvery = None,
-    eval_pictures: EvalPictures = None,
-    eval_prompt: EvalPrompts = None,
-    eval_steps: EvalSteps = None,
-    eval_truth: EvalTruth = None,
-    eval_features: EvalFeatures = None,
-    eval_clip: EvalClip = None,
-    keep_best: KeepBest = None,
-    best_by: BestBy = None,
-    export: Export = None,
-    format: Layout = None,
     draft: Draft = False,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    worker: Worker = True,
     json: Json = False,
     quiet: Quiet = False,
-    **compute: Any,
+    **options: Any,
 ) -> None:
     """Distil a base into an acceleration vector: latent consistency distillation into a LoRA."""
-    from workbench.jobs import submit_distillation
+    own = {"w": stored_w(w, guidance), "trajectories": trajectories, "trajectory_check_every": trajectory_check_every}
+    settings = given(options, VECTOR, *EVERY_TRAINING, CONSISTENCY) | evaluation(options) | _said(own)
+    order = {"kind": "lcd-lora", "base": base, "data": data, "name": name, "draft": draft}
+    _queue(context, "submit_distillation", order, settings, options, json=json, quiet=quiet)
 
-    settings = given(
-        rank=rank,
-        alpha=alpha,
-        steps=steps,
-        batch=batch,
-        learning_rate=learning_rate,
-        w=stored_w(w, guidance),
-        num_ddim_timesteps=grid,
-        caption_dropout=caption_dropout,
-        loss=loss,
-        huber_c=huber_c,
-        trajectories=trajectories,
-        trajectory_check_every=trajectory_check_every,
-        seed=seed,
-        checkpoint_every=checkpoint_every,
-        keep_last=keep_last,
-        sample_every=sample_every,
-        sample_prompts=sample_prompt,
-        **compute,
-        layout=format,
-        evaluation=evaluation_order(
-            every=evaluate_every,
-            pictures=eval_pictures,
-            prompts=eval_prompt,
-            steps=eval_steps,
-            truth=eval_truth,
-            features=eval_features,
-            clip=eval_clip,
-            keep_best=keep_best,
-            best_by=best_by,
-            export=export,
-        ),
-    )
-    reading = reading_of(image_column, caption_column, skip_corrupt)
-    said = {"base": base, "data": data, "name": name, "draft": draft, "reading": reading, "data_license": data_license}
-    with registry_of(context) as registry:
-        job = submit_distillation(registry, **said, **settings)
-        go_on(registry, job, wait=wait, timeout=timeout, worker=worker, json=json, quiet=quiet)
+
+@distill.command("lcd")
+@taking(*EVERY_TRAINING, CONSISTENCY, TARGET, EMBEDDED_GUIDANCE, DATA, OUTCOME)
+def lcd(
+    context: typer.Context,
+    base: Base,
+    data: Data,
+    name: Name,
+    w_min: WMin = None,
+    w_max: WMax = None,
+    guidance_min: GuidanceMin = None,
+    guidance_max: GuidanceMax = None,
+    draft: Draft = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    **options: Any,
+) -> None:
+    """Distil a base into a base of few steps: all weights, told any guidance in a range as it paints."""
+    own = {"w_min": stored_w(w_min, guidance_min, "-min"), "w_max": stored_w(w_max, guidance_max, "-max")}
+    settings = given(options, *EVERY_TRAINING, CONSISTENCY, TARGET, EMBEDDED_GUIDANCE) | _said(own)
+    order = {"kind": "lcd", "base": base, "data": data, "name": name, "draft": draft}
+    _queue(context, "submit_distillation", order, settings, options, json=json, quiet=quiet)
 
 
 @train.command("style")
-@computing
+@taking(VECTOR, *EVERY_TRAINING, DATA, OUTCOME)
 def style(
     context: typer.Context,
     base: Base,
     data: Data,
     name: Name,
-    image_column: ImageColumn = None,
-    caption_column: CaptionColumn = None,
-    skip_corrupt: SkipCorrupt = False,
-    data_license: DataLicense = None,
-    rank: Rank = None,
-    alpha: Alpha = None,
-    steps: Steps = None,
-    batch: Batch = None,
-    learning_rate: LearningRate = None,
     text_encoder: Annotated[
-        bool | None, typer.Option("--text-encoder/--no-text-encoder", help="Adapt the text encoder as well.")
+        bool | None, typer.Option("--text-encoder/--no-text-encoder", help="Adapt the text encoders as well.")
     ] = None,
-    seed: Seed = None,
-    checkpoint_every: CheckpointEvery = None,
-    keep_last: KeepLast = None,
-    sample_every: SampleEvery = None,
-    sample_prompt: SamplePrompts = None,
-    format: Layout = None,
+    sample_guidance: Annotated[
+        float | None, typer.Option("--sample-guidance", min=1, help="Guidance scale of strips.")
+    ] = None,
     draft: Draft = False,
-    wait: Wait = False,
-    timeout: Timeout = None,
-    worker: Worker = True,
     json: Json = False,
     quiet: Quiet = False,
-    **compute: Any,
+    **options: Any,
 ) -> None:
     """Train a style vector on pictures with captions."""
-    from workbench.jobs import submit_training
+    own = {"text_encoder": text_encoder, "sample_guidance": sample_guidance}
+    settings = given(options, VECTOR, *EVERY_TRAINING) | _said(own)
+    order = {"kind": "style", "base": base, "data": data, "name": name, "draft": draft}
+    _queue(context, "submit_training", order, settings, options, json=json, quiet=quiet)
 
-    settings = given(
-        rank=rank,
-        alpha=alpha,
-        steps=steps,
-        batch=batch,
-        learning_rate=learning_rate,
-        text_encoder=text_encoder,
-        seed=seed,
-        checkpoint_every=checkpoint_every,
-        keep_last=keep_last,
-        sample_every=sample_every,
-        sample_prompts=sample_prompt,
-        **compute,
-        layout=format,
-    )
-    reading = reading_of(image_column, caption_column, skip_corrupt)
-    said = {"base": base, "data": data, "name": name, "draft": draft, "reading": reading, "data_license": data_license}
+
+@train.command("lcf")
+@taking(VECTOR, *EVERY_TRAINING, CONSISTENCY, TARGET, EMBEDDED_GUIDANCE, DATA, OUTCOME)
+def lcf(
+    context: typer.Context,
+    base: Base,
+    data: Data,
+    name: Name,
+    acceleration: Annotated[
+        str | None,
+        typer.Option("--acceleration", help="Train a style vector beside this vector; else all weights of the base."),
+    ] = None,
+    w_min: WMin = None,
+    w_max: WMax = None,
+    guidance_min: GuidanceMin = None,
+    guidance_max: GuidanceMax = None,
+    draft: Draft = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    **options: Any,
+) -> None:
+    """Fine-tune a model of few steps on pictures, without a teacher: a style vector, or all weights.
+
+    With --acceleration the base is an ordinary one and a style vector comes out, which paints in few steps in a sum
+    with that acceleration vector. Without, the base is one that `tau distill lcd` made, and so is what comes out;
+    --rank, --alpha, --target and --format are for the first, ranges of guidance for the second.
+    """
+    own = {"w_min": stored_w(w_min, guidance_min, "-min"), "w_max": stored_w(w_max, guidance_max, "-max")}
+    groups = (VECTOR, *EVERY_TRAINING, CONSISTENCY, TARGET, EMBEDDED_GUIDANCE)
+    settings = given(options, *groups) | _said(own)
+    order = {"kind": "lcf", "base": base, "data": data, "name": name, "acceleration": acceleration, "draft": draft}
+    _queue(context, "submit_training", order, settings, options, json=json, quiet=quiet)
+
+
+def _said(own: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in own.items() if value is not None}
+
+
+def _queue(
+    context: typer.Context,
+    use_case: str,
+    order: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    options: Mapping[str, Any],
+    *,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Queue the job by a use case of workbench.jobs, and go on as the options say."""
+    from workbench import jobs
+
+    read = given(options, DATA)
+    data_license = read.pop("data_license", None)
     with registry_of(context) as registry:
-        job = submit_training(registry, **said, **settings)
-        go_on(registry, job, wait=wait, timeout=timeout, worker=worker, json=json, quiet=quiet)
-
-
-def given(**options: Any) -> dict[str, Any]:
-    """The options that were given; the others keep their defaults where they are defined."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def reading_of(image_column: str | None, caption_column: str | None, skip_corrupt: bool) -> dict[str, Any]:
-    """How the data set is read, as far as that was said."""
-    return given(image_column=image_column, caption_column=caption_column, skip_corrupt=skip_corrupt or None)
+        job = getattr(jobs, use_case)(registry, **order, reading=read, data_license=data_license, **settings)
+        outcome = {name: options[name] for name in OUTCOME}
+        go_on(registry, job, **outcome, json=json, quiet=quiet)
 
 
 def go_on(

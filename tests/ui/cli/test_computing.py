@@ -8,13 +8,13 @@ import pytest
 from typer.testing import Result
 
 from distill_jobs.training.compute import ComputeSettings
-from ui.cli.computing import OPTIONS
+from ui.cli.training_options import COMPUTE
 
 Tau = Callable[..., Result]
 
 
 def test_every_setting_has_an_option() -> None:
-    assert set(OPTIONS) == set(ComputeSettings.model_fields)
+    assert set(COMPUTE) == set(ComputeSettings.model_fields)
 
 
 @pytest.mark.parametrize("command", [("distill", "lcd-lora"), ("distill", "lcd"), ("train", "style")])
@@ -34,7 +34,7 @@ def test_every_option_reaches_the_spec(painted: Tau, data: Path, command: tuple[
     result = painted(*command, *order, *words, *flags)
     assert result.exit_code == 0, result.stderr
     spec = json.loads(result.stdout)["spec"]
-    assert {name: spec[name] for name in OPTIONS} == {**wanted, "gradient_checkpointing": True, "channels_last": True}
+    assert {name: spec[name] for name in COMPUTE} == {**wanted, "gradient_checkpointing": True, "channels_last": True}
 
 
 def test_what_cannot_be_is_refused_before_anything_is_queued(painted: Tau, data: Path) -> None:
