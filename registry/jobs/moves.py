@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+from sqlalchemy import insert
+
 from registry.errors import LeaseLost
 from registry.jobs.lease import Job, Lease
 from registry.states import LEGAL_JOB_STATES, JobState, Wanted, require_legal
@@ -23,8 +25,9 @@ def move(uow: UnitOfWork, job: JobRow, state: JobState, action: str, **detail: A
 
 def note(uow: UnitOfWork, job: JobRow, action: str, **detail: Any) -> None:
     """Write one line of a job's history."""
-    uow.session.add(JobEventRow(job_id=job.id, actor=uow.actor, action=action, attempt=job.attempt, detail=detail))
     uow.session.flush()
+    line = {"job_id": job.id, "actor": uow.actor, "action": action, "attempt": job.attempt, "detail": detail}
+    uow.session.execute(insert(JobEventRow), [line])
 
 
 def written_job(uow: UnitOfWork, row: JobRow) -> Job:
@@ -39,9 +42,8 @@ def job_of(row: JobRow) -> Job:
     return Job(**{field.name: getattr(row, field.name) for field in dataclasses.fields(Job)})
 
 
-def lease_of(uow: UnitOfWork, row: JobRow) -> Lease:
+def lease_of(job: Job) -> Lease:
     """The lease that a running job is under. Raises LeaseLost where there is none."""
-    job = written_job(uow, row)
     if job.lease_until is None or job.lease_owner is None:
         raise LeaseLost(f"job {job.id} is {job.state}: nobody holds a lease on it.")
     return Lease(job, job.lease_token, job.lease_owner, job.lease_until)
