@@ -17,7 +17,7 @@ class LogPiece:
     next_offset: int
 
 
-def read_piece(path: Path, offset: int, limit: int, *, is_whole: bool) -> LogPiece:
+def read_piece(path: Path | None, offset: int, limit: int, *, is_whole: bool) -> LogPiece:
     """At most `limit` bytes from byte `offset` on, cut where a character ends; empty where nothing new is there yet.
 
     Half a character at the end is left for the next piece, unless the log is whole: then it, like every byte that is no
@@ -27,7 +27,7 @@ def read_piece(path: Path, offset: int, limit: int, *, is_whole: bool) -> LogPie
         raise InvalidName(f"offset {offset}: expected 0 or the next_offset of the piece before.")
     if limit < 4:
         raise InvalidName(f"limit {limit}: expected 4 or more, the bytes of one character.")
-    if not path.exists():
+    if path is None or not path.exists():
         return LogPiece("", offset)
     with path.open("rb") as log:
         log.seek(offset)

@@ -218,7 +218,7 @@ class Queue:
         """
         seen = self.get(job)
         is_over = seen.state not in (JobState.QUEUED, JobState.RUNNING)
-        return read_piece(Path(seen.log_path or ""), offset, limit, is_whole=is_over)
+        return read_piece(Path(seen.log_path) if seen.log_path else None, offset, limit, is_whole=is_over)
 
     def events(self, job: int) -> tuple[JobEvent, ...]:
         """A job's history, oldest first. Raises NotFound."""

@@ -1,4 +1,4 @@
-"""What people ask of jobs: cancel, pause, resume, retry, prioritise. A running one is asked, any other obeys at once."""
+"""What people ask of jobs: cancel, pause, resume, retry, prioritise. A running one is asked, others obey at once."""
 
 from collections.abc import Sequence
 from typing import Any
