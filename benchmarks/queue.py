@@ -28,6 +28,9 @@ from registry.jobs import Job, Lease, Queue
 WORKERS = (1, 8, 32)
 CLAIMS_PER_SECOND, START_SECONDS = 200.0, 1.0
 POLL_SECONDS, LEASE_SECONDS = 0.25, 600.0
+PATIENCE_SECONDS = 600.0
+"""How long a step may take; a worker process that died would be waited for in vain."""
+
 KIND = "benchmark"
 PRELOADED = [
     "benchmarks.catalog",
@@ -68,9 +71,9 @@ class Crew:
 
     def take_step(self, meanwhile: Callable[[], object] = lambda: None) -> float:
         """Have all of them do their next step; the seconds from the first one's beginning to the last one's end."""
-        self.together.wait()
+        self.together.wait(PATIENCE_SECONDS)
         meanwhile()
-        stretches = [self.told.get() for _ in range(self.size)]
+        stretches = [self.told.get(timeout=PATIENCE_SECONDS) for _ in range(self.size)]
         return max(ended for _, ended in stretches) - min(began for began, _ in stretches)
 
 
@@ -142,7 +145,7 @@ def work(place: Place, number: int, them: Crew) -> None:
             lambda: serve(queue, name, random.Random(number), them.enough),
         )
         for step in steps:
-            them.together.wait()
+            them.together.wait(PATIENCE_SECONDS)
             began = time.monotonic()
             step()
             them.told.put((began, time.monotonic()))

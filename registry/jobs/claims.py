@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Select, TextClause, select, update
 
 from registry.dialect import now
 from registry.jobs.lease import Lease
-from registry.jobs.moves import job_of, lease_of, move, note
+from registry.jobs.moves import job_of, lease_on, move, note
 from registry.jobs.needs import Offers, fits
 from registry.jobs.wishes import require_job
 from registry.states import LEGAL_JOB_STATES, JobState, Wanted, require_legal
@@ -111,4 +111,4 @@ def _lease(uow: UnitOfWork, job: JobRow, worker: str, seconds: float) -> Lease:
     options = {"populate_existing": True, "synchronize_session": False}
     row = uow.session.scalars(taken, execution_options=options).one()
     note(uow, row, action, **told)
-    return lease_of(job_of(row))
+    return lease_on(job_of(row))

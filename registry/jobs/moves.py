@@ -42,8 +42,13 @@ def job_of(row: JobRow) -> Job:
     return Job(**{field.name: getattr(row, field.name) for field in dataclasses.fields(Job)})
 
 
-def lease_of(job: Job) -> Lease:
-    """The lease that a running job is under. Raises LeaseLost where there is none."""
+def lease_of(uow: UnitOfWork, row: JobRow) -> Lease:
+    """The lease that a running job is under, as this unit has written it. Raises LeaseLost where there is none."""
+    return lease_on(written_job(uow, row))
+
+
+def lease_on(job: Job) -> Lease:
+    """The lease that a job was under when it was read. Raises LeaseLost where there is none."""
     if job.lease_until is None or job.lease_owner is None:
         raise LeaseLost(f"job {job.id} is {job.state}: nobody holds a lease on it.")
     return Lease(job, job.lease_token, job.lease_owner, job.lease_until)
