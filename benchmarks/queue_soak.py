@@ -23,7 +23,7 @@ from registry import LeaseLost, Registry
 from registry.jobs import Queue
 
 KIND = "soak"
-LEASE_SECONDS, PATIENCE_SECONDS, LOOK_SECONDS = 1.0, 1_200.0, 0.05
+LEASE_SECONDS, PATIENCE_SECONDS, LOOK_SECONDS = 5.0, 3_600.0, 0.05
 PRELOADED = ["registry.intake", "registry.jobs", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql.psycopg"]
 
 
