@@ -175,7 +175,7 @@ def test_on_the_way_back_a_job_is_put_aside_whose_needs_have_no_place_there(engi
             queue.submit("x", {}, needs_gpu=1),
             queue.submit("x", {}, needs_memory=9),
         )
-    schema.downgrade(engine, "0004")
+    schema.downgrade(engine, "0005")
     with engine.connect() as connection:
         states = {row.id: row.state for row in connection.execute(text("SELECT id, state FROM job"))}
     assert states == {plain.id: "queued", needy.id: "paused", big.id: "paused"}
