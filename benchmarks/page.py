@@ -20,6 +20,7 @@ from benchmarks import (
     identification,
     intake,
     mlflow_registry,
+    queue,
 )
 
 FIGURES = Path("docs/benchmarks")
@@ -72,6 +73,7 @@ SECTIONS = (
         mlflow_registry,
         {"mlflow": "python -m benchmarks.mlflow_registry --mlflow-python .venv-mlflow/bin/python"},
     ),
+    Section("The queue", queue, {"queue": "python -m benchmarks.queue --postgres $BENCH_POSTGRES"}),
     Section("Taking in", intake, {"intake": "python -m benchmarks.intake --folder build/bench"}),
     Section("Identification", identification, {"identification": "python -m benchmarks.identification"}),
     Section(

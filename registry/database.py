@@ -23,6 +23,7 @@ class Database:
         self.actor = actor
         self._reading = dialect.for_reading(engine)
         self._writing = dialect.for_writing(engine)
+        self._writing_rows = dialect.for_writing_rows(engine)
 
     @classmethod
     def connect(cls, url: str, actor: str) -> "Database":
@@ -45,6 +46,13 @@ class Database:
     def writing(self) -> UnitOfWork:
         """A unit that holds the write lock from its beginning, so that what it reads is still true when it writes."""
         return UnitOfWork(self._writing, self.actor)
+
+    def writing_rows(self) -> UnitOfWork:
+        """A unit that waits for nobody's turn: what it reads is still true only of the rows that it has locked.
+
+        For writes whose rules lie within one row, such as the queue's; on SQLite it is `writing`.
+        """
+        return UnitOfWork(self._writing_rows, self.actor)
 
     def close(self) -> None:
         """Close the pooled connections."""

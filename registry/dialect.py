@@ -33,6 +33,9 @@ STALLED_MS = 600_000
 
 DOCUMENT = json.JSONDecoder()
 WRITING = "tau_writing"
+TURN, ROWS = "turn", "rows"
+"""What a writing unit holds: its turn, or the rows that it locks."""
+
 WRITE_LOCK = 0x7461_7577
 """The advisory lock that the writing units of one PostgreSQL database take in turn."""
 
@@ -239,7 +242,15 @@ def for_writing(engine: Engine) -> Engine:
 
     PostgreSQL's are READ COMMITTED, so that a unit that waited for its turn sees what the one before it wrote.
     """
-    return engine.execution_options(**{WRITING: True})
+    return engine.execution_options(**{WRITING: TURN})
+
+
+def for_writing_rows(engine: Engine) -> Engine:
+    """`engine`, its transactions writing side by side: what one has read is still true where it locked the row.
+
+    SQLite has one writer at a time whatever is asked, so there this is `for_writing`.
+    """
+    return engine.execution_options(**{WRITING: ROWS})
 
 
 def _read_json(said: str) -> Any:
@@ -260,7 +271,7 @@ def _set_up_sqlite(connection: DBAPIConnection, _record: Any) -> None:
 
 
 def _begin_on_sqlite(connection: Connection) -> None:
-    writing = connection.get_execution_options().get(WRITING, False)
+    writing = connection.get_execution_options().get(WRITING)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
 
@@ -272,11 +283,12 @@ def _set_up_postgresql(connection: DBAPIConnection, _record: Any) -> None:
 
 
 def _begin_on_postgresql(connection: Connection) -> None:
-    if connection.get_execution_options().get(WRITING, False):
+    writing = connection.get_execution_options().get(WRITING)
+    if writing:
+        turn = f"; SELECT pg_advisory_xact_lock({WRITE_LOCK})" if writing == TURN else ""
         connection.exec_driver_sql(
             f"SET LOCAL lock_timeout = {BUSY_TIMEOUT_MS}; "
-            f"SET LOCAL idle_in_transaction_session_timeout = {STALLED_MS}; "
-            f"SELECT pg_advisory_xact_lock({WRITE_LOCK})"
+            f"SET LOCAL idle_in_transaction_session_timeout = {STALLED_MS}{turn}"
         )
 
 

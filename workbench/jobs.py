@@ -14,7 +14,7 @@ from workbench.workers import OnJob, ensure_worker, run_worker
 
 if TYPE_CHECKING:
     from registry import Registry
-    from registry.jobs import Job, Queue
+    from registry.jobs import Job, LogPiece, Queue
 
 POLL_SECONDS = 0.5
 UNDER_WAY = ("queued", "running")
@@ -22,13 +22,16 @@ UNDER_WAY = ("queued", "running")
 __all__ = [
     "distillation_spec",
     "ensure_worker",
+    "log_pieces",
     "log_text",
     "queue_of",
+    "remedy",
     "run_worker",
     "submit_distillation",
     "submit_training",
     "training_spec",
     "wait",
+    "why_no_log",
 ]
 
 
@@ -124,22 +127,46 @@ def wait(
 
 
 def log_text(
-    registry: "Registry", job: int, *, follow: bool = False, poll_seconds: float = POLL_SECONDS
+    registry: "Registry", job: int, *, offset: int = 0, follow: bool = False, poll_seconds: float = POLL_SECONDS
 ) -> Iterator[str]:
-    """What the job's process has written, in pieces; with `follow` until the job is no longer under way."""
-    queue, offset = queue_of(registry), 0
+    """What the job's process has written from byte `offset` on, in pieces; with `follow` until it is not under way."""
+    for piece in log_pieces(registry, job, offset=offset, follow=follow, poll_seconds=poll_seconds):
+        yield piece.text
+
+
+def log_pieces(
+    registry: "Registry", job: int, *, offset: int = 0, follow: bool = False, poll_seconds: float = POLL_SECONDS
+) -> Iterator["LogPiece"]:
+    """`log_text`, each piece with the byte at which the next one begins."""
+    queue = queue_of(registry)
     while True:
-        seen = queue.get(job)
-        if seen.log_path and Path(seen.log_path).exists():
-            with Path(seen.log_path).open("rb") as log:
-                log.seek(offset)
-                piece = log.read()
-            offset += len(piece)
-            if piece:
-                yield piece.decode("utf-8", errors="replace")
-        if not follow or seen.state not in UNDER_WAY:
+        is_under_way = queue.get(job).state in UNDER_WAY
+        piece = queue.log(job, offset)
+        if piece.text:
+            offset = piece.next_offset
+            yield piece
+        elif not follow or not is_under_way:
             return
-        time.sleep(poll_seconds)
+        else:
+            time.sleep(poll_seconds)
+
+
+def why_no_log(job: "Job") -> str:
+    """What to say where a job's log shows nothing."""
+    if job.log_path and not Path(job.log_path).exists():
+        return f"the log of job {job.id} is not on this machine; read {job.log_path} where its worker ran"
+    return f"job {job.id} is {job.state} and has written nothing more"
+
+
+def remedy(job: "Job") -> str | None:
+    """What to do about a job that ended otherwise than well, or was put aside."""
+    remedies = {
+        "failed": f"mend the cause and try again: tau jobs retry {job.id}",
+        "dead": f"mend the cause and try again: tau jobs retry {job.id}",
+        "cancelled": f"take it up again: tau jobs retry {job.id}",
+        "paused": f"let it go on: tau jobs resume {job.id}",
+    }
+    return remedies.get(job.state)
 
 
 @dataclass(frozen=True)
@@ -190,11 +217,5 @@ def _fingerprinted(said: _OfTheData) -> tuple[str, str]:
 
 
 def _ending(job: "Job") -> str:
-    remedies = {
-        "failed": f"mend the cause and try again: tau jobs retry {job.id}",
-        "dead": f"mend the cause and try again: tau jobs retry {job.id}",
-        "cancelled": f"take it up again: tau jobs retry {job.id}",
-        "paused": f"let it go on: tau jobs resume {job.id}",
-    }
     why = f": {job.last_error}" if job.last_error else ""
-    return f"job {job.id} is {job.state}{why}; {remedies[job.state]}; its log: tau jobs logs {job.id}"
+    return f"job {job.id} is {job.state}{why}; {remedy(job)}; its log: tau jobs logs {job.id}"

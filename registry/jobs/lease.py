@@ -19,9 +19,12 @@ class Job:
     priority: int
     attempt: int
     max_attempts: int
+    needs_gpu: int
+    needs_memory: int
     lease_owner: str | None
     lease_until: datetime | None
     lease_token: int
+    external_id: str | None
     progress: dict[str, Any]
     result: dict[str, Any] | None
     last_error: str | None

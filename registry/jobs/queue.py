@@ -2,25 +2,29 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import select
 
 from registry.database import Database
-from registry.dialect import now, upsert
+from registry.dialect import now, upsert_all
 from registry.errors import InvalidName
-from registry.jobs import claims, submission, wishes
-from registry.jobs.fencing import hold
+from registry.jobs import claims, listing, submission, wishes
+from registry.jobs.fencing import hold, write
 from registry.jobs.finishing import fail_held, finish_held, release_held
 from registry.jobs.lease import Job, JobEvent, Lease, Metric
+from registry.jobs.logs import PIECE_BYTES, LogPiece, read_piece
 from registry.jobs.moves import job_of, written_job
+from registry.jobs.needs import NOTHING_SPECIAL, Offers
 from registry.states import JobState, Lane, Wanted
 from registry.tables import JobEventRow, JobRow, MetricRow
 from registry.unit_of_work import UnitOfWork
 
 LEASE_SECONDS = 60.0
 MAX_ATTEMPTS = 3
-LARGEST_PAGE = 1_000
+Number = tuple[int, str, float]
+"""A metric to be written: its step, its name, its value."""
 
 
 class HasDatabase(Protocol):
@@ -31,7 +35,10 @@ class HasDatabase(Protocol):
 
 
 class Queue:
-    """Jobs in the registry's database. Every write of a worker is fenced: a zombie can write nothing."""
+    """Jobs in the registry's database. Every write of a worker is fenced: a zombie can write nothing.
+
+    Nothing here waits for the catalog's writers but what looks at a second job: a submission under a key, and a retry.
+    """
 
     def __init__(self, registry: HasDatabase) -> None:
         self._database = registry.database
@@ -45,9 +52,14 @@ class Queue:
         priority: int = 0,
         idempotency_key: str | None = None,
         max_attempts: int = MAX_ATTEMPTS,
+        needs_gpu: int = 0,
+        needs_memory: int = 0,
     ) -> Job:
-        """Queue a job; with a key that an unfinished job has, that job. Raises Conflict where its spec is another."""
-        with self._database.writing() as uow:
+        """Queue a job; with a key that an unfinished job has, that job. Raises Conflict where its spec is another.
+
+        It is claimed only by a worker that offers `needs_gpu` GPUs and `needs_memory` bytes.
+        """
+        with self._database.writing_rows() if idempotency_key is None else self._database.writing() as uow:
             row = submission.submit(
                 uow,
                 kind,
@@ -56,24 +68,33 @@ class Queue:
                 priority=priority,
                 idempotency_key=idempotency_key,
                 max_attempts=max_attempts,
+                needs_gpu=needs_gpu,
+                needs_memory=needs_memory,
             )
             job = written_job(uow, row)
             uow.commit()
         return job
 
     def claim(
-        self, worker: str, lanes: Iterable[str] = (Lane.BATCH,), lease_seconds: float = LEASE_SECONDS
+        self,
+        worker: str,
+        lanes: Iterable[str] = (Lane.BATCH,),
+        lease_seconds: float = LEASE_SECONDS,
+        *,
+        offers: Offers = NOTHING_SPECIAL,
     ) -> Lease | None:
-        """The next job, leased to `worker`; None when nothing can run now."""
-        with self._database.writing() as uow:
-            lease = claims.claim(uow, worker, lanes, lease_seconds)
+        """The next job that fits what is offered, leased to `worker`; None when nothing can run now."""
+        with self._database.writing_rows() as uow:
+            lease = claims.claim(uow, worker, tuple(lanes), lease_seconds, offers)
             uow.commit()
         return lease
 
-    def claim_job(self, job: int, worker: str, lease_seconds: float = LEASE_SECONDS) -> Lease | None:
-        """That very job, leased to `worker`; None when it cannot run now."""
-        with self._database.writing() as uow:
-            lease = claims.claim_job(uow, wishes.locked_job(uow, job), worker, lease_seconds)
+    def claim_job(
+        self, job: int, worker: str, lease_seconds: float = LEASE_SECONDS, *, offers: Offers = NOTHING_SPECIAL
+    ) -> Lease | None:
+        """That very job, leased to `worker`; None when it cannot run now, or not on what is offered."""
+        with self._database.writing_rows() as uow:
+            lease = claims.claim_job(uow, job, worker, lease_seconds, offers)
             uow.commit()
         return lease
 
@@ -81,41 +102,35 @@ class Queue:
         self, lease: Lease, progress: Mapping[str, Any] | None = None, *, lease_seconds: float = LEASE_SECONDS
     ) -> Wanted:
         """The heartbeat: prolong the lease, perhaps report progress, learn what is wanted. Raises LeaseLost."""
-        with self._database.writing() as uow:
-            row = hold(uow, lease)
-            row.lease_until = now(lease_seconds)
-            if progress is not None:
-                row.progress = dict(progress)
-            wanted = Wanted(row.wanted)
-            uow.commit()
-        return wanted
+        reported = {} if progress is None else {"progress": dict(progress)}
+        return self._write(lease, lease_until=now(lease_seconds), **reported)
 
     def progress(self, lease: Lease, progress: Mapping[str, Any]) -> Wanted:
         """Report progress without prolonging the lease; brings back what is wanted. Raises LeaseLost."""
-        with self._database.writing() as uow:
-            row = hold(uow, lease)
-            row.progress = dict(progress)
-            wanted = Wanted(row.wanted)
-            uow.commit()
-        return wanted
+        return self._write(lease, progress=dict(progress))
 
     def attach_log(self, lease: Lease, path: str) -> None:
         """Record where the job's log is. Raises LeaseLost."""
-        with self._database.writing() as uow:
-            hold(uow, lease).log_path = path
-            uow.commit()
+        self._write(lease, log_path=path)
+
+    def attach_external(self, lease: Lease, external_id: str) -> None:
+        """Record how the system that runs the job calls it, for `by_external`; outlives the lease. Raises LeaseLost."""
+        self._write(lease, external_id=external_id)
 
     def metric(self, lease: Lease, step: int, name: str, value: float) -> None:
         """Record one number at one step; the same step again overwrites it. Raises LeaseLost."""
-        if not math.isfinite(value):
-            raise InvalidName(
-                f"metric {name} at step {step}: {value} is not finite. Stop the job: its state is broken."
-            )
-        row = {"job_id": lease.job.id, "name": name, "step": step, "value": float(value), "at": now()}
-        with self._database.writing() as uow:
+        self.write_metrics(lease, [(step, name, value)])
+
+    def write_metrics(self, lease: Lease, numbers: Iterable[Number]) -> None:
+        """Record many numbers, each (step, name, value), in one statement: all or none. Raises LeaseLost."""
+        newest = {(step, name): _finite(step, name, value) for step, name, value in numbers}
+        rows = [
+            {"job_id": lease.job.id, "name": name, "step": step, "value": value}
+            for (step, name), value in newest.items()
+        ]
+        with self._database.writing_rows() as uow:
             hold(uow, lease)
-            key = ("job_id", "name", "step")
-            upsert(uow.session, MetricRow, row, key=key, update=("value", "at"))
+            upsert_all(uow.session, MetricRow, rows, key=("job_id", "name", "step"), update=("value",), stamp="at")
             uow.commit()
 
     def finish(self, lease: Lease, result: Mapping[str, Any]) -> Job:
@@ -144,25 +159,66 @@ class Queue:
 
     def retry(self, job: int) -> Job:
         """Queue a job that failed, died or was cancelled once more."""
-        return self._wish(job, wishes.retry)
+        return self._wish(job, wishes.retry, self._database.writing())
+
+    def prioritise(self, job: int, priority: int) -> Job:
+        """Move an unfinished job in its line: the highest priority goes first, and 0 is the ordinary one."""
+        return self._wish(job, lambda uow, row: wishes.prioritise(uow, row, priority))
+
+    def cancel_pending(self, *, kind: str | None = None, lane: str | None = None) -> list[Job]:
+        """Cancel every queued job, of one kind or lane or of all: together, or none. What runs is left alone."""
+        with self._database.writing_rows() as uow:
+            rows = wishes.cancel_pending(uow, listing.conditions(kind=kind, lane=lane))
+            jobs = [written_job(uow, row) for row in rows]
+            uow.commit()
+        return jobs
 
     def get(self, job: int) -> Job:
         """The job of that number. Raises NotFound."""
         with self._database.reading() as uow:
             return job_of(wishes.require_job(uow, job))
 
+    def by_external(self, external_id: str) -> Job:
+        """The job that another system knows by that name, the newest of several. Raises NotFound."""
+        with self._database.reading() as uow:
+            return listing.of_external_id(uow, external_id)
+
     def list(
-        self, *, state: str | None = None, kind: str | None = None, limit: int = 50, after: int | None = None
+        self,
+        *,
+        state: str | None = None,
+        kind: str | None = None,
+        lane: str | None = None,
+        limit: int = 50,
+        after: int | None = None,
     ) -> list[Job]:
         """Jobs, newest first; `after` is the number of the last one of the page before."""
-        if state is not None and state not in set(JobState):
-            raise InvalidName(f"state {state!r}: expected one of {', '.join(JobState)}.")
-        query = select(JobRow).order_by(JobRow.id.desc()).limit(min(limit, LARGEST_PAGE))
-        for condition, column in ((state, JobRow.state), (kind, JobRow.kind)):
-            query = query if condition is None else query.where(column == condition)
-        query = query if after is None else query.where(JobRow.id < after)
         with self._database.reading() as uow:
-            return [job_of(row) for row in uow.session.scalars(query).all()]
+            return listing.page(uow, listing.conditions(state=state, kind=kind, lane=lane), limit, after)
+
+    def count(self, *, state: str | None = None, kind: str | None = None, lane: str | None = None) -> int:
+        """How many jobs `list` would give without its limit."""
+        with self._database.reading() as uow:
+            return listing.count(uow, listing.conditions(state=state, kind=kind, lane=lane))
+
+    def line(self, lane: str = Lane.BATCH, limit: int = listing.LARGEST_PAGE) -> tuple[Job, ...]:
+        """The queued jobs of a lane, in the order in which they will be claimed."""
+        with self._database.reading() as uow:
+            return listing.line(uow, lane, limit)
+
+    def has_work(self, lanes: Iterable[str] = (Lane.BATCH,), *, offers: Offers = NOTHING_SPECIAL) -> bool:
+        """Whether a job that fits what is offered waits in these lanes, now due or not, or is being run by anybody."""
+        with self._database.reading() as uow:
+            return listing.has_work(uow, tuple(lanes), offers)
+
+    def log(self, job: int, offset: int = 0, *, limit: int = PIECE_BYTES) -> LogPiece:
+        """A piece of the job's log from byte `offset` on; empty where no more is there yet, or here.
+
+        A job that is under way may write more: call again with the piece's `next_offset`. Raises NotFound, InvalidName.
+        """
+        seen = self.get(job)
+        is_over = seen.state not in (JobState.QUEUED, JobState.RUNNING)
+        return read_piece(Path(seen.log_path) if seen.log_path else None, offset, limit, is_whole=is_over)
 
     def events(self, job: int) -> tuple[JobEvent, ...]:
         """A job's history, oldest first. Raises NotFound."""
@@ -180,18 +236,30 @@ class Queue:
             rows = uow.session.scalars(query.order_by(MetricRow.name, MetricRow.step))
             return tuple(Metric(row.step, row.name, row.value, row.at) for row in rows)
 
+    def _write(self, lease: Lease, **values: Any) -> Wanted:
+        with self._database.writing_rows() as uow:
+            wanted = write(uow, lease, **values)
+            uow.commit()
+        return wanted
+
     def _end(self, lease: Lease, end: Callable[[UnitOfWork, JobRow], None]) -> Job:
-        with self._database.writing() as uow:
+        with self._database.writing_rows() as uow:
             row = hold(uow, lease)
             end(uow, row)
             job = written_job(uow, row)
             uow.commit()
         return job
 
-    def _wish(self, number: int, wish: Callable[[UnitOfWork, JobRow], None]) -> Job:
-        with self._database.writing() as uow:
+    def _wish(self, number: int, wish: Callable[[UnitOfWork, JobRow], None], unit: UnitOfWork | None = None) -> Job:
+        with unit or self._database.writing_rows() as uow:
             row = wishes.locked_job(uow, number)
             wish(uow, row)
             job = written_job(uow, row)
             uow.commit()
         return job
+
+
+def _finite(step: int, name: str, value: float) -> float:
+    if not math.isfinite(value):
+        raise InvalidName(f"metric {name} at step {step}: {value} is not finite. Stop the job: its state is broken.")
+    return float(value)

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from registry.dialect import now
 from registry.errors import Conflict, InvalidName
 from registry.jobs.moves import note
+from registry.jobs.needs import require_needs, require_priority
 from registry.states import UNFINISHED, JobState, Lane, Wanted
 from registry.tables import JobRow
 from registry.unit_of_work import UnitOfWork
@@ -24,12 +25,16 @@ def submit(
     priority: int,
     idempotency_key: str | None,
     max_attempts: int,
+    needs_gpu: int,
+    needs_memory: int,
 ) -> JobRow:
     """Queue a job; with a key that an unfinished job has, that job, if it is to do the same."""
     if lane not in set(Lane):
         raise InvalidName(f"lane {lane!r}: expected one of {', '.join(Lane)}.")
     if max_attempts < 1:
         raise InvalidName(f"max_attempts {max_attempts}: expected 1 or more.")
+    require_priority(priority)
+    require_needs(needs_gpu, needs_memory)
     plain, sha256 = canonical_spec(kind, spec)
     if (twin := _unfinished(uow, idempotency_key)) is not None:
         if twin.spec_sha256 == sha256:
@@ -47,6 +52,8 @@ def submit(
         run_at=now(),
         attempt=0,
         max_attempts=max_attempts,
+        needs_gpu=needs_gpu,
+        needs_memory=needs_memory,
         lease_token=0,
         progress={},
         submitted_by=uow.actor,

@@ -1,12 +1,14 @@
-"""What people ask of jobs: cancel, pause, resume, retry. A running job is asked, any other obeys at once."""
+"""What people ask of jobs: cancel, pause, resume, retry, prioritise. A running one is asked, others obey at once."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from registry.dialect import now
 from registry.errors import Conflict, IllegalTransition, NotFound
 from registry.jobs.moves import move, note
+from registry.jobs.needs import require_priority
 from registry.states import UNFINISHED, JobState, Wanted
 from registry.tables import JobRow
 from registry.unit_of_work import UnitOfWork
@@ -32,8 +34,8 @@ def cancel(uow: UnitOfWork, job: JobRow) -> None:
     if job.state == JobState.RUNNING:
         _ask(uow, job, Wanted.CANCEL, "cancel-wanted")
     elif job.state != JobState.CANCELLED:
-        move(uow, job, JobState.CANCELLED, "cancelled")
         job.finished_at = now()
+        move(uow, job, JobState.CANCELLED, "cancelled")
 
 
 def pause(uow: UnitOfWork, job: JobRow) -> None:
@@ -68,6 +70,25 @@ def retry(uow: UnitOfWork, job: JobRow) -> None:
     job.finished_at = None
     job.last_error = None
     move(uow, job, JobState.QUEUED, "retried", before=before)
+
+
+def prioritise(uow: UnitOfWork, job: JobRow, priority: int) -> None:
+    """Give a job another place in the line; of a running one it counts should it be taken up again."""
+    require_priority(priority)
+    if job.state not in UNFINISHED:
+        raise IllegalTransition(f"job {job.id} is {job.state}: only a job that has not ended has a place in the line.")
+    if job.priority != priority:
+        before, job.priority = job.priority, priority
+        note(uow, job, "prioritised", before=before, after=priority)
+
+
+def cancel_pending(uow: UnitOfWork, conditions: Sequence[ColumnElement[bool]]) -> list[JobRow]:
+    """Cancel every queued job that meets `conditions`, oldest first; a job that is just being claimed runs on."""
+    queued = select(JobRow).where(JobRow.state == JobState.QUEUED, *conditions)
+    rows = uow.session.scalars(queued.order_by(JobRow.id).with_for_update()).all()
+    for row in rows:
+        cancel(uow, row)
+    return list(rows)
 
 
 def _ask(uow: UnitOfWork, job: JobRow, wanted: Wanted, action: str) -> None:

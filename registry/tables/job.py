@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, TextClause, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from registry.dialect import Instant
@@ -23,8 +23,14 @@ from registry.tables.columns import (
 )
 
 
-def _state_in(*states: str) -> Any:
+def _state_in(*states: str) -> TextClause:
     return text(f"state IN ({', '.join(repr(str(state)) for state in states)})")
+
+
+CLAIMABLE = _state_in(JobState.QUEUED, JobState.RUNNING)
+"""The rows of the index that claiming walks along; a query that is to use it says these very words."""
+
+ATTACHED = text("external_id IS NOT NULL")
 
 
 class JobRow(Base):
@@ -38,6 +44,8 @@ class JobRow(Base):
         is_digest("spec_sha256"),
         CheckConstraint("attempt BETWEEN 0 AND max_attempts", name="attempts_are_bounded"),
         CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="runs_under_a_lease"),
+        CheckConstraint("needs_gpu >= 0", name="needs_gpu_is_not_negative"),
+        CheckConstraint("needs_memory >= 0", name="needs_memory_is_not_negative"),
         Index(
             "uq_job_idempotency_key",
             "idempotency_key",
@@ -45,15 +53,7 @@ class JobRow(Base):
             sqlite_where=_state_in(*UNFINISHED),
             postgresql_where=_state_in(*UNFINISHED),
         ),
-        Index(
-            "ix_job_claimable",
-            "lane",
-            "priority",
-            "run_at",
-            "id",
-            sqlite_where=_state_in(JobState.QUEUED, JobState.RUNNING),
-            postgresql_where=_state_in(JobState.QUEUED, JobState.RUNNING),
-        ),
+        Index("ix_job_external_id", "external_id", sqlite_where=ATTACHED, postgresql_where=ATTACHED),
     )
 
     id: Mapped[Key]
@@ -68,9 +68,12 @@ class JobRow(Base):
     run_at: Mapped[Moment]
     attempt: Mapped[int]
     max_attempts: Mapped[int]
+    needs_gpu: Mapped[int] = mapped_column(server_default=text("0"))
+    needs_memory: Mapped[int] = mapped_column(big_integer, server_default=text("0"))
     lease_owner: Mapped[str | None]
     lease_until: Mapped[datetime | None] = mapped_column(Instant)
     lease_token: Mapped[Count]
+    external_id: Mapped[str | None]
     progress: Mapped[JsonObject]
     result: Mapped[dict[str, Any] | None] = mapped_column(json_object)
     last_error: Mapped[str | None]
@@ -79,6 +82,12 @@ class JobRow(Base):
     created_at: Mapped[Created]
     started_at: Mapped[datetime | None] = mapped_column(Instant)
     finished_at: Mapped[datetime | None] = mapped_column(Instant)
+
+
+IN_ORDER = (JobRow.priority.desc(), JobRow.run_at, JobRow.id)
+"""The oldest of the highest priority first."""
+
+Index("ix_job_claimable", JobRow.lane, *IN_ORDER, sqlite_where=CLAIMABLE, postgresql_where=CLAIMABLE)
 
 
 class JobEventRow(Base):

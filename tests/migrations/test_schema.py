@@ -10,6 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, select, text
 
 from registry import Origin, Registry, schema
+from registry.jobs import Queue
 from registry.storage.soundness import complaints
 from registry.tables import AdapterFactsRow, BlobRow, ModelRow, metadata
 
@@ -164,3 +165,26 @@ def test_on_the_way_back_an_origin_that_was_unknown_then_is_a_file(engine: Engin
     schema.downgrade(engine, "0001")
     with engine.connect() as connection:
         assert connection.execute(text("SELECT kind, uri FROM origin")).one() == ("file", "invokeai:note")
+
+
+def test_on_the_way_back_a_job_is_put_aside_whose_needs_have_no_place_there(engine: Engine, tmp_path: Path) -> None:
+    with Registry.open(tmp_path / "home", _url(engine)) as registry:
+        queue = Queue(registry)
+        plain, needy, big = (
+            queue.submit("x", {}),
+            queue.submit("x", {}, needs_gpu=1),
+            queue.submit("x", {}, needs_memory=9),
+        )
+    schema.downgrade(engine, "0005")
+    with engine.connect() as connection:
+        states = {row.id: row.state for row in connection.execute(text("SELECT id, state FROM job"))}
+    assert states == {plain.id: "queued", needy.id: "paused", big.id: "paused"}
+    schema.upgrade(engine)
+    with Registry.open(tmp_path / "home", _url(engine)) as registry:
+        queue = Queue(registry)
+        last = queue.events(needy.id)[-1]
+        assert (last.actor, last.action) == ("migration", "paused")
+        assert last.detail == {"why": "this schema cannot say what the job needs"}
+        assert [event.action for event in queue.events(plain.id)] == ["submitted"]
+        job = queue.resume(needy.id)
+        assert (job.state, job.needs_gpu, job.needs_memory, job.external_id) == ("queued", 0, 0, None)

@@ -50,6 +50,16 @@ def moment(at: datetime) -> str:
     return at.isoformat(sep=" ", timespec="seconds")
 
 
+def duration(seconds: float) -> str:
+    """A time span in its two largest units: 40 s, 3 min 5 s, 2 h 10 min, 3 d 4 h."""
+    left = max(0, round(seconds))
+    for size, unit, smaller, below in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
+        if left >= size:
+            rest = left % size // smaller
+            return f"{left // size} {unit} {rest} {below}" if rest else f"{left // size} {unit}"
+    return f"{left} s"
+
+
 def words(values: Mapping[str, object] | None) -> str:
     """A small mapping on one line."""
     return ", ".join(f"{key} {value}" for key, value in (values or {}).items() if value is not None)

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from registry import IllegalTransition, Registry
+from registry import IllegalTransition, LeaseLost, Registry
 from registry.jobs import JobState, Lease, Queue
 from registry.states import LEGAL_JOB_STATES
 
@@ -85,6 +85,62 @@ def test_every_wish_is_granted_or_refused_by_the_table(queue: Queue, wish: str, 
     with pytest.raises(IllegalTransition, match=f"job {job} is {state}"):
         getattr(queue, wish)(job)
     assert (queue.get(job).state, queue.events(job)) == (state, events)
+
+
+WORK: dict[str, Callable[[Queue, Lease], object]] = {
+    "finish": lambda queue, lease: queue.finish(lease, {}),
+    "fail": lambda queue, lease: queue.fail(lease, "no", delay_seconds=0),
+    "give up": lambda queue, lease: queue.fail(lease, "no", retry=False),
+    "release": lambda queue, lease: queue.release(lease),
+}
+
+ENDINGS = {
+    ("finish", "run"): "succeeded",
+    ("finish", "pause"): "succeeded",
+    ("finish", "cancel"): "succeeded",
+    ("fail", "run"): "queued",
+    ("fail", "pause"): "paused",
+    ("fail", "cancel"): "cancelled",
+    ("give up", "run"): "failed",
+    ("give up", "pause"): "failed",
+    ("give up", "cancel"): "cancelled",
+    ("release", "run"): "queued",
+    ("release", "pause"): "paused",
+    ("release", "cancel"): "cancelled",
+}
+"""(what the worker does, what is wanted) -> the state after it, where attempts are left."""
+
+
+@pytest.mark.parametrize(("work", "wanted"), ENDINGS)
+def test_a_worker_ends_its_attempt_by_the_table(queue: Queue, work: str, wanted: str) -> None:
+    job = queue.submit("x", {}).id
+    lease = _claim(queue)
+    if wanted != "run":
+        getattr(queue, wanted)(job)
+    WORK[work](queue, lease)
+    ended = queue.get(job)
+    assert (ended.state, ended.wanted, ended.lease_until) == (ENDINGS[work, wanted], "run", None)
+    assert ended.attempt == (0 if (work == "release" and wanted != "cancel") or ended.state == "paused" else 1)
+
+
+@pytest.mark.parametrize("state", sorted(set(JobState) - {JobState.RUNNING}))
+@pytest.mark.parametrize("work", WORK)
+def test_a_worker_ends_nothing_that_is_not_running(queue: Queue, work: str, state: JobState) -> None:
+    job = queue.submit("x", {}, max_attempts=1).id
+    REACH[state](queue, job)
+    before = queue.get(job)
+    with pytest.raises(LeaseLost, match=f"job {job}: lease {before.lease_token}"):
+        WORK[work](queue, Lease(before, before.lease_token, "worker", before.created_at))
+    assert queue.get(job) == before
+
+
+@pytest.mark.parametrize("state", sorted(set(JobState) - {JobState.QUEUED}))
+def test_only_a_queued_job_is_claimed(queue: Queue, state: JobState) -> None:
+    job = queue.submit("x", {}, max_attempts=1).id
+    REACH[state](queue, job)
+    assert queue.claim("worker") is None
+    assert queue.claim_job(job, "worker") is None
+    assert queue.get(job).state == state
 
 
 def test_a_cancellation_is_not_turned_into_a_pause(queue: Queue) -> None:

@@ -25,6 +25,7 @@ PROMISED = {
     *("data", "data.check"),
     *("distill", "distill.lcd-lora", "distill.lcd", "train", "train.style", "train.lcf", "worker", "ui"),
     *("jobs", "jobs.ls", "jobs.show", "jobs.logs", "jobs.cancel", "jobs.pause", "jobs.resume", "jobs.retry"),
+    "jobs.prioritise",
     *("export", "push", "sync", "edit", "favourite", "deprecate", "archive", "fits", "diff", "license"),
     *("rm", "restore", "gc", "relink", "doctor", "lookup", "unlink", "link"),
 }
@@ -32,11 +33,23 @@ PROMISED = {
 CHANGING = {
     *("import", "link", "unlink", "edit", "favourite", "alias", "tag", "publish", "deprecate", "archive", "rename"),
     *("rm", "restore", "relink", "gc", "push", "sync"),
-    *("jobs.cancel", "jobs.pause", "jobs.resume", "jobs.retry"),
+    *("jobs.cancel", "jobs.pause", "jobs.resume", "jobs.retry", "jobs.prioritise"),
 }
 """What changes records or bytes that are there: it can be asked what it would do."""
 
-ASKING = {"edit", "favourite", "alias", "tag", "publish", "deprecate", "archive", "rm", "gc", "db.downgrade"}
+ASKING = {
+    "edit",
+    "favourite",
+    "alias",
+    "tag",
+    "publish",
+    "deprecate",
+    "archive",
+    "rm",
+    "gc",
+    "db.downgrade",
+    "jobs.cancel",
+}
 """What changes many things at once, or cannot be undone: it asks a person, unless it is told not to."""
 
 WITHOUT_JSON = {"worker", "ui"}
