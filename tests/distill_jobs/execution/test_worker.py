@@ -225,6 +225,9 @@ def test_sigterm_ends_a_worker_in_order(queue: Queue, start_worker: StartWorker)
 class ScriptedProcess:
     """A process that does nothing but remember what was asked of it."""
 
+    external_id: str | None = None
+    is_in_sight = True
+
     def __init__(self, assignment: Assignment) -> None:
         self.assignment, self.asked, self.killed = assignment, 0, 0
         self.ended: str | None = None
@@ -249,6 +252,12 @@ class ScriptedExecutor:
     def start(self, assignment: Assignment, log: Path) -> ScriptedProcess:
         self.processes.append(ScriptedProcess(assignment))
         return self.processes[-1]
+
+    def find(self, assignment: Assignment, log: Path) -> None:
+        """None goes on without its worker."""
+
+    def external_id(self, assignment: Assignment) -> None:
+        """None has a name elsewhere."""
 
 
 class Clock:
