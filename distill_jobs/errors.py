@@ -19,6 +19,7 @@ DistillError
 |-- Stopped                 stopped on request
 |   `-- Interrupted             after a checkpoint
 |-- UnusableSlots           slots and devices that do not go together
+|-- NotClaimable            a job that cannot run now
 |-- ClusterUnreachable      no Ray cluster answers at the executor's address
 `-- UnknownJobKind          no function is known for a job's kind
 """
@@ -121,6 +122,10 @@ class Stopped(DistillError):
 
 class UnusableSlots(DistillError):
     """Slots and devices that do not go together."""
+
+
+class NotClaimable(DistillError):
+    """A job that cannot run now."""
 
 
 class ClusterUnreachable(DistillError):

@@ -13,6 +13,7 @@ from registry.blobs.store import BlobStore
 from registry.blobs.uploads import Uploads
 from registry.database import Database
 from registry.history import history
+from registry.jobs.fencing import hold
 from registry.jobs.lease import Lease
 from registry.license_report import LicenseReport, license_report
 from registry.lookups import Statement
@@ -370,15 +371,25 @@ class Registry:
         return self._read(lambda uow: provenance.certificate_of(uow, _ref(version)))
 
     def add_preview(
-        self, subject: Version | str, settings: Mapping[str, Any], picture: Path | bytes, metrics: Mapping[str, Any]
+        self,
+        subject: Version | str,
+        settings: Mapping[str, Any],
+        picture: Path | bytes,
+        metrics: Mapping[str, Any],
+        *,
+        lease: Lease | None = None,
     ) -> Preview:
-        """Keep a picture of what `subject` paints: a version, or the sha256 of a recorded recipe."""
-        return stored.put_blob(
-            self.database,
-            self.store,
-            picture,
-            lambda uow, sha256: provenance.add_preview(uow, _ref(subject), sha256, dict(settings), dict(metrics)),
-        )
+        """Keep a picture of what `subject` paints: a version, or the sha256 of a recorded recipe.
+
+        With `lease` it is the work of a job, refused with LeaseLost once the lease is over.
+        """
+
+        def record(uow: UnitOfWork, sha256: str) -> Preview:
+            if lease is not None:
+                hold(uow, lease)
+            return provenance.add_preview(uow, _ref(subject), sha256, dict(settings), dict(metrics))
+
+        return stored.put_blob(self.database, self.store, picture, record)
 
     def record_push(self, version: Version | str, repo: str, commit: str, files: Mapping[str, str]) -> None:
         """Record which commit of a Hub repository holds a version: path there -> the Hub's hash of the file."""

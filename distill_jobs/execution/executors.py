@@ -79,23 +79,8 @@ class LocalExecutor:
     """A subprocess on this machine, in a process group of its own."""
 
     def start(self, assignment: Assignment, log: Path) -> "LocalProcess":
-        """Start it. Its standard input carries the assignment, then stays open: its end tells that we are gone."""
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", CHILD],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env=environment(assignment.device),
-            )
-        stdin = process.stdin
-        if stdin is None:
-            raise RuntimeError("a process started with a pipe has none")
-        with suppress(BrokenPipeError):  # a process that is gone already says so by its ending
-            stdin.write(assignment.to_json().encode() + b"\n")
-            stdin.flush()
-        return LocalProcess(process, stdin)
+        """Start it."""
+        return start_process(CHILD, assignment.to_json(), log, assignment.device)
 
     def find(self, assignment: Assignment, log: Path) -> None:
         """None: a subprocess ends with its worker."""
@@ -136,6 +121,26 @@ class LocalProcess:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+
+def start_process(module: str, line: str, log: Path, device: str | None = None) -> LocalProcess:
+    """Run `python -m module` with that line on its standard input, which then stays open: its end says we are gone."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environment(device),
+        )
+    stdin = process.stdin
+    if stdin is None:
+        raise RuntimeError("a process started with a pipe has none")
+    with suppress(BrokenPipeError):  # a process that is gone already says so by its ending
+        stdin.write(line.encode() + b"\n")
+        stdin.flush()
+    return LocalProcess(process, stdin)
 
 
 def environment(device: str | None = None) -> dict[str, str]:

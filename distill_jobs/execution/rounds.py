@@ -1,10 +1,10 @@
 """Going round: what a worker and a set of painters have in common, and the loop that they share."""
 
-import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from distill_jobs.execution.stopping import sigterm_sets
+from distill_jobs.execution.stopping import StopRequests
 
 
 class Station(Protocol):
@@ -34,10 +34,10 @@ def go_round(
 
     Returns whether it ended because they were idle. `watch` is called after every round.
     """
-    asked = threading.Event()
-    with sigterm_sets(asked):
+    asked = StopRequests()
+    with asked.listening():
         try:
-            while not asked.is_set():
+            while asked.reason is None:
                 for station in stations:
                     station.look_after()
                     station.take_up()
@@ -45,7 +45,7 @@ def go_round(
                     watch()
                 if until_idle and all(station.is_idle() for station in stations):
                     return True
-                asked.wait(poll_seconds)
+                time.sleep(poll_seconds)
             return False
         finally:
             for station in stations:

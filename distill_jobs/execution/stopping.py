@@ -27,6 +27,18 @@ class StopRequests:
         """Take SIGTERM as a request from now on."""
         signal.signal(signal.SIGTERM, self.on_signal)
 
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Inside, SIGTERM is a request; signals reach the main thread alone, so elsewhere nothing changes."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, self.on_signal)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
     def listen_to_worker(self, grace_seconds: float) -> None:
         """Take the end of standard input, which the worker holds open, as a request; end by force after the grace."""
         threading.Thread(target=self._watch_worker, args=(grace_seconds,), daemon=True).start()
@@ -45,20 +57,3 @@ def first_line() -> str:
     while (byte := os.read(sys.stdin.fileno(), 1)) not in (b"", b"\n"):
         line += byte
     return line.decode()
-
-
-@contextmanager
-def sigterm_sets(event: threading.Event) -> Iterator[None]:
-    """Inside, SIGTERM sets `event`; signals reach the main thread alone, so elsewhere nothing changes."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        event.set()
-
-    before = signal.signal(signal.SIGTERM, on_signal)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

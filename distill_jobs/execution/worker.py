@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from distill_jobs.errors import UnknownJobKind
+from distill_jobs.errors import ClusterUnreachable, UnknownJobKind
 from distill_jobs.execution.attempt import LOG, job_folder
 from distill_jobs.execution.executors import Assignment, Executor, JobProcess, LocalExecutor
 from distill_jobs.execution.rounds import go_round
@@ -65,7 +65,7 @@ class Worker:
         self._executor = executor or LocalExecutor()
         self._lanes, self._pace, self._clock = lanes, pace or Pace(), clock
         self._slots = Slots.of(slots, devices)
-        self._search_at = clock()
+        self._search_at = self._rest_until = clock()
         self._is_stopping = False
 
     def run(self, *, until_idle: bool = False, watch: Callable[[], object] | None = None) -> bool:
@@ -81,7 +81,7 @@ class Worker:
         if self._clock() >= self._search_at:
             self._search_at = self._next_heartbeat()
             self._find_again()
-        while (slot := self._free_slot()) is not None:
+        while self._clock() >= self._rest_until and (slot := self._free_slot()) is not None:
             lease = self._queue.claim(self.name, self._lanes, self._pace.lease_seconds)
             if lease is None:
                 return
@@ -133,7 +133,12 @@ class Worker:
         folder = self.folder(lease.job.id)
         folder.mkdir(parents=True, exist_ok=True)
         self._queue.attach_log(lease, str(folder / LOG))
-        process = self._executor.start(self._assignment(lease.job, slot), folder / LOG)
+        try:
+            process = self._executor.start(self._assignment(lease.job, slot), folder / LOG)
+        except ClusterUnreachable:
+            self._queue.release(lease)
+            self._rest_until = self._next_heartbeat()
+            return
         self.running.append(Running(lease, process, slot, self._next_heartbeat()))
 
     def _find_again(self) -> None:
