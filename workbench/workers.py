@@ -104,23 +104,25 @@ def run_job(registry: "Registry", job: int) -> int:
 
 def executor_of(named: str | None = None) -> "Executor":
     """Where the processes of jobs run: `named`, else what TAU_EXECUTOR says. Raises Unsupported, ClusterUnreachable."""
-    from distill_jobs import LocalExecutor
+    from distill_jobs import LocalExecutor, RayExecutor
+
+    address = _cluster(named)
+    return LocalExecutor() if address is None else RayExecutor(address, (sys.executable, *JOB_COMMAND))
+
+
+def _cluster(named: str | None) -> str | None:
+    """The address of the cluster that runs jobs, None for this machine. Raises Unsupported."""
     from registry.settings import Settings
 
-    address = Settings(**({} if named is None else {"executor": named})).ray_address
-    if address is None:
-        return LocalExecutor()
-    from distill_jobs.execution.ray_jobs import RayExecutor
-
-    return RayExecutor(address, (sys.executable, *JOB_COMMAND))
+    return Settings(**({} if named is None else {"executor": named})).ray_address
 
 
 def _worker(registry: "Registry", duties: Duties) -> "Worker":
-    from distill_jobs import LocalExecutor, Worker
+    from distill_jobs import Worker
 
-    executor = executor_of(duties.executor)
-    if duties.devices and not isinstance(executor, LocalExecutor):
+    if duties.devices and _cluster(duties.executor):
         raise InvalidSettings("--devices are those of this machine; on a cluster Ray gives each job its devices")
+    executor = executor_of(duties.executor)
     return Worker(registry, JOB_KINDS, executor=executor, slots=duties.slots, devices=duties.devices)
 
 

@@ -65,7 +65,7 @@ def publish(moves: Mapping[Path, Path]) -> None:
         for folder in {place.parent for place in moves.values()}:
             sync_folder(folder)
     except BaseException:
-        for staged, place in reversed(moves.items()):
+        for staged, place in reversed([*moves.items()]):
             if not staged.exists() and place.exists():
                 os.replace(place, staged)
         raise

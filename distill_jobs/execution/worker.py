@@ -181,10 +181,18 @@ class Worker:
                 return
             wanted = self._queue.renew(job.lease, lease_seconds=self._pace.lease_seconds)
         except LeaseLost:
-            job.process.kill()
+            self._end(job)
             return
         if wanted != Wanted.RUN:
             self._ask_to_stop(job)
+
+    def _end(self, job: Running) -> None:
+        """A process that has settled its job is about to end; one whose job somebody else took up ends now."""
+        seen = self._queue.get(job.lease.job.id)
+        if seen.lease_token != job.lease.token or seen.state == JobState.RUNNING:
+            job.process.kill()
+        elif job.stop_by is None:
+            job.stop_by = self._clock() + self._pace.grace_seconds
 
     def _is_ours(self, job: Running, external_id: str) -> bool:
         """Whether we still see to that lease: taken back where the process keeps it, left where another worker does."""
