@@ -13,7 +13,6 @@ from registry.blobs.store import BlobStore
 from registry.blobs.uploads import Uploads
 from registry.database import Database
 from registry.history import history
-from registry.jobs.fencing import hold
 from registry.jobs.lease import Lease
 from registry.license_report import LicenseReport, license_report
 from registry.lookups import Statement
@@ -383,13 +382,13 @@ class Registry:
 
         With `lease` it is the work of a job, refused with LeaseLost once the lease is over.
         """
-
-        def record(uow: UnitOfWork, sha256: str) -> Preview:
-            if lease is not None:
-                hold(uow, lease)
-            return provenance.add_preview(uow, _ref(subject), sha256, dict(settings), dict(metrics))
-
-        return stored.put_blob(self.database, self.store, picture, record)
+        said = dict(settings), dict(metrics)
+        return stored.put_blob(
+            self.database,
+            self.store,
+            picture,
+            lambda uow, sha256: provenance.add_preview(uow, _ref(subject), sha256, *said, lease),
+        )
 
     def record_push(self, version: Version | str, repo: str, commit: str, files: Mapping[str, str]) -> None:
         """Record which commit of a Hub repository holds a version: path there -> the Hub's hash of the file."""
