@@ -24,6 +24,7 @@ _MODULES = {
     "LcfSettings": "kinds.lcf",
     "LocalExecutor": "execution.executors",
     "Pace": "execution.worker",
+    "Painter": "execution.painter",
     "PainterPace": "execution.painters",
     "Painters": "execution.painters",
     "Progress": "progress",

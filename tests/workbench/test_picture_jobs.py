@@ -2,8 +2,10 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from distill_jobs import PainterPace, Painters
+from distill_jobs import Painter, PainterPace, Painters
 from registry.jobs import Job, Queue
 from sampling import read_png
 from sampling.errors import UnsupportedSetting
@@ -33,6 +35,12 @@ def queue(gallery: Any) -> Queue:
 
 
 @pytest.fixture
+def painter(gallery: Any) -> Painter:
+    """A painter in this process."""
+    return Painter(gallery.registry, JOB_KINDS, name="studio", lease_seconds=60.0)
+
+
+@pytest.fixture
 def painters(gallery: Any) -> Iterator[Painters]:
     """One painter, which is at work while its rounds are done."""
     painters = Painters(gallery.registry, JOB_KINDS, name="studio", pace=PACE)
@@ -50,10 +58,19 @@ def until(met: Callable[[], object], painters: Painters) -> None:
         time.sleep(0.01)
 
 
-def ended(queue: Queue, job: Job, painters: Painters) -> Job:
-    """The job when it is no longer under way."""
-    until(lambda: queue.get(job.id).state not in ("queued", "running"), painters)
+def painted(queue: Queue, job: Job, painter: Painter) -> Job:
+    """The job when the painter has done all that there is to do."""
+    while painter.take_one():
+        pass
     return queue.get(job.id)
+
+
+def cancelled_while_painted(queue: Queue, job: Job) -> int:
+    """Cancel the job while it is painted; the step that it had reached by then."""
+    while not is_being_painted(queue, job):
+        time.sleep(0.005)
+    queue.cancel(job.id)
+    return int(queue.get(job.id).progress["step"])
 
 
 def is_being_painted(queue: Queue, job: Job) -> bool:
@@ -61,10 +78,10 @@ def is_being_painted(queue: Queue, job: Job) -> bool:
 
 
 def test_previews_of_one_painter_load_their_base_once_and_paint_what_preview_paints(
-    gallery: Any, queue: Queue, painters: Painters
+    gallery: Any, queue: Queue, painter: Painter
 ) -> None:
     recipes = ("soft + 0.5*fast", "soft", "shapes")
-    done = [ended(queue, submit_preview(gallery.registry, text, CIRCLE, seeds=(1, 2)), painters) for text in recipes]
+    done = [painted(queue, submit_preview(gallery.registry, text, CIRCLE, seeds=(1, 2)), painter) for text in recipes]
     assert [job.state for job in done] == ["succeeded"] * 3, [job.last_error for job in done]
     results = [job.result or {} for job in done]
     assert len({result["painter"]["pid"] for result in results}) == 1
@@ -79,16 +96,16 @@ def test_previews_of_one_painter_load_their_base_once_and_paint_what_preview_pai
 
 
 def test_a_painting_is_cancelled_within_a_step_and_the_painter_stays_warm(
-    gallery: Any, queue: Queue, painters: Painters
+    gallery: Any, queue: Queue, painter: Painter
 ) -> None:
     job = submit_preview(gallery.registry, "soft", CIRCLE, **SLOW)
-    until(lambda: is_being_painted(queue, job), painters)
-    queue.cancel(job.id)
-    reached = queue.get(job.id).progress["step"]
-    seen = ended(queue, job, painters)
+    with ThreadPoolExecutor(1) as beside:
+        reached = beside.submit(cancelled_while_painted, queue, job)
+        seen = painted(queue, job, painter)
     assert seen.state == "cancelled"
-    assert seen.progress["step"] <= reached + 1
-    following = ended(queue, submit_preview(gallery.registry, "soft", CIRCLE), painters)
+    assert 2 <= seen.progress["step"] <= reached.result() + 1
+    assert "stopped after" in Path(seen.log_path or "").read_text()
+    following = painted(queue, submit_preview(gallery.registry, "soft", CIRCLE), painter)
     assert (following.state, (following.result or {})["painter"]["loads"]) == ("succeeded", 1)
     plain = preview(gallery.registry, "soft", CIRCLE, out=gallery.files / "plain.png")
     assert np.array_equal(
@@ -96,13 +113,13 @@ def test_a_painting_is_cancelled_within_a_step_and_the_painter_stays_warm(
     )
 
 
-def test_a_job_that_fails_does_no_harm_to_the_next(gallery: Any, queue: Queue, painters: Painters) -> None:
+def test_a_job_that_fails_does_no_harm_to_the_next(gallery: Any, queue: Queue, painter: Painter) -> None:
     sound = submit_preview(gallery.registry, "soft", CIRCLE)
     broken = queue.submit("preview", {**sound.spec, "recipe": "nothing"}, lane="interactive")
     strange = queue.submit("preview", {**sound.spec, "colour": "red"}, lane="interactive")
     unknown = queue.submit("sculpture", {}, lane="interactive")
     last = submit_preview(gallery.registry, "fast", CIRCLE)
-    states = [ended(queue, job, painters).state for job in (sound, broken, strange, unknown, last)]
+    states = [painted(queue, job, painter).state for job in (sound, broken, strange, unknown, last)]
     assert states == ["succeeded", "failed", "failed", "failed", "succeeded"]
     assert "expected recipe, base, prompts" in (queue.get(strange.id).last_error or "")
     assert "a painter knows lcd-lora, preview, style" in (queue.get(unknown.id).last_error or "")
@@ -118,7 +135,8 @@ def test_the_job_of_a_killed_painter_is_painted_by_its_successor(
     [place] = painters.places
     assert place.process is not None
     os.kill(killed := place.process.pid, signal.SIGKILL)
-    seen = ended(queue, job, painters)
+    until(lambda: queue.get(job.id).state == "succeeded", painters)
+    seen = queue.get(job.id)
     assert (seen.state, seen.attempt) == ("succeeded", 2)
     assert (seen.result or {})["painter"]["pid"] != killed
     events = queue.events(job.id)
@@ -140,9 +158,10 @@ def test_painters_that_stop_put_their_picture_down_and_it_costs_no_attempt(
 
 
 def test_a_queued_preview_is_waited_for_and_copied_to_where_it_was_asked_for(
-    gallery: Any, queue: Queue, painters: Painters
+    gallery: Any, queue: Queue, painter: Painter
 ) -> None:
-    painters.take_up()
+    resident = threading.Thread(target=painter.run)
+    resident.start()
     seen: list[int] = []
     asked = {"solver": "ddim", "steps": 3, "guidance": 2.0, "eta": 0.5, "spacing": "leading", "timeout": 200}
     out = gallery.files / "deep" / "one.png"
@@ -162,16 +181,18 @@ def test_a_queued_preview_is_waited_for_and_copied_to_where_it_was_asked_for(
     assert [path.parent for path in several.paths] == [gallery.files / "many"] * 2
     assert several.path == gallery.files / "many" / "sheet.png"
     assert all(path.exists() for path in (*several.paths, several.path))
+    painter.stop.reason = "the test is over"
+    resident.join()
 
 
 def test_a_path_in_a_recipe_means_the_same_in_the_painters_process(
-    gallery: Any, queue: Queue, painters: Painters, monkeypatch: pytest.MonkeyPatch
+    gallery: Any, queue: Queue, painter: Painter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(gallery.files)
     job = submit_preview(gallery.registry, "./soft.safetensors", CIRCLE, base="shapes")
     monkeypatch.chdir("/")
     assert str(gallery.files / "soft.safetensors") in job.spec["recipe"]
-    assert ended(queue, job, painters).state == "succeeded"
+    assert painted(queue, job, painter).state == "succeeded"
 
 
 def test_what_is_known_to_be_wrong_is_refused_before_it_is_queued(gallery: Any, queue: Queue) -> None:

@@ -38,7 +38,7 @@ def painting(painted: Tau, home: Path) -> Iterator[None]:
 
 def test_a_queued_preview_is_the_picture_that_preview_paints(painted: Tau, painting: None, tmp_path: Path) -> None:
     arguments = ("preview", "papercut", "-p", "a circle", "--base", "shapes", "--seed", 3, "--json")
-    queued = painted(*arguments, "--queue", "--timeout", 120, "-o", tmp_path / "queued.png")
+    queued = painted(*arguments, "--queue", "--timeout", 250, "-o", tmp_path / "queued.png")
     assert queued.exit_code == 0, queued.stderr
     here = painted(*arguments, "-o", tmp_path / "here.png")
     assert (tmp_path / "queued.png").read_bytes() == (tmp_path / "here.png").read_bytes()
