@@ -1,10 +1,11 @@
 """What a job's function is given."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from distill_jobs.execution.shelf import Shelf
 from distill_jobs.progress import Cancelled, Report
 from registry import Registry
 from registry.jobs import Lease, Queue
@@ -15,7 +16,8 @@ class JobContext:
     """One attempt at one job.
 
     `folder` is the job's own and outlives the attempt; `report` tells people how far it is; `cancelled` gives the
-    reason to stop now, or None; what is registered under `lease` is refused once another attempt has begun.
+    reason to stop now, or None; what is registered under `lease` is refused once another attempt has begun. What lies
+    on `shelf` is still there for the next job where one process runs many.
     """
 
     registry: Registry
@@ -23,6 +25,7 @@ class JobContext:
     folder: Path
     report: Report
     cancelled: Cancelled
+    shelf: Shelf = field(default_factory=Shelf)
 
     @property
     def spec(self) -> Mapping[str, Any]:

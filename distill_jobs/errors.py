@@ -13,10 +13,14 @@ DistillError
 |-- NoCheckpoint            the best checkpoint is asked for, and none was measured
 |-- EvaluationRefused       an evaluation that cannot be done as asked
 |-- Diverged                the loss is no longer a finite number
-|-- Interrupted             stopped on request, after a checkpoint
 |-- UnavailableCompute      a device, library or kernel that this machine lacks
 |-- CompileMismatch         compiled, the network computes something else
 |-- ProcessLost             one of several training processes ended
+|-- Stopped                 stopped on request
+|   `-- Interrupted             after a checkpoint
+|-- UnusableSlots           slots and devices that do not go together
+|-- NotClaimable            a job that cannot run now
+|-- ClusterUnreachable      no Ray cluster answers at the executor's address
 `-- UnknownJobKind          no function is known for a job's kind
 """
 
@@ -112,7 +116,23 @@ class Diverged(DistillError):
     """The loss is no longer a finite number."""
 
 
-class Interrupted(DistillError):
+class Stopped(DistillError):
+    """Stopped on request; the job is put down as was wanted."""
+
+
+class UnusableSlots(DistillError):
+    """Slots and devices that do not go together."""
+
+
+class NotClaimable(DistillError):
+    """A job that cannot run now."""
+
+
+class ClusterUnreachable(DistillError):
+    """No Ray cluster answers at the executor's address."""
+
+
+class Interrupted(Stopped):
     """Stopped on request; the checkpoint of `step` is on disk."""
 
     def __init__(self, reason: str, step: int) -> None:

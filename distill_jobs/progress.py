@@ -7,15 +7,15 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is, after `step` of `steps`; `strip` is the picture repainted at this step, if any.
+    """How far a job is, after `step` of `steps`; `strip` is the picture repainted at this step, if any.
 
-    `metrics` are the numbers measured at this step, by name.
+    `metrics` are the numbers measured at this step, by name. Painting has neither a loss nor a learning rate.
     """
 
     step: int
     steps: int
-    loss: float
-    learning_rate: float
+    loss: float | None
+    learning_rate: float | None
     eta_seconds: float
     strip: Path | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)

@@ -14,28 +14,37 @@ METRICS_PER_JOB = 500
 class ProgressReport:
     """Called after every step. Keeps `wanted`, what somebody wants of the job, as of the last write.
 
-    Progress is written once a second and after the last step; the mean loss of every stretch of steps becomes a metric
-    and a line of the log, at most 500 of them, at the same steps however often the job was interrupted.
+    Progress is written every `seconds_between_writes` and after the last step; the mean loss of every stretch of steps
+    becomes a metric and a line of the log, at most 500 of them, at the same steps however often the job was
+    interrupted. A job without losses has neither.
     """
 
-    def __init__(self, queue: Queue, lease: Lease, say: Callable[[str], Any] = print) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        lease: Lease,
+        say: Callable[[str], Any] = print,
+        *,
+        seconds_between_writes: float = SECONDS_BETWEEN_WRITES,
+    ) -> None:
         self.wanted = Wanted.RUN
         self._queue, self._lease, self._say = queue, lease, say
         self._losses: list[float] = []
-        self._written = -SECONDS_BETWEEN_WRITES
+        self._seconds_between_writes = seconds_between_writes
+        self._written = -seconds_between_writes
         self._strip: str | None = None
 
     def __call__(self, progress: Progress) -> None:
         """Take note of one step. Raises LeaseLost when the job is no longer this worker's."""
-        self._losses.append(progress.loss)
+        self._losses += [] if progress.loss is None else [progress.loss]
         for name, value in progress.metrics.items():
             self._queue.metric(self._lease, progress.step, name, value)
             self._say(f"step {progress.step}/{progress.steps} {name} {value:.6f}")
         self._strip = str(progress.strip) if progress.strip else self._strip
         is_last = progress.step == progress.steps
-        if is_last or progress.step % max(1, progress.steps // METRICS_PER_JOB) == 0:
+        if self._losses and (is_last or progress.step % max(1, progress.steps // METRICS_PER_JOB) == 0):
             self._record_loss(progress)
-        if is_last or progress.strip or time.monotonic() - self._written >= SECONDS_BETWEEN_WRITES:
+        if is_last or progress.strip or time.monotonic() - self._written >= self._seconds_between_writes:
             self.wanted = self._queue.progress(self._lease, self._document(progress))
             self._written = time.monotonic()
 

@@ -9,6 +9,8 @@ from sqlalchemy import select
 
 from registry.errors import InvalidReference, NotFound
 from registry.history import record, record_subject
+from registry.jobs.fencing import hold
+from registry.jobs.lease import Lease
 from registry.lineage import find_dataset
 from registry.names import require_slug
 from registry.references import resolve
@@ -111,8 +113,12 @@ def certificate_of(uow: UnitOfWork, ref: str) -> Json | None:
     return row.certificate if row else None
 
 
-def add_preview(uow: UnitOfWork, subject: str, picture: str, settings: Json, metrics: Json) -> Preview:
-    """Record a picture blob of what a version, or a recipe named by its sha256, paints."""
+def add_preview(
+    uow: UnitOfWork, subject: str, picture: str, settings: Json, metrics: Json, lease: Lease | None = None
+) -> Preview:
+    """Record a picture blob of what a version, or a recipe named by its sha256, paints; while `lease` is held."""
+    if lease is not None:
+        hold(uow, lease)
     version_id, recipe_id = _subject(uow, subject)
     row = PreviewRow(
         version_id=version_id, recipe_id=recipe_id, picture_sha256=picture, settings=settings, metrics=metrics

@@ -370,14 +370,24 @@ class Registry:
         return self._read(lambda uow: provenance.certificate_of(uow, _ref(version)))
 
     def add_preview(
-        self, subject: Version | str, settings: Mapping[str, Any], picture: Path | bytes, metrics: Mapping[str, Any]
+        self,
+        subject: Version | str,
+        settings: Mapping[str, Any],
+        picture: Path | bytes,
+        metrics: Mapping[str, Any],
+        *,
+        lease: Lease | None = None,
     ) -> Preview:
-        """Keep a picture of what `subject` paints: a version, or the sha256 of a recorded recipe."""
+        """Keep a picture of what `subject` paints: a version, or the sha256 of a recorded recipe.
+
+        With `lease` it is the work of a job, refused with LeaseLost once the lease is over.
+        """
+        said = dict(settings), dict(metrics)
         return stored.put_blob(
             self.database,
             self.store,
             picture,
-            lambda uow, sha256: provenance.add_preview(uow, _ref(subject), sha256, dict(settings), dict(metrics)),
+            lambda uow, sha256: provenance.add_preview(uow, _ref(subject), sha256, *said, lease),
         )
 
     def record_push(self, version: Version | str, repo: str, commit: str, files: Mapping[str, str]) -> None:

@@ -3,6 +3,7 @@
 import getpass
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import Field, field_validator
@@ -17,6 +18,7 @@ from pydantic_settings import (
 from registry.errors import Unsupported
 
 FILE_SCHEME = "file://"
+LOCAL = "local"
 LARGEST_DOWNLOAD = 32 << 30
 """Bytes of the largest file that is fetched from a URL unless TAU_URL_MAX_BYTES says otherwise."""
 
@@ -26,6 +28,7 @@ class Settings(BaseSettings):
 
     For what comes from outside: TAU_URL_HOSTS are hosts of a private network that files may be fetched from,
     TAU_URL_MAX_BYTES is the largest file, TAU_LOOKUP_URL the service that is asked about hashes (none: none is asked).
+    TAU_EXECUTOR says where the processes of jobs run: local, or http://head:8265 for a cluster's Ray Jobs.
     """
 
     model_config = SettingsConfigDict(env_prefix="TAU_", extra="forbid", frozen=True)
@@ -37,6 +40,7 @@ class Settings(BaseSettings):
     url_hosts: Annotated[frozenset[str], NoDecode] = frozenset()
     url_max_bytes: int = Field(default=LARGEST_DOWNLOAD, gt=0)
     lookup_url: str | None = None
+    executor: str = LOCAL
 
     @field_validator("url_hosts", mode="before")
     @classmethod
@@ -60,6 +64,19 @@ class Settings(BaseSettings):
     def resolved_database_url(self) -> str:
         """The database's address; SQLite in `home` where none was given."""
         return self.database_url or f"sqlite:///{self.home / 'registry.db'}"
+
+    @property
+    def ray_address(self) -> str | None:
+        """The address of the cluster whose Ray Jobs run the processes of jobs; None for this machine."""
+        if self.executor == LOCAL:
+            return None
+        address = urlsplit(self.executor)
+        if address.scheme not in ("http", "https") or not address.hostname or address.path not in ("", "/"):
+            raise Unsupported(
+                f"TAU_EXECUTOR {self.executor!r}: expected {LOCAL}, or the address of a Ray cluster's dashboard, "
+                "such as http://head:8265."
+            )
+        return self.executor.rstrip("/")
 
     @property
     def blob_folder(self) -> Path:

@@ -1,9 +1,8 @@
 """PNG files that carry how they were painted: a `tauworks` JSON, and the `parameters` text other tools read."""
 
 import json
-import os
 import re
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,13 +42,13 @@ def save_png(image: Image.Image, path: Path, record: Mapping[str, Any]) -> None:
     metadata = PngInfo()
     metadata.add_text(PARAMETERS, parameters_text(record, image.size))
     metadata.add_text(RECORD, _json(record))
-    descriptor, partial = tempfile.mkstemp(suffix=".partial", prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
+    try:  # an interruption may come as soon as the file is there
+        with partial.open("xb") as file:
             image.save(file, format="PNG", pnginfo=metadata)
-        Path(partial).replace(path)
+        partial.replace(path)
     except BaseException:
-        Path(partial).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
 
 

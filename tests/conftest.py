@@ -1,8 +1,8 @@
-"""What every room shares: a base that paints, and real databases: SQLite files, and PostgreSQL in a private cluster.
+"""What every room shares: a base that paints, real databases (SQLite files, a private PostgreSQL), and a real Ray.
 
 A test that asks for `database_url` runs once on each. One that is marked `both_databases` does so through the fixtures
 that it uses, such as `registry`. Where PostgreSQL is missing, those runs are skipped and say why; with `postgres` in
-TAU_TEST_REQUIRE they fail instead.
+TAU_TEST_REQUIRE they fail instead. So it is with `ray` and `ray_cluster`.
 """
 
 import contextlib
@@ -10,8 +10,12 @@ import inspect
 import os
 import pwd
 import shutil
+import socket
 import subprocess
+import sys
 import tempfile
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from itertools import count
@@ -110,6 +114,62 @@ def postgres_cluster() -> Iterator[URL]:
     with ended_with_us(programs, folder, account):
         start(programs, folder, account)
         yield URL.create("postgresql+psycopg", account, database="postgres", query={"host": str(folder)})
+
+
+RAY_UNTIL_WE_END = '"$@" & ray=$!; read -r _; kill $ray; wait $ray'
+"""Runs a program until the end of its standard input, which this process holds open."""
+
+RAY_PATIENCE_SECONDS = 120
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[str]:
+    """The address of a new Ray head's jobs: two CPUs, ports of its own, only this machine reaches it."""
+    if find_spec("ray") is None:
+        lack("ray", "ray is not installed")
+    ports = {name: free_port() for name in ("dashboard", "ray-client-server", "dashboard-agent-listen")}
+    address, folder = f"http://127.0.0.1:{ports['dashboard']}", Path(tempfile.mkdtemp(prefix="tau-ray-"))
+    options = [f"--{name}-port={port}" for name, port in ports.items()]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2", "--port=0"]
+    command += [*options, "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", f"--temp-dir={folder}"]
+    command += ["--disable-usage-stats", "--object-store-memory=80000000"]
+    functions = str(Path(__file__).parent / "distill_jobs" / "functions")
+    path = os.pathsep.join([functions, *filter(None, sys.path)])
+    with (folder / "start.log").open("wb") as log:
+        head = subprocess.Popen(
+            ["sh", "-c", RAY_UNTIL_WE_END, "sh", *command],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"},
+        )
+    try:
+        await_answer(f"{address}/api/version", head, folder / "start.log")
+        yield address
+    finally:
+        head.communicate(timeout=RAY_PATIENCE_SECONDS)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def await_answer(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Wait until `server` answers at `url`."""
+    deadline = time.monotonic() + RAY_PATIENCE_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{url} does not answer: {log.read_text()}") from None
+            time.sleep(0.1)
 
 
 NUMBERS = count(1)

@@ -33,6 +33,8 @@ OUTCOMES: Final[dict[str, Outcome]] = {
     "builtins.TimeoutError": Outcome.TIMED_OUT,
     "distill_jobs.errors.DatasetError": Outcome.REFUSED,
     "distill_jobs.errors.DistillError": Outcome.FAILURE,
+    "distill_jobs.errors.NotClaimable": Outcome.CONFLICT,
+    "distill_jobs.errors.UnusableSlots": Outcome.USAGE,
     "formats.errors.FormatError": Outcome.REFUSED,
     "registry.errors.Conflict": Outcome.CONFLICT,
     "registry.errors.InvalidName": Outcome.USAGE,

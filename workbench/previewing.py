@@ -12,15 +12,20 @@ from workbench.composing import recipe_sha256
 from workbench.recipes import ResolvedRecipe, resolve_recipe
 
 if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
     from PIL.Image import Image
 
     from arithmetic import Finding
     from arithmetic.sources.source import Origin
-    from registry import Registry
+    from registry import Registry, Version
+    from registry.jobs import Lease
     from sampling import Painting
 
 OnStep = Callable[[int, int], None]
 """Called with (denoising steps done, in all)."""
+
+OpenBase = Callable[["Version", Path], "StableDiffusionPipeline"]
+"""Called with a base and its folder; the pipeline comes back as it was."""
 
 SHEET = "sheet.png"
 
@@ -44,6 +49,8 @@ class Preview:
     records: tuple[Mapping[str, Any], ...]
     paths: tuple[Path, ...]
     path: Path
+    digests: tuple[str, ...]
+    """Under which the registry keeps the pictures."""
     evaluations: int
     seconds: float
     unfinished_hint: str | None
@@ -72,10 +79,14 @@ def preview(
     out: Path | None = None,
     on_step: OnStep | None = None,
     cancelled: Callable[[], object] | None = None,
+    open_base: OpenBase | None = None,
+    lease: "Lease | None" = None,
 ) -> Preview:
     """Paint every prompt with every seed, save the pictures and record them in the registry.
 
     `out` is the file of one picture, or the folder of several; by default both go below the registry's home.
+    `open_base` gives the base's pipeline, which is loaded otherwise. With `lease` the pictures are the work of a job:
+    once its lease is lost none is recorded.
 
     What is painted is what `compose` would write: each term of the recipe, with its scopes, stages and methods, stands
     beside the base's weights at its lambda.
@@ -86,19 +97,21 @@ def preview(
     sampling = Sampling(solver, steps, guidance, spacing, eta)
     resolved = resolve_recipe(registry, text, base)
     folder = registry.folder(resolved.required_base)
-    _require_fitting(resolved)
+    require_fitting(resolved)
     findings = _findings(registry, resolved, sampling)
-    painting = _paint(folder, resolved, prompts, seeds, sampling, on_step, cancelled)
+    pipe = (open_base or _load)(resolved.required_base, folder)
+    painting = _paint(pipe, resolved, prompts, seeds, sampling, on_step, cancelled)
     pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
     records = tuple(_record(resolved, prompt, seed, painting.settings) for prompt, seed in pairs)
     place = out or registry.home / "previews" / recipe_sha256(resolved)[:16]
     paths = _save(painting.images, records, place, is_file=out is not None and len(pairs) == 1)
-    _register(registry, resolved, records, paths)
+    digests = _register(registry, resolved, records, paths, lease)
     return Preview(
         tuple(painting.images),
         records,
         paths[: len(pairs)],
         paths[-1],
+        digests,
         painting.evaluations,
         painting.seconds,
         _unfinished_hint(resolved, sampling),
@@ -116,9 +129,11 @@ def recall(path: Path) -> dict[str, Any]:
     return read_png(path)
 
 
-def _require_fitting(resolved: ResolvedRecipe) -> None:
+def require_fitting(resolved: ResolvedRecipe) -> None:
+    """Raises what there is to raise before a base is loaded: BaseUndecided, ValidationRefused, UnsupportedRecipe."""
     from arithmetic import Verdict
 
+    _ = resolved.required_base
     Verdict(base_findings(resolved)).require()
 
 
@@ -132,8 +147,14 @@ def _findings(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling
     return verdict_of(registry, resolved, layout=None, settings=settings).findings
 
 
+def _load(base: "Version", folder: Path) -> "StableDiffusionPipeline":
+    from sampling import load_pipeline
+
+    return load_pipeline(folder)
+
+
 def _paint(
-    base: Path,
+    pipe: "StableDiffusionPipeline",
     resolved: ResolvedRecipe,
     prompts: Sequence[str],
     seeds: Sequence[int],
@@ -142,20 +163,23 @@ def _paint(
     cancelled: Callable[[], object] | None,
 ) -> "Painting":
     from arithmetic import attachments
-    from sampling import attach, load_pipeline, paint, set_strengths
+    from sampling import attach, attached, detach, paint, set_strengths
 
-    pipe = load_pipeline(base)
     terms = attachments(resolved.bound.combination) if resolved.bound.combination else ()
-    attach(pipe, {term.name: term.source for term in terms})
-    set_strengths(pipe, {term.name: term.strength for term in terms})
-    return paint(
-        pipe,
-        [prompt for prompt in prompts for _ in seeds],
-        seeds=[seed for _ in prompts for seed in seeds],
-        **asdict(sampling),
-        on_step=on_step,
-        cancelled=cancelled,
-    )
+    try:
+        attach(pipe, {term.name: term.source for term in terms})
+        set_strengths(pipe, {term.name: term.strength for term in terms})
+        return paint(
+            pipe,
+            [prompt for prompt in prompts for _ in seeds],
+            seeds=[seed for _ in prompts for seed in seeds],
+            **asdict(sampling),
+            on_step=on_step,
+            cancelled=cancelled,
+        )
+    finally:
+        if attached(pipe):
+            detach(pipe)
 
 
 def _record(resolved: ResolvedRecipe, prompt: str, seed: int, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,13 +259,19 @@ def _rows(images: Sequence["Image"], records: Sequence[Mapping[str, Any]]) -> li
 
 
 def _register(
-    registry: "Registry", resolved: ResolvedRecipe, records: Sequence[Mapping[str, Any]], paths: Sequence[Path]
-) -> None:
+    registry: "Registry",
+    resolved: ResolvedRecipe,
+    records: Sequence[Mapping[str, Any]],
+    paths: Sequence[Path],
+    lease: "Lease | None",
+) -> tuple[str, ...]:
     """Keep the pictures: of the version when the recipe is a version as it stands, else of the recipe."""
     registry.add_recipe(str(resolved.recipe), str(resolved.locked), recipe_sha256(resolved))
     subject = resolved.sole_version.ref if resolved.sole_version else f"recipe:{recipe_sha256(resolved)}"
-    for record, path in zip(records, paths, strict=False):
-        registry.add_preview(subject, dict(record), path, {})
+    return tuple(
+        registry.add_preview(subject, dict(record), path, {}, lease=lease).picture
+        for record, path in zip(records, paths, strict=False)
+    )
 
 
 def _unfinished_hint(resolved: ResolvedRecipe, sampling: Sampling) -> str | None:

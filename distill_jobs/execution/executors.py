@@ -15,16 +15,22 @@ CHILD = "distill_jobs.execution.child"
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a job's process has to know: the registry, the job and its lease, and the function as "module:name"."""
+    """What a job's process has to know: the registry, the job and its lease, and the function as "module:name".
+
+    `device` is what CUDA_VISIBLE_DEVICES is to say, None to leave it as it is.
+    """
 
     home: str
     url: str
     actor: str
     job: int
+    attempt: int
     token: int
     function: str
     folder: str
     grace_seconds: float
+    lease_seconds: float
+    device: str | None = None
 
     def to_json(self) -> str:
         """One line."""
@@ -37,7 +43,14 @@ class Assignment:
 
 
 class JobProcess(Protocol):
-    """A job's process, wherever it runs."""
+    """A job's process, wherever it runs.
+
+    One that goes on when its worker is gone has an `external_id`: it keeps its lease in that name, and by it another
+    worker finds it again. `is_in_sight` is False while nothing is known about it.
+    """
+
+    external_id: str | None
+    is_in_sight: bool
 
     def ending(self) -> str | None:
         """How the process ended, or None while it runs."""
@@ -55,32 +68,32 @@ class Executor(Protocol):
     def start(self, assignment: Assignment, log: Path) -> JobProcess:
         """Start the process of `assignment`; what it writes is appended to `log`."""
 
+    def find(self, assignment: Assignment, log: Path) -> JobProcess | None:
+        """The process of `assignment` that another worker started, where it goes on without it."""
+
+    def external_id(self, assignment: Assignment) -> str | None:
+        """What the process of `assignment` is called where it runs, if it goes on without its worker."""
+
 
 class LocalExecutor:
     """A subprocess on this machine, in a process group of its own."""
 
     def start(self, assignment: Assignment, log: Path) -> "LocalProcess":
-        """Start it. Its standard input carries the assignment, then stays open: its end tells that we are gone."""
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", CHILD],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env=_environment(),
-            )
-        stdin = process.stdin
-        if stdin is None:
-            raise RuntimeError("a process started with a pipe has none")
-        with suppress(BrokenPipeError):  # a process that is gone already says so by its ending
-            stdin.write(assignment.to_json().encode() + b"\n")
-            stdin.flush()
-        return LocalProcess(process, stdin)
+        """Start it."""
+        return start_process(CHILD, assignment.to_json(), log, assignment.device)
+
+    def find(self, assignment: Assignment, log: Path) -> None:
+        """None: a subprocess ends with its worker."""
+
+    def external_id(self, assignment: Assignment) -> None:
+        """None: a subprocess ends with its worker."""
 
 
 class LocalProcess:
     """A running `LocalExecutor` subprocess."""
+
+    external_id: str | None = None
+    is_in_sight = True
 
     def __init__(self, process: subprocess.Popen[bytes], lifeline: IO[bytes]) -> None:
         self._process, self._lifeline = process, lifeline
@@ -110,7 +123,28 @@ class LocalProcess:
             self._process.wait()
 
 
-def _environment() -> dict[str, str]:
-    """This process's environment and import path, with output that is written as it comes."""
+def start_process(module: str, line: str, log: Path, device: str | None = None) -> LocalProcess:
+    """Run `python -m module` with that line on its standard input, which then stays open: its end says we are gone."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environment(device),
+        )
+    stdin = process.stdin
+    if stdin is None:
+        raise RuntimeError("a process started with a pipe has none")
+    with suppress(BrokenPipeError):  # a process that is gone already says so by its ending
+        stdin.write(line.encode() + b"\n")
+        stdin.flush()
+    return LocalProcess(process, stdin)
+
+
+def environment(device: str | None = None) -> dict[str, str]:
+    """This process's environment and import path, with output that is written as it comes, on that device alone."""
     path = os.pathsep.join(filter(None, sys.path))
-    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    chosen = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **chosen}

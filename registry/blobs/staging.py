@@ -73,8 +73,8 @@ class Staging:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._held_token() as token:
             folder = self.folder / token
-            folder.mkdir()
-            try:
+            try:  # an interruption may come as soon as the folder is there
+                folder.mkdir()
                 yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from registry.database import Database
 from registry.dialect import now, upsert_all
 from registry.errors import InvalidName
-from registry.jobs import claims, listing, submission, wishes
+from registry.jobs import claims, custody, listing, submission, wishes
 from registry.jobs.fencing import hold, write
 from registry.jobs.finishing import fail_held, finish_held, release_held
 from registry.jobs.lease import Job, JobEvent, Lease, Metric
@@ -104,6 +104,20 @@ class Queue:
         """The heartbeat: prolong the lease, perhaps report progress, learn what is wanted. Raises LeaseLost."""
         reported = {} if progress is None else {"progress": dict(progress)}
         return self._write(lease, lease_until=now(lease_seconds), **reported)
+
+    def keep(self, lease: Lease, keeper: str, *, lease_seconds: float, spare_seconds: float) -> Wanted:
+        """The heartbeat of a process that outlives its worker: prolongs what the worker neglects. Raises LeaseLost."""
+        with self._database.writing_rows() as uow:
+            wanted = custody.keep(uow, lease, keeper, lease_seconds, spare_seconds)
+            uow.commit()
+        return wanted
+
+    def take_over(self, lease: Lease, worker: str, *, lease_seconds: float = LEASE_SECONDS) -> Lease:
+        """The same lease in the care of `worker`. Raises LeaseLost when it is not its owner's any more."""
+        with self._database.writing_rows() as uow:
+            taken = custody.take_over(uow, lease, worker, lease_seconds)
+            uow.commit()
+        return taken
 
     def progress(self, lease: Lease, progress: Mapping[str, Any]) -> Wanted:
         """Report progress without prolonging the lease; brings back what is wanted. Raises LeaseLost."""

@@ -167,3 +167,17 @@ def test_a_named_home_wins_over_a_database_in_the_environment(tmp_path: Path, mo
     with Registry.open(tmp_path / "mine") as registry:
         assert registry.url == f"sqlite:///{tmp_path / 'mine' / 'registry.db'}"
     assert not (tmp_path / "team.db").exists()
+
+
+def test_the_executor_is_this_machine_unless_a_cluster_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().ray_address is None
+    monkeypatch.setenv("TAU_EXECUTOR", "http://head:8265/")
+    assert Settings().ray_address == "http://head:8265"
+    monkeypatch.setenv("TAU_EXECUTOR", "local")
+    assert Settings().ray_address is None
+
+
+@pytest.mark.parametrize("said", ["", "Local", "ray://head:10001", "head:8265", "http://", "http://head:8265/api"])
+def test_an_executor_that_is_neither_is_refused_with_the_remedy(said: str) -> None:
+    with pytest.raises(Unsupported, match=r"TAU_EXECUTOR '.*': expected local, or .* such as http://head:8265"):
+        _ = Settings(executor=said).ray_address

@@ -202,13 +202,30 @@ def _counted(count: int) -> str:
 def worker(
     context: typer.Context,
     until_idle: Annotated[bool, typer.Option("--until-idle", help="End when no job is left.")] = False,
+    lanes: Annotated[
+        str, typer.Option("--lanes", help="batch (training, a process each), interactive (previews), or both.")
+    ] = "batch",
+    slots: Annotated[
+        int | None, typer.Option("--slots", min=1, help="Batch jobs at a time. Default: 1 a device.")
+    ] = None,
+    devices: Annotated[
+        str | None, typer.Option("--devices", help="Of CUDA_VISIBLE_DEVICES, such as 0,1; each slot has one of them.")
+    ] = None,
+    executor: Annotated[
+        str | None, typer.Option("--executor", help="local, or http://head:8265 of a Ray cluster; TAU_EXECUTOR.")
+    ] = None,
+    job: Annotated[int | None, typer.Option("--job", help="Run that very job in this process, and end.")] = None,
 ) -> None:
-    """Run the queue's jobs, one subprocess each, until stopped with Ctrl-C."""
-    from workbench.workers import run_worker
+    """Run the queue's jobs until stopped with Ctrl-C: one process each, or one resident painter a device."""
+    from workbench.workers import Duties, run_job, run_worker
 
+    if job is not None:
+        with registry_of(context) as registry:
+            raise typer.Exit(run_job(registry, job))
+    duties = Duties(tuple(lanes.split(",")), slots, tuple(devices.split(",")) if devices else (), executor)
     with registry_of(context) as registry:
         output.hint("waiting for jobs; stop with Ctrl-C" if not until_idle else "running the jobs that are queued")
-        run_worker(registry, until_idle=until_idle, on_job=_announcer())
+        run_worker(registry, duties, until_idle=until_idle, on_job=_announcer())
 
 
 def _announcer() -> "Callable[[Job], None]":

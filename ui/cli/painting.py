@@ -1,7 +1,7 @@
 """Commands on pictures: preview, recall."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,9 +9,15 @@ from ui.cli import output
 from ui.cli.documents import plain
 from ui.cli.interruption import asked_to_stop
 from ui.cli.options import Base, Json, Quiet, Recipe
-from ui.cli.progress import counting
+from ui.cli.progress import Count, counting
 from ui.cli.recipe_command import RecipeCommand
 from ui.cli.session import registry_of
+
+if TYPE_CHECKING:
+    from registry import Registry
+    from registry.jobs import Job
+    from workbench.picture_jobs import QueuedPreview
+    from workbench.previewing import Preview
 
 Prompts = Annotated[list[str], typer.Option("--prompt", "-p", help="What to paint; may be repeated.")]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", min=0, help="One picture each; may be repeated. Default 0.")]
@@ -35,27 +41,29 @@ def preview(
     eta: Annotated[float, typer.Option("--eta", help="Fresh noise of ddim and tcd, 0 to 1.")] = 0.0,
     seed: Seeds = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture, or the folder of several.")] = None,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Have a painter do it (tau worker --lanes interactive), and wait.")
+    ] = False,
+    timeout: Annotated[float | None, typer.Option("--timeout", min=0, help="With --queue: seconds to wait.")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Paint what a recipe makes of prompts. Each picture carries its recipe, hashes and settings."""
-    from workbench.previewing import preview
-
+    settings = {
+        "base": base,
+        "solver": solver,
+        "steps": steps,
+        "guidance": guidance,
+        "spacing": spacing,
+        "eta": eta,
+        "seeds": tuple(seed or (0,)),
+        "out": out,
+    }
     with registry_of(context) as registry, counting("painting", "steps") as progress:
-        painted = preview(
-            registry,
-            recipe,
-            prompt,
-            base=base,
-            solver=solver,
-            steps=steps,
-            guidance=guidance,
-            spacing=spacing,
-            eta=eta,
-            seeds=tuple(seed or (0,)),
-            out=out,
-            on_step=progress,
-            cancelled=asked_to_stop,
+        painted = (
+            _queued(registry, recipe, prompt, settings, timeout, progress)
+            if queue
+            else _painted(registry, recipe, prompt, settings, progress)
         )
     if json:
         output.document(
@@ -81,6 +89,35 @@ def preview(
             output.hint(f"{finding.severity}: {finding.sentence} {finding.remedy}".rstrip())
     if painted.unfinished_hint:
         output.hint(painted.unfinished_hint)
+
+
+def _painted(
+    registry: "Registry", recipe: str, prompts: list[str], settings: dict[str, Any], progress: Count
+) -> "Preview":
+    from workbench.previewing import preview
+
+    return preview(registry, recipe, prompts, **settings, on_step=progress, cancelled=asked_to_stop)
+
+
+def _queued(
+    registry: "Registry",
+    recipe: str,
+    prompts: list[str],
+    settings: dict[str, Any],
+    timeout: float | None,
+    progress: Count,
+) -> "QueuedPreview":
+    from workbench.picture_jobs import queued_preview
+    from workbench.workers import INTERACTIVE, is_worker_alive
+
+    if not is_worker_alive(registry.home, INTERACTIVE):
+        output.hint("no painter runs on this machine; start one: tau worker --lanes interactive")
+
+    def show(job: "Job") -> None:
+        if job.progress.get("steps"):
+            progress(job.progress["step"], job.progress["steps"])
+
+    return queued_preview(registry, recipe, prompts, **settings, on_job=show, timeout=timeout)
 
 
 def recall(

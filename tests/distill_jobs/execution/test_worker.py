@@ -225,6 +225,9 @@ def test_sigterm_ends_a_worker_in_order(queue: Queue, start_worker: StartWorker)
 class ScriptedProcess:
     """A process that does nothing but remember what was asked of it."""
 
+    external_id: str | None = None
+    is_in_sight = True
+
     def __init__(self, assignment: Assignment) -> None:
         self.assignment, self.asked, self.killed = assignment, 0, 0
         self.ended: str | None = None
@@ -249,6 +252,12 @@ class ScriptedExecutor:
     def start(self, assignment: Assignment, log: Path) -> ScriptedProcess:
         self.processes.append(ScriptedProcess(assignment))
         return self.processes[-1]
+
+    def find(self, assignment: Assignment, log: Path) -> None:
+        """None goes on without its worker."""
+
+    def external_id(self, assignment: Assignment) -> None:
+        """None has a name elsewhere."""
 
 
 class Clock:
@@ -301,6 +310,47 @@ def test_a_lost_lease_ends_the_process_at_once_and_touches_the_job_no_more(regis
     worker.look_after()
     assert (executor.processes[0].killed, worker.running) == (1, [])
     assert (queue.get(job.id).state, queue.get(job.id).lease_owner) == ("running", "other")
+
+
+def test_a_process_that_has_settled_its_job_is_given_its_grace_to_end(registry: Registry, queue: Queue) -> None:
+    clock, executor, job = Clock(), ScriptedExecutor(), queue.submit("count", {"steps": 1})
+    worker = Worker(registry, KINDS, executor=executor, pace=Pace(lease_seconds=60, grace_seconds=30), clock=clock)
+    worker.take_up()
+    queue.finish(worker.running[0].lease, {})
+    killed = []
+    for now in (20.0, 49.0, 50.0):
+        clock.now = now
+        worker.look_after()
+        killed.append(executor.processes[0].killed)
+    worker.look_after()
+    assert (killed, worker.running, queue.get(job.id).state) == ([0, 0, 1], [], "succeeded")
+
+
+def test_each_slot_has_its_device(registry: Registry, queue: Queue) -> None:
+    for steps in range(4):
+        queue.submit("count", {"steps": steps})
+    executor = ScriptedExecutor()
+    worker = Worker(registry, KINDS, executor=executor, slots=4, devices=["0", "GPU-7f"], pace=QUICK)
+    worker.take_up()
+    assert [process.assignment.device for process in executor.processes] == ["0", "GPU-7f", "0", "GPU-7f"]
+    queue.finish(worker.running[1].lease, {})
+    executor.processes[1].ended = "exit code 0"
+    worker.look_after()
+    queue.submit("count", {"steps": 5})
+    worker.take_up()
+    assert executor.processes[4].assignment.device == "GPU-7f"
+
+
+def test_a_jobs_process_sees_the_device_of_its_slot_alone(
+    registry: Registry, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(FUNCTIONS))
+    kinds = {"see": "sample_jobs:visible_devices"}
+    for devices, seen in (((), "as it was"), (("3",), "3")):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "as it was")
+        job = queue.submit("see", {})
+        Worker(registry, kinds, devices=devices, pace=QUICK).run(until_idle=True)
+        assert queue.get(job.id).result == {"devices": seen}
 
 
 def test_a_request_is_passed_on_once_and_the_process_killed_after_its_grace(registry: Registry, queue: Queue) -> None:

@@ -34,6 +34,11 @@ def fail(context: JobContext) -> dict[str, Any]:
     raise ValueError("this can never work")
 
 
+def visible_devices(context: JobContext) -> dict[str, Any]:
+    """What CUDA_VISIBLE_DEVICES says."""
+    return {"devices": os.environ.get("CUDA_VISIBLE_DEVICES")}
+
+
 def ignore_requests(context: JobContext) -> dict[str, Any]:
     """Go on until killed, with a child of its own."""
     if os.fork() == 0:

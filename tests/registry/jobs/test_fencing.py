@@ -9,6 +9,8 @@ from registry.jobs import Lease, Queue
 pytestmark = pytest.mark.both_databases
 
 Write = Callable[..., Path]
+SUBJECT = "0" * 64
+
 Attempt = Callable[[Registry, Queue, Lease, Path], object]
 
 WRITES: dict[str, Attempt] = {
@@ -22,6 +24,9 @@ WRITES: dict[str, Attempt] = {
     "finish": lambda registry, queue, lease, path: queue.finish(lease, {"zombie": True}),
     "fail": lambda registry, queue, lease, path: queue.fail(lease, "zombie"),
     "release": lambda registry, queue, lease, path: queue.release(lease),
+    "keep": lambda registry, queue, lease, path: queue.keep(lease, "zombie", lease_seconds=60, spare_seconds=90),
+    "take_over": lambda registry, queue, lease, path: queue.take_over(lease, "zombie"),
+    "add_preview": lambda registry, queue, lease, path: registry.add_preview(SUBJECT, {}, b"png", {}, lease=lease),
     "add": lambda registry, queue, lease, path: registry.add(path, kind="other", lease=lease),
     "add and finish": lambda registry, queue, lease, path: registry.add(path, kind="other", lease=lease, result={}),
 }

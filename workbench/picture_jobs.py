@@ -1,0 +1,220 @@
+"""Pictures through the queue: submit a preview to the painters, wait for it, and what a painter does with it."""
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import InvalidSettings
+from workbench.jobs import queue_of, wait
+from workbench.previewing import preview, require_fitting
+from workbench.recipes import resolve_recipe
+from workbench.references import is_path
+from workbench.workers import OnJob
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
+    from arithmetic import Finding
+    from distill_jobs import JobContext
+    from registry import Registry, Version
+    from registry.jobs import Job
+
+KIND = "preview"
+KEYS = ("recipe", "base", "prompts", "seeds", "solver", "steps", "guidance", "spacing", "eta")
+"""What a spec says."""
+
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class QueuedPreview:
+    """Pictures that a painter made; `path` is the picture, or the contact sheet of several."""
+
+    job: int
+    path: Path
+    paths: tuple[Path, ...]
+    records: tuple[Mapping[str, Any], ...]
+    evaluations: int
+    seconds: float
+    findings: "tuple[Finding, ...]"
+    unfinished_hint: str | None
+    painter: Mapping[str, Any]
+    """The painter's process (pid), and how many bases it has loaded since it began (loads)."""
+
+
+def submit_preview(
+    registry: "Registry",
+    text: str,
+    prompts: Sequence[str],
+    *,
+    base: str | None = None,
+    solver: str = "lcm",
+    steps: int = 4,
+    guidance: float = 1.0,
+    spacing: str = "trailing",
+    eta: float = 0.0,
+    seeds: Sequence[int] = (0,),
+    priority: int = 0,
+) -> "Job":
+    """Queue a preview for the painters. What can be known to be wrong is refused here, as `preview` would refuse it."""
+    from sampling import Settings
+
+    Settings(solver, steps, guidance, spacing, eta)
+    resolved = resolve_recipe(registry, text, base)
+    require_fitting(resolved)
+    spec = {
+        "recipe": str(resolved.recipe.lock(_absolute)),
+        "base": base,
+        "prompts": list(prompts),
+        "seeds": list(seeds),
+        "solver": solver,
+        "steps": steps,
+        "guidance": guidance,
+        "spacing": spacing,
+        "eta": eta,
+    }
+    return queue_of(registry).submit(KIND, spec, lane="interactive", priority=priority)
+
+
+def queued_preview(
+    registry: "Registry",
+    text: str,
+    prompts: Sequence[str],
+    *,
+    out: Path | None = None,
+    on_job: OnJob | None = None,
+    timeout: float | None = None,
+    **settings: Any,
+) -> QueuedPreview:
+    """Have a painter make what `preview` would make, and wait for it; whoever stops waiting cancels it.
+
+    `out` is the file of one picture, or the folder of several, which are copied there. `settings` are those of
+    `submit_preview`. Raises what it raises, WaitTimedOut, JobUnfinished.
+    """
+    job = submit_preview(registry, text, prompts, **settings)
+    try:
+        done = wait(registry, job, on_job, timeout=timeout, poll_seconds=POLL_SECONDS)
+    except BaseException:
+        _cancel_unfinished(registry, job)
+        raise
+    return _collected(registry, done, out)
+
+
+def paint_preview(context: "JobContext") -> dict[str, Any]:
+    """Run a job of the kind preview: paint, keep the pictures; the base stays loaded for the next one."""
+    from arithmetic import AlgebraError
+    from distill_jobs.errors import Stopped
+    from registry import RegistryError
+    from sampling import Cancelled, SamplingError
+    from workbench.errors import WorkbenchError
+
+    if set(context.spec) != set(KEYS):
+        raise InvalidSettings(f"the job's spec has {', '.join(sorted(context.spec))}; expected {', '.join(KEYS)}")
+    settings = {key: value for key, value in context.spec.items() if key not in ("recipe", "prompts")}
+    loaded: list[str] = []
+
+    def open_base(base: "Version", folder: Path) -> "StableDiffusionPipeline":
+        from sampling import load_pipeline
+
+        loaded.append(base.digest)
+        return context.shelf.get(base.digest, lambda: load_pipeline(folder))
+
+    try:
+        painted = preview(
+            context.registry,
+            context.spec["recipe"],
+            context.spec["prompts"],
+            **settings,
+            on_step=_reporter(context),
+            cancelled=context.cancelled,
+            open_base=open_base,
+            lease=context.lease,
+        )
+    except Cancelled as error:
+        raise Stopped(str(error)) from error
+    except (AlgebraError, RegistryError, SamplingError, WorkbenchError):
+        raise
+    except Exception:  # nobody knows in which state this left the pipeline
+        for digest in loaded:
+            context.shelf.drop(digest)
+        raise
+    return {
+        "path": str(painted.path),
+        "pictures": [
+            {"path": str(path), "sha256": sha256, "record": dict(record)}
+            for path, sha256, record in zip(painted.paths, painted.digests, painted.records, strict=True)
+        ],
+        "evaluations": painted.evaluations,
+        "seconds": painted.seconds,
+        "findings": [_finding(finding) for finding in painted.findings],
+        "unfinished_hint": painted.unfinished_hint,
+        "painter": {"pid": os.getpid(), "loads": context.shelf.made},
+    }
+
+
+def _absolute(reference: str) -> str:
+    """A reference that means the same in another process's working directory."""
+    return str(Path(reference).expanduser().resolve()) if is_path(reference) else reference
+
+
+def _reporter(context: "JobContext") -> Any:
+    """Reports each denoising step."""
+    from distill_jobs import Progress
+
+    began = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        left = (time.monotonic() - began) / done * (total - done)
+        context.report(Progress(done, total, None, None, left))
+
+    return report
+
+
+def _finding(finding: Any) -> dict[str, Any]:
+    return {key: getattr(finding, key) for key in ("code", "severity", "sentence", "remedy")}
+
+
+def _cancel_unfinished(registry: "Registry", job: "Job") -> None:
+    """Nobody waits for the picture any more."""
+    queue = queue_of(registry)
+    if queue.get(job.id).state in ("queued", "running"):
+        queue.cancel(job.id)
+
+
+def _collected(registry: "Registry", job: "Job", out: Path | None) -> QueuedPreview:
+    from arithmetic import Finding
+
+    result = job.result or {}
+    made, shown = [Path(one["path"]) for one in result["pictures"]], Path(result["path"])
+    if out is not None:
+        kept = [registry.blob_path(one["sha256"]) for one in result["pictures"]]
+        made, shown = _copied(kept, made, shown, out)
+    return QueuedPreview(
+        job.id,
+        shown,
+        tuple(made),
+        tuple(one["record"] for one in result["pictures"]),
+        result["evaluations"],
+        result["seconds"],
+        tuple(Finding(**one) for one in result["findings"]),
+        result["unfinished_hint"],
+        result["painter"],
+    )
+
+
+def _copied(kept: Sequence[Path], made: Sequence[Path], shown: Path, out: Path) -> tuple[list[Path], Path]:
+    """The pictures, as the registry keeps them, copied to `out`; also their contact sheet, where the painter's is."""
+    if len(kept) == 1:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(kept[0], out)
+        return [out], out
+    out.mkdir(parents=True, exist_ok=True)
+    for blob, path in zip(kept, made, strict=True):
+        shutil.copyfile(blob, out / path.name)
+    if shown.exists():
+        shutil.copyfile(shown, out / shown.name)
+    return [out / path.name for path in made], out / shown.name if shown.exists() else out
