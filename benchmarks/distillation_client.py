@@ -13,7 +13,9 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -120,16 +122,18 @@ def ours(options: argparse.Namespace, arguments: list[str]) -> Callable[[], obje
 
 def import_torchvision() -> None:
     """Import it, also where its build does not fit torch's: a CUDA build cannot load its operators beside a CPU torch."""
+    if not find_spec("torchvision"):
+        return
     try:
-        import torchvision  # noqa: F401
+        import_module("torchvision")
     except RuntimeError:
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
             del sys.modules[name]
         library = torch.library.Library("torchvision", "DEF")
         for operator in MISSING_OPERATORS:
             library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        KEPT.append(library)
-        import torchvision  # noqa: F401
+        DECLARED.append(library)
+        import_module("torchvision")
 
 
 def versions() -> dict[str, str]:
@@ -141,8 +145,8 @@ TRAININGS: Mapping[str, Callable[[argparse.Namespace, list[str]], Callable[[], o
     "script": script,
     "ours": ours,
 }
-KEPT: list[object] = []
-"""Declarations of operators: they go when nobody holds them."""
+DECLARED: list[object] = []
+"""Declarations of operators, which go when nobody holds them."""
 
 if __name__ == "__main__":
     main()
