@@ -1,4 +1,4 @@
-"""Distilling into a LoRA beside diffusers' scripts: `python -m benchmarks.distillation --rival CHECKOUT --rivals-python ...`.
+"""Distilling into a LoRA beside diffusers' scripts: `python -m benchmarks.distillation --rival CHECKOUT`.
 
 The scripts of a diffusers checkout run as they are, in the rivals' environment: train_lcm_distill_lora_sd_wds.py, which
 keeps two U-Nets, and train_lcm_distill_lora_sdxl.py, which keeps one. Both encode pictures and captions at every step

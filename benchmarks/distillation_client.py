@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,7 @@ class Clock:
         counted = self.ends[self.skipped - 1 :]
         if len(counted) != self.steps + 1:
             raise SystemExit(f"the training ended after {len(self.ends)} steps, not {self.skipped + self.steps}")
-        (seconds, busy) = (
-            [after - before for before, after in zip(ends, ends[1:], strict=False)]
-            for ends in zip(*counted, strict=True)
-        )
+        seconds, busy = ([after - before for before, after in pairwise(ends)] for ends in zip(*counted, strict=True))
         return {"seconds": statistics.median(seconds), "cpu_s": statistics.median(busy), "step_s": seconds}
 
 
@@ -97,7 +95,7 @@ def script(options: argparse.Namespace, arguments: list[str]) -> Callable[[], ob
     """diffusers' script, as if it had been called with `arguments`."""
     import_torchvision()
     if options.no_autocast:
-        # torch.autocast(device) without a dtype is bfloat16 on a CPU; of a dtype that it does not know, it does nothing.
+        # torch.autocast(device) without a dtype is bfloat16 on a CPU; with one that is not supported it does nothing.
         torch.set_autocast_dtype("cpu", torch.float32)
     sys.argv = [str(options.script), *arguments]
     return lambda: runpy.run_path(str(options.script), run_name="__main__")
@@ -121,7 +119,7 @@ def ours(options: argparse.Namespace, arguments: list[str]) -> Callable[[], obje
 
 
 def import_torchvision() -> None:
-    """Import it, also where its build does not fit torch's: a CUDA build cannot load its operators beside a CPU torch."""
+    """Import it, also where it was built for CUDA and finds a torch without: its operators are missing then."""
     if not find_spec("torchvision"):
         return
     try:

@@ -149,7 +149,8 @@ def write_weights(path: Path, network: "torch.nn.Module", *, seed: int) -> Path:
 def _from_pool(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Fill:
     """Parts of one array of random numbers: fresh ones would take a minute for a base."""
     generator = np.random.default_rng(seed)
-    size = max(POOL, 2 * max(map(math.prod, shapes.values())))
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    size = max(min(POOL, sum(sizes)), 2 * max(sizes))
     pool = (generator.standard_normal(size, dtype=np.float32) * np.float32(BASE_DEVIATION)).astype(np.float16)
 
     def fill(key: str) -> np.ndarray:

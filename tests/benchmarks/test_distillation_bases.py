@@ -1,4 +1,4 @@
-"""The bases of the distillation's benchmark are what diffusers' own classes load, and have the shapes that they claim."""
+"""The bases of the distillation's benchmark have the shapes that they claim, and diffusers' own classes load them."""
 
 import json
 from pathlib import Path
