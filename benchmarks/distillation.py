@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -56,7 +57,7 @@ class Case:
         return (RIVAL, MERGED, KEPT, *mixed)
 
 
-def shapes_case(*, batch: int = 32, steps: int = 20) -> Case:
+def shapes_case(*, batch: int = 32, steps: int = 12) -> Case:
     """The shapes base, 64 pixels."""
     return Case("shapes base", TWO_UNETS, write_shapes_base, 64, batch, 32, steps)
 
@@ -70,7 +71,7 @@ CPU = (
         resolution=256,
         batch=1,
         rank=64,
-        steps=3,
+        steps=2,
         share_of_memory=SHARE_OF_MEMORY,
     ),
     Case(
@@ -181,7 +182,11 @@ def run(case: Case, side: str, base: Path, pictures: Path, folder: Path, options
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(work / "hub")}
     with (folder / "said.txt").open("w") as said:
-        return watched(command, environment, said)
+        try:
+            return watched(command, environment, said)
+        except subprocess.CalledProcessError as error:
+            error.add_note(f"what it said is in {said.name}")
+            raise
 
 
 def rival_arguments(case: Case, side: str, script: Path, base: Path, pictures: Path, work: Path) -> list[str]:
