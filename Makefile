@@ -1,5 +1,6 @@
 # The vocabulary of this repository. `make demo` and `make test` need nothing but Python 3.11 or newer.
-# VENV=path uses an environment of your own; BENCH_POSTGRES=postgresql+psycopg://... an empty database for `make bench`.
+# VENV=path uses an environment of your own; for `make bench`, BENCH_POSTGRES=postgresql+psycopg://... is an empty
+# database and RIVAL=path a checkout of diffusers, whose training scripts ours is measured beside.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -12,6 +13,7 @@ RIVALS_STAMP := $(RIVALS_VENV)/.installed
 DEMO_FLAGS ?=
 TEST_PROCESSES ?= 2
 BENCH_POSTGRES ?=
+RIVAL ?=
 WITH_RIVALS := --folder build/bench --rivals-python $(RIVALS_VENV)/bin/python
 
 .PHONY: demo test check bench reproduce ui docs clean help
@@ -49,6 +51,10 @@ bench: $(DEV_STAMP) $(MLFLOW_STAMP) $(RIVALS_STAMP)  ## every figure: docs/shape
 	$(BIN)/python -m benchmarks.arithmetic_composition --folder build/bench --out docs/benchmarks/arithmetic-composition.json
 	$(BIN)/python -m benchmarks.arithmetic_bake $(WITH_RIVALS) --out docs/benchmarks/arithmetic-bake.json
 	$(BIN)/python -m benchmarks.arithmetic_checks --folder build/bench --out docs/benchmarks/arithmetic-checks.json
+	test -z "$(RIVAL)" || \
+		$(BIN)/python -m benchmarks.distillation --rival "$(RIVAL)" $(WITH_RIVALS) --out docs/benchmarks/distillation.json
+	test -z "$(RIVAL)" || ! nvidia-smi >/dev/null 2>&1 || $(BIN)/python -m benchmarks.distillation --device cuda \
+		--rival "$(RIVAL)" $(WITH_RIVALS) --out docs/benchmarks/distillation-cuda.json
 	$(BIN)/python -m benchmarks.page
 
 ui: $(STAMP)  ## the workbench in the browser, on the demo's registry

@@ -16,6 +16,7 @@ from benchmarks import (
     arithmetic_composition,
     arithmetic_recompression,
     catalog,
+    distillation,
     few_steps,
     identification,
     intake,
@@ -66,6 +67,7 @@ class Section:
 ON_SQLITE = "python -m benchmarks.catalog --database sqlite:///build/bench/catalog.db"
 ON_POSTGRESQL = "python -m benchmarks.catalog --database $BENCH_POSTGRES"
 WITH_RIVALS = "--folder build/bench --rivals-python .venv-rivals/bin/python"
+DISTILLATION = f"python -m benchmarks.distillation --rival $RIVAL {WITH_RIVALS}"
 SECTIONS = (
     Section("A million versions", catalog, {"catalog-sqlite": ON_SQLITE, "catalog-postgresql": ON_POSTGRESQL}),
     Section(
@@ -102,6 +104,11 @@ SECTIONS = (
         {"arithmetic-checks": "python -m benchmarks.arithmetic_checks --folder build/bench"},
     ),
     Section("What a few steps paint", few_steps, {"few-steps": "python -m benchmarks.few_steps"}),
+    Section(
+        "Distilling",
+        distillation,
+        {"distillation": DISTILLATION, "distillation-cuda": f"{DISTILLATION} --device cuda"},
+    ),
 )
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 RIVALS = str(Path(__file__).with_name("rivals_client.py"))
 OURS = "benchmarks.arithmetic_client"
@@ -42,9 +42,12 @@ def shell(command: str) -> Run:
     return {"seconds": time.perf_counter() - began}
 
 
-def watched(command: Sequence[str], environment: Mapping[str, str]) -> Run:
-    """What a client prints, and `peak_mib`, its largest RssAnon. Raises CalledProcessError when it fails."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+def watched(command: Sequence[str], environment: Mapping[str, str], said: IO[str] | None = None) -> Run:
+    """What a client prints, and `peak_mib`, its largest RssAnon. Raises CalledProcessError when it fails.
+
+    What it says on its standard error goes to the file `said`, or where ours does.
+    """
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, env=environment) as process:
         peak = [0.0]
         watcher = threading.Thread(target=_watch, args=(process, peak))
         watcher.start()

@@ -8,11 +8,14 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from formats import Architecture, Layout, ModuleSpec, factor_keys
+
+if TYPE_CHECKING:
+    import torch
 
 TARGETS = (
     "to_q",
@@ -133,15 +136,21 @@ def write_base(folder: Path, config: Mapping[str, Any], *, seed: int = 0) -> Pat
     network.save_config(folder / "unet")
     index = {"_class_name": "StableDiffusionXLPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
     (folder / "model_index.json").write_text(json.dumps(index, indent=2))
-    shapes = {key: tuple(tensor.shape) for key, tensor in sorted(network.state_dict().items())}
-    _write(folder / "unet" / BASE_WEIGHTS, "F16", shapes, {"format": "pt"}, _from_pool(shapes, seed))
+    write_weights(folder / "unet" / BASE_WEIGHTS, network, seed=seed)
     return folder
+
+
+def write_weights(path: Path, network: "torch.nn.Module", *, seed: int) -> Path:
+    """Every tensor of a network's state dict, in fp16; of the network itself only the shapes are asked."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in sorted(network.state_dict().items())}
+    return _write(path, "F16", shapes, {"format": "pt"}, _from_pool(shapes, seed))
 
 
 def _from_pool(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Fill:
     """Parts of one array of random numbers: fresh ones would take a minute for a base."""
     generator = np.random.default_rng(seed)
-    size = max(POOL, 2 * max(map(math.prod, shapes.values())))
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    size = max(min(POOL, sum(sizes)), 2 * max(sizes))
     pool = (generator.standard_normal(size, dtype=np.float32) * np.float32(BASE_DEVIATION)).astype(np.float16)
 
     def fill(key: str) -> np.ndarray:
