@@ -1,6 +1,7 @@
 """The bases of the distillation's benchmark have the shapes that they claim, and diffusers' own classes load them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def test_the_shapes_base_says_the_same_of_its_own_tokens_and_has_room_for_77(tmp
 )
 def test_a_narrow_random_base_paints(tmp_path: Path, shape: Shape, pipeline: type) -> None:
     folder = write_random_base(tmp_path / "base", shape.narrowed(8 if shape is SD15 else 16), 64)
-    pipe = pipeline.from_pretrained(folder, local_files_only=True, torch_dtype=torch.float32)
+    pipe = pipeline.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     pipe.set_progress_bar_config(disable=True)
     pictures = pipe("a red circle", num_inference_steps=1, output_type="np").images
     assert pictures.shape == (1, 64, 64, 3)
@@ -54,7 +55,8 @@ def test_a_width_that_cannot_be_divided_is_refused() -> None:
 
 
 def test_the_weights_are_the_same_ones_each_time(tmp_path: Path) -> None:
-    first, again = (write_random_base(tmp_path / name, SD15.narrowed(8), 64) for name in ("first", "again"))
+    shape = replace(SD15.narrowed(8), texts=())
+    first, again = (write_random_base(tmp_path / name, shape, 64) for name in ("first", "again"))
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
     assert [(first / name).read_bytes() for name in files] == [(again / name).read_bytes() for name in files]
     assert json.loads((first / "unet" / "config.json").read_text())["sample_size"] == 8
