@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from ui.cli.computing import computing
+from ui.cli.evaluation_options import evaluating
 from ui.cli.guidance import GuidanceMax, GuidanceMin, WMax, WMin, stored_w
 from ui.cli.options import Draft, Json, Quiet
 from ui.cli.session import registry_of
@@ -16,6 +17,7 @@ from ui.cli.training import (
     Data,
     Grid,
     HuberC,
+    KeepLast,
     Layout,
     LearningRate,
     Loss,
@@ -45,6 +47,7 @@ SampleGuidance = Annotated[
 
 @distill.command("lcd")
 @computing
+@evaluating
 def lcd(
     context: typer.Context,
     base: Base,
@@ -63,6 +66,7 @@ def lcd(
     huber_c: HuberC = None,
     seed: Seed = None,
     checkpoint_every: CheckpointEvery = None,
+    keep_last: KeepLast = None,
     sample_every: SampleEvery = None,
     sample_prompt: SamplePrompts = None,
     sample_guidance: SampleGuidance = None,
@@ -72,6 +76,7 @@ def lcd(
     worker: Worker = True,
     json: Json = False,
     quiet: Quiet = False,
+    evaluation: Any = None,
     **compute: Any,
 ) -> None:
     """Distil a base into a base of few steps: all weights, told any guidance in a range as it paints."""
@@ -89,9 +94,11 @@ def lcd(
         huber_c=huber_c,
         seed=seed,
         checkpoint_every=checkpoint_every,
+        keep_last=keep_last,
         sample_every=sample_every,
         sample_prompts=sample_prompt,
         sample_guidance=sample_guidance,
+        evaluation=evaluation,
         **compute,
     )
     with registry_of(context) as registry:
@@ -125,6 +132,7 @@ def lcf(
     huber_c: HuberC = None,
     seed: Seed = None,
     checkpoint_every: CheckpointEvery = None,
+    keep_last: KeepLast = None,
     sample_every: SampleEvery = None,
     sample_prompt: SamplePrompts = None,
     sample_guidance: SampleGuidance = None,
@@ -159,6 +167,7 @@ def lcf(
         huber_c=huber_c,
         seed=seed,
         checkpoint_every=checkpoint_every,
+        keep_last=keep_last,
         sample_every=sample_every,
         sample_prompts=sample_prompt,
         sample_guidance=sample_guidance,

@@ -7,19 +7,7 @@ import typer
 from ui.cli import output
 from ui.cli.computing import computing
 from ui.cli.documents import job_document
-from ui.cli.evaluation_options import (
-    BestBy,
-    EvalClip,
-    EvalFeatures,
-    EvalPictures,
-    EvalPrompts,
-    EvalSteps,
-    EvalTruth,
-    EvaluateEvery,
-    Export,
-    KeepBest,
-    evaluation_order,
-)
+from ui.cli.evaluation_options import evaluating
 from ui.cli.evaluation_table import print_evaluation, result_fields
 from ui.cli.guidance import Guidance, W, stored_w
 from ui.cli.options import CaptionColumn, Data, DataLicense, Draft, ImageColumn, Json, Quiet, SkipCorrupt
@@ -63,6 +51,7 @@ train = typer.Typer(no_args_is_help=True, help="Train style vectors, and fine-tu
 
 @distill.command("lcd-lora")
 @computing
+@evaluating
 def lcd_lora(
     context: typer.Context,
     base: Base,
@@ -96,16 +85,6 @@ def lcd_lora(
     keep_last: KeepLast = None,
     sample_every: SampleEvery = None,
     sample_prompt: SamplePrompts = None,
-    evaluate_every: EvaluateEvery = None,
-    eval_pictures: EvalPictures = None,
-    eval_prompt: EvalPrompts = None,
-    eval_steps: EvalSteps = None,
-    eval_truth: EvalTruth = None,
-    eval_features: EvalFeatures = None,
-    eval_clip: EvalClip = None,
-    keep_best: KeepBest = None,
-    best_by: BestBy = None,
-    export: Export = None,
     format: Layout = None,
     draft: Draft = False,
     wait: Wait = False,
@@ -113,6 +92,7 @@ def lcd_lora(
     worker: Worker = True,
     json: Json = False,
     quiet: Quiet = False,
+    evaluation: Any = None,
     **compute: Any,
 ) -> None:
     """Distil a base into an acceleration vector: latent consistency distillation into a LoRA."""
@@ -138,18 +118,7 @@ def lcd_lora(
         sample_prompts=sample_prompt,
         **compute,
         layout=format,
-        evaluation=evaluation_order(
-            every=evaluate_every,
-            pictures=eval_pictures,
-            prompts=eval_prompt,
-            steps=eval_steps,
-            truth=eval_truth,
-            features=eval_features,
-            clip=eval_clip,
-            keep_best=keep_best,
-            best_by=best_by,
-            export=export,
-        ),
+        evaluation=evaluation,
     )
     reading = reading_of(image_column, caption_column, skip_corrupt)
     said = {"base": base, "data": data, "name": name, "draft": draft, "reading": reading, "data_license": data_license}
