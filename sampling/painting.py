@@ -148,7 +148,7 @@ def denoise(
     """
     _refuse_unpaired(prompts, seeds, batch)
     told = embed(pipe, prompts).to(pipe.device, pipe.unet.dtype)
-    blank = unconditional(pipe, told) if settings.guidance > 1 and not embeds_guidance(pipe.unet) else None
+    blank = _guided_away_from(pipe, told, settings.guidance)
     done, total, finished = 0, settings.steps * ceil(len(seeds) / batch), []
     for start in range(0, len(seeds), batch):
         part = slice(start, start + batch)
@@ -176,7 +176,7 @@ def predict(
 ) -> Tensor:
     """The U-Net's outputs (N, channels, height, width) at latents z of one timestep, a prompt each."""
     told = embed(pipe, prompts).to(pipe.device, pipe.unet.dtype)
-    away = unconditional(pipe, told) if guidance > 1 else None
+    away = _guided_away_from(pipe, told, guidance)
     t, given, outputs = torch.tensor(timestep, device=pipe.device), z.to(pipe.device, pipe.unet.dtype), []
     for start in range(0, len(z), batch):
         part = slice(start, start + batch)
@@ -201,6 +201,11 @@ def latent_shape(pipe: Pipeline) -> tuple[int, int, int]:
     size = pipe.unet.config.sample_size
     height, width = (size, size) if isinstance(size, int) else size
     return pipe.unet.config.in_channels, height, width
+
+
+def _guided_away_from(pipe: Pipeline, told: Condition, guidance: float) -> Condition | None:
+    """What the pictures are guided away from; None where guidance is 1, or the U-Net is told it."""
+    return unconditional(pipe, told) if guidance > 1 and not embeds_guidance(pipe.unet) else None
 
 
 def _predict(

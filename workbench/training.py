@@ -122,9 +122,12 @@ def distil_whole_base(context: "JobContext") -> dict[str, Any]:
         folder=context.folder,
         report=context.report,
         cancelled=context.cancelled,
+        judge=_judge(context, order, settings.evaluation),
+        record=context.record,
     )
     sampling = _embedded_guidance(settings.w_min, settings.w_max)
-    return _register(context, order, path, dataset, kind="base", relations=OF_A_STUDENT, sampling=sampling)
+    made = _register(context, order, path, dataset, kind="base", relations=OF_A_STUDENT, sampling=sampling)
+    return made | _measured(context, settings.evaluation)
 
 
 def tune_consistency(context: "JobContext") -> dict[str, Any]:

@@ -4,6 +4,7 @@ Teacher = the frozen base, student = a copy of it with a layer that embeds w, ta
 every picture of a step w is drawn from a range, so the result paints at any guidance in it, at one evaluation a step.
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from distill_jobs.bases.distilled import export_base, student_of, with_unet
 from distill_jobs.bases.trainable import require_trainable
 from distill_jobs.consistency import Point
 from distill_jobs.data.dataset import Dataset
+from distill_jobs.evaluation.examination import Record, examination, unrecorded
+from distill_jobs.evaluation.plan import plan_evaluation
+from distill_jobs.evaluation.settings import EvaluationSettings
 from distill_jobs.material.material import Material, prepare
 from distill_jobs.models import ConsistencyModel, consistency_loss, drawn, drawn_guidance, guided_end
 from distill_jobs.progress import Cancelled, Report
@@ -28,6 +32,7 @@ from distill_jobs.training.settings import ConsistencySettings, EmbeddedGuidance
 from distill_jobs.training.step import Step
 from distill_jobs.training.strip import painter
 from distill_jobs.training.trainer import Trainer, Weights, identity
+from sampling import Judge
 
 RESULT = "model"
 
@@ -36,6 +41,7 @@ class LcdSettings(ConsistencySettings, TargetSettings, EmbeddedGuidanceSettings)
     """What a consistency distillation of a whole U-Net accepts."""
 
     learning_rate: float = Field(1e-4, gt=0)
+    evaluation: EvaluationSettings = EvaluationSettings()
 
 
 @in_processes
@@ -48,13 +54,17 @@ def distil_base(
     folder: Path,
     report: Report,
     cancelled: Cancelled,
+    judge: Judge | None = None,
+    record: Record = unrecorded,
 ) -> Path:
     """Distil `pipe`, which was opened from the folder `base`, into a base of its own; return its folder in `folder`.
 
-    Resumes, stops and fails as `distill_jobs.kinds.lcd_lora.distil` does; `pipe` is left as it was.
+    Resumes, stops and fails as `distill_jobs.kinds.lcd_lora.distil` does; `pipe` is left as it was. An evaluation
+    is at the guidance of the strip.
     """
     require_trainable(pipe)
-    named = identity("lcd", settings, dataset, pipe)
+    named, scale = identity("lcd", settings, dataset, pipe), settings.strip_guidance
+    plan = plan_evaluation(pipe, dataset.captions, settings.evaluation, settings, guidance=scale, judge=judge)
     with first_alone(), beside_it(pipe, settings):
         material = prepare(pipe, dataset, folder / "cache")
     student = with_unet(pipe, student_of(pipe.unet))
@@ -63,15 +73,25 @@ def distil_base(
         trainer = Trainer(dict(student.unet.named_parameters()), settings, named, settings.target_rate)
         model = ConsistencyModel(student.unet, trainer.parameters, schedule, settings)
         model.require_parity(material, settings.w_min)
-        optimise(
+        weights = optimise(
             trainer,
             GuidedDistillation(pipe.unet, model, material, settings, trainer.target).loss,
             folder=folder,
             report=report,
             cancelled=cancelled,
-            paint_strip=painter(student, trainer, folder, "lcm", steps=4, guidance=settings.strip_guidance),
+            paint_strip=painter(student, trainer, folder, "lcm", steps=4, guidance=scale),
+            examine=examination(
+                student,
+                trainer,
+                plan,
+                folder=folder,
+                frozen=lambda: nullcontext(pipe),
+                cancelled=cancelled,
+                record=record,
+                guidance=scale,
+            ),
         )
-        with trainer.showing_exported():
+        with trainer.showing(weights):
             return export_base(student, base, folder / RESULT, settings.model_dump(mode="json"))
 
 

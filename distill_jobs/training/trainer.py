@@ -77,11 +77,17 @@ class Trainer:
     @contextmanager
     def showing_exported(self) -> Iterator[None]:
         """Inside, the network carries the weights that would be exported now."""
-        if not self.settings.ema_rate:
+        with self.showing(self.exported()):
+            yield
+
+    @contextmanager
+    def showing(self, weights: Weights) -> Iterator[None]:
+        """Inside, the network carries `weights`."""
+        if weights is self.parameters:
             yield
             return
         kept = _copies(self.parameters)
-        self._carry(self.exported())
+        self._carry(weights)
         try:
             yield
         finally:

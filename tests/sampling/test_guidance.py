@@ -7,8 +7,10 @@ import torch
 from diffusers import LatentConsistencyModelPipeline, StableDiffusionPipeline
 from torch import nn
 
-from sampling import embeds_guidance, guidance_embedding, make_scheduler, paint
+from sampling import embeds_guidance, guidance_embedding, make_scheduler, paint, predict
 from sampling.guidance import EMBEDDING_WIDTH, timestep_condition
+from sampling.painting import latent_shape
+from sampling.prompts import embed
 
 PROMPTS = ("a large red circle", "a small blue square")
 
@@ -66,6 +68,15 @@ def test_guidance_changes_the_picture_and_costs_one_evaluation_a_step(told: Late
     )
     assert not torch.equal(plain.latents, guided.latents)
     assert (plain.evaluations, guided.evaluations) == (2, 2)
+
+
+def test_a_predicted_output_is_that_of_the_network_told_the_guidance(told: LatentConsistencyModelPipeline) -> None:
+    z = torch.randn(1, *latent_shape(told), generator=torch.Generator().manual_seed(5))
+    condition = embed(told, PROMPTS[:1])
+    at_once = told.unet(
+        z, 499, timestep_cond=timestep_condition(told.unet, 5.0, 1), **condition.arguments(), return_dict=False
+    )[0]
+    assert torch.equal(predict(told, PROMPTS[:1], z, 499, 5.0), at_once)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from sampling import (
     make_scheduler,
     noise_for,
     paint,
+    predict,
 )
 from sampling.errors import UnsupportedSetting
 from sampling.painting import latent_shape
@@ -209,3 +210,15 @@ def test_decoding_in_parts_is_decoding_at_once(base):
 def test_what_cannot_be_painted_is_refused(base, change, message):
     with pytest.raises(UnsupportedSetting, match=message):
         painted(base, **change)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.0])
+def test_the_traced_latents_follow_from_each_other_by_the_predicted_outputs(base, guidance):
+    seen = []
+    settings = Settings("ddim", 3, guidance)
+    last = denoise(base, PROMPTS, SEEDS, settings, trace=lambda t, z: seen.append((int(t), z)))
+    scheduler = settings.scheduler(base)
+    assert [t for t, _ in seen] == scheduler.timesteps.tolist()
+    for (t, z), after in zip(seen, [*(z for _, z in seen[1:]), last], strict=True):
+        output = predict(base, PROMPTS, z, t, guidance, batch=2)
+        torch.testing.assert_close(scheduler.step(output, t, z).prev_sample, after, rtol=1e-4, atol=1e-4)

@@ -70,7 +70,7 @@ def lcd_lora(
 
 
 @distill.command("lcd")
-@taking(*EVERY_TRAINING, CONSISTENCY, TARGET, EMBEDDED_GUIDANCE, DATA, OUTCOME)
+@taking(*EVERY_TRAINING, CONSISTENCY, TARGET, EMBEDDED_GUIDANCE, EVALUATION, DATA, OUTCOME)
 def lcd(
     context: typer.Context,
     base: Base,
@@ -87,7 +87,9 @@ def lcd(
 ) -> None:
     """Distil a base into a base of few steps: all weights, told any guidance in a range as it paints."""
     own = {"w_min": stored_w(w_min, guidance_min, "-min"), "w_max": stored_w(w_max, guidance_max, "-max")}
-    settings = given(options, *EVERY_TRAINING, CONSISTENCY, TARGET, EMBEDDED_GUIDANCE) | _said(own)
+    settings = (
+        given(options, *EVERY_TRAINING, CONSISTENCY, TARGET, EMBEDDED_GUIDANCE) | evaluation(options) | _said(own)
+    )
     order = {"kind": "lcd", "base": base, "data": data, "name": name, "draft": draft}
     _queue(context, "submit_distillation", order, settings, options, json=json, quiet=quiet)
 

@@ -21,6 +21,7 @@ from distill_jobs.errors import EvaluationRefused, Interrupted
 from distill_jobs.evaluation.plan import plan_evaluation
 from distill_jobs.evaluation.settings import EvaluationSettings
 from distill_jobs.evaluation.table import TABLE, last_table
+from distill_jobs.kinds.lcd import LcdSettings, distil_base
 from distill_jobs.kinds.lcd_lora import LcdLoraSettings, distil
 from distill_jobs.training.checkpoints import best_step
 from sampling import Judge, Settings, denoise, endpoint_error
@@ -184,6 +185,24 @@ def test_the_best_by_the_chosen_measure_is_kept_and_exported(distilled: Distil, 
         assert beside is not None
         assert beside["step"] == chosen
     assert len(list((tmp_path / "last" / "checkpoints").glob("*.pt"))) == 2
+
+
+def test_a_whole_network_that_is_told_its_guidance_is_examined_beside_its_own_base(
+    base: StableDiffusionPipeline, base_folder: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    silent: dict[str, Any] = {"report": lambda progress: None, "cancelled": lambda: None}
+    exported = []
+    for evaluation in ({**QUICK, "export": "best"}, {}):
+        settings = LcdSettings(steps=2, batch=2, warmup=0, learning_rate=1e-3, w_max=4.0, evaluation=evaluation)
+        folder = tmp_path / str(len(exported))
+        exported.append(distil_base(base, base_folder, dataset, settings, folder=folder, **silent))
+    table = json.loads((tmp_path / "0" / TABLE).read_text())
+    rows = {row["name"]: row for row in table["checkpoints"][0]["rows"]}
+    assert (rows["tcd-2"]["guidance"], rows["tcd-2"]["evaluations"]) == (4.0, 2)
+    assert table["reference"][0]["guidance"] == 4.0
+    best, last = (load_file(path / "unet" / "diffusion_pytorch_model.safetensors") for path in exported)
+    chosen = best_step(tmp_path / "0")
+    assert all(torch.equal(best[name], last[name]) for name in last) == (chosen == 2)
 
 
 @pytest.mark.parametrize("after", [1, 5, 6])

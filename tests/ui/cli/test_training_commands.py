@@ -33,7 +33,7 @@ def test_a_distillation_that_is_waited_for_ends_in_a_registered_vector(painted: 
 
 
 def test_an_evaluated_distillation_shows_its_table_beside_its_result(painted: Tau, data: Path) -> None:
-    ranked = ("--eval-steps", 1, "--best-by", "lcm-1/judge_agreement", "--export", "best")
+    ranked = ("--eval-steps", 1, "--best-by", "lcm-1/endpoint_error", "--export", "best")
     evaluated = ("--evaluate-every", 1, "--eval-pictures", 2, *ranked)
     result = painted("distill", "lcd-lora", *order(data, *QUICK, *evaluated, "--wait", "--json"))
     assert result.exit_code == 0, result.stderr
