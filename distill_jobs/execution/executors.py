@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Protocol, Self
 
+from distill_jobs.execution.machine import offers_of
+from registry.jobs import Offers
+
 CHILD = "distill_jobs.execution.child"
 
 
@@ -17,7 +20,7 @@ CHILD = "distill_jobs.execution.child"
 class Assignment:
     """What a job's process has to know: the registry, the job and its lease, and the function as "module:name".
 
-    `device` is what CUDA_VISIBLE_DEVICES is to say, None to leave it as it is.
+    `device` is what CUDA_VISIBLE_DEVICES is to say, None to leave it as it is; `gpus` is how many the job needs.
     """
 
     home: str
@@ -31,6 +34,7 @@ class Assignment:
     grace_seconds: float
     lease_seconds: float
     device: str | None = None
+    gpus: int = 0
 
     def to_json(self) -> str:
         """One line."""
@@ -74,6 +78,9 @@ class Executor(Protocol):
     def external_id(self, assignment: Assignment) -> str | None:
         """What the process of `assignment` is called where it runs, if it goes on without its worker."""
 
+    def offers(self, device: str | None) -> Offers:
+        """What a job on `device` would find."""
+
 
 class LocalExecutor:
     """A subprocess on this machine, in a process group of its own."""
@@ -87,6 +94,10 @@ class LocalExecutor:
 
     def external_id(self, assignment: Assignment) -> None:
         """None: a subprocess ends with its worker."""
+
+    def offers(self, device: str | None) -> Offers:
+        """What this machine has."""
+        return offers_of(device)
 
 
 class LocalProcess:

@@ -9,6 +9,7 @@ from typing import Self
 from distill_jobs.errors import NotClaimable, UnknownJobKind
 from distill_jobs.execution.attempt import LEASE_LOST, attempt, held_lease, job_folder
 from distill_jobs.execution.heartbeat import Heartbeat
+from distill_jobs.execution.machine import offers_of
 from distill_jobs.execution.stopping import StopRequests
 from registry import LeaseLost, Registry
 from registry.jobs import LEASE_SECONDS, Lease, Queue, Wanted
@@ -86,8 +87,10 @@ def _attempt(registry: Registry, kinds: Mapping[str, str], lease: Lease, stoppin
 
 
 def _claimed(queue: Queue, job: int, lease_seconds: float) -> Lease:
-    lease = queue.claim_job(job, f"{socket.gethostname()}:{os.getpid()}", lease_seconds)
+    lease = queue.claim_job(job, f"{socket.gethostname()}:{os.getpid()}", lease_seconds, offers=offers_of())
     if lease is None:
         seen = queue.get(job)
-        raise NotClaimable(f"job {job} is {seen.state}; only a queued job whose time has come can be run")
+        raise NotClaimable(
+            f"job {job} is {seen.state}; only a queued job whose time has come, and that fits this machine, can be run"
+        )
     return lease

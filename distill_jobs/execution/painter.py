@@ -76,7 +76,9 @@ class Painter:
                 time.sleep(POLL_SECONDS)
 
     def take_one(self) -> bool:
-        """Do the next job; False when there is none."""
+        """Do the next job; False when there is none. Without work it only reads: it asks many times a second."""
+        if not self._queue.has_work(self._lanes):
+            return False
         lease = self._queue.claim(self._name, self._lanes, self._lease_seconds)
         if lease is not None:
             self._do(lease)

@@ -17,6 +17,8 @@ from distill_jobs.errors import ClusterUnreachable
 from distill_jobs.execution.executors import Assignment
 from distill_jobs.execution.leased import LEASE_VARIABLE, Custody
 from registry.database import parse_address
+from registry.jobs import Offers
+from registry.jobs.needs import LARGEST_NUMBER
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -52,6 +54,7 @@ class RayExecutor:
                 runtime_env={"env_vars": self._environment(assignment, name)},
                 metadata={"job": str(assignment.job), "attempt": str(assignment.attempt)},
                 entrypoint_num_cpus=CPUS_PER_JOB,
+                entrypoint_num_gpus=assignment.gpus or None,
             )
         except (RuntimeError, OSError) as error:
             raise ClusterUnreachable(f"{self.address}: does not take job {assignment.job}: {error}") from error
@@ -61,6 +64,10 @@ class RayExecutor:
         """The process of that lease, while the cluster runs it."""
         process = RayProcess(self._client, self.external_id(assignment), CopiedLog(log, self.external_id(assignment)))
         return process if process.is_under_way() else None
+
+    def offers(self, device: str | None) -> Offers:
+        """Anything: the cluster finds a node that has what a job needs, or lets it wait."""
+        return Offers(gpus=LARGEST_NUMBER)
 
     def external_id(self, assignment: Assignment) -> str:
         """tau-REGISTRY-JOB-ATTEMPT-TOKEN."""

@@ -82,7 +82,8 @@ class Worker:
             self._search_at = self._next_heartbeat()
             self._find_again()
         while self._clock() >= self._rest_until and (slot := self._free_slot()) is not None:
-            lease = self._queue.claim(self.name, self._lanes, self._pace.lease_seconds)
+            offers = self._executor.offers(self._slots.device(slot))
+            lease = self._queue.claim(self.name, self._lanes, self._pace.lease_seconds, offers=offers)
             if lease is None:
                 return
             self._start(lease, slot)
@@ -112,9 +113,9 @@ class Worker:
             time.sleep(self._pace.poll_seconds)
 
     def is_idle(self) -> bool:
-        """Whether no job of these lanes is queued or running, here or anywhere."""
-        under_way = (self._queue.list(state=state, limit=LARGEST_PAGE) for state in (JobState.QUEUED, JobState.RUNNING))
-        return not self.running and not any(job.lane in self._lanes for jobs in under_way for job in jobs)
+        """Whether no job of these lanes that this worker could run is queued or running, here or anywhere."""
+        offered = {self._executor.offers(device) for device in self._slots.devices or (None,)}
+        return not self.running and not any(self._queue.has_work(self._lanes, offers=offers) for offers in offered)
 
     def folder(self, job: int) -> Path:
         """The folder of a job: its log, its checkpoint, its result."""
@@ -133,8 +134,11 @@ class Worker:
         folder = self.folder(lease.job.id)
         folder.mkdir(parents=True, exist_ok=True)
         self._queue.attach_log(lease, str(folder / LOG))
+        assignment = self._assignment(lease.job, slot)
+        if (name := self._executor.external_id(assignment)) is not None:
+            self._queue.attach_external(lease, name)
         try:
-            process = self._executor.start(self._assignment(lease.job, slot), folder / LOG)
+            process = self._executor.start(assignment, folder / LOG)
         except ClusterUnreachable:
             self._queue.release(lease)
             self._rest_until = self._next_heartbeat()
@@ -170,6 +174,7 @@ class Worker:
             grace_seconds=self._pace.grace_seconds,
             lease_seconds=self._pace.lease_seconds,
             device=self._slots.device(slot),
+            gpus=job.needs_gpu,
         )
 
     def _heartbeat(self, job: Running) -> None:

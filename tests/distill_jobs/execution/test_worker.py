@@ -16,7 +16,7 @@ from distill_jobs import Dataset, LcdLoraSettings, distil
 from distill_jobs.execution.executors import Assignment
 from distill_jobs.execution.worker import Pace, Worker
 from registry import Registry
-from registry.jobs import Queue
+from registry.jobs import Offers, Queue
 
 FUNCTIONS = Path(__file__).parents[1] / "functions"
 KINDS = {
@@ -255,6 +255,9 @@ class ScriptedExecutor:
 
     def find(self, assignment: Assignment, log: Path) -> None:
         """None goes on without its worker."""
+
+    def offers(self, device: str | None) -> Offers:
+        return Offers(gpus=0 if device is None else 1)
 
     def external_id(self, assignment: Assignment) -> None:
         """None has a name elsewhere."""
