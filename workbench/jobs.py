@@ -42,21 +42,26 @@ def queue_of(registry: "Registry") -> "Queue":
     return Queue(registry)
 
 
-def submit_distillation(registry: "Registry", *, kind: str = "lcd-lora", **order: Any) -> "Job":
+def submit_distillation(
+    registry: "Registry", *, kind: str = "lcd-lora", needs_memory: str | None = None, **order: Any
+) -> "Job":
     """Queue a distillation of `base` on the pictures in `data` into `name`: an acceleration vector, or with lcd a base.
 
     `order` is what `distillation_spec` takes. Everything that can be known to be wrong is refused here; the same order
-    again, while it is unfinished, is the same job.
+    again, while it is unfinished, is the same job. Only a machine with `needs_memory`, such as 16G, takes the job; one
+    on CUDA devices goes to a worker that has them.
     """
-    return _submit(registry, kind, distillation_spec(registry, kind=kind, **order))
+    return _submit(registry, kind, distillation_spec(registry, kind=kind, **order), needs_memory)
 
 
-def submit_training(registry: "Registry", *, kind: str = "style", **order: Any) -> "Job":
+def submit_training(
+    registry: "Registry", *, kind: str = "style", needs_memory: str | None = None, **order: Any
+) -> "Job":
     """Queue a training on the pictures in `data` of the style vector `name`, as `submit_distillation` does.
 
     Of the kind lcf it is a fine-tuning: beside the vector `acceleration`, or of all weights of a distilled base.
     """
-    return _submit(registry, kind, training_spec(registry, kind=kind, **order))
+    return _submit(registry, kind, training_spec(registry, kind=kind, **order), needs_memory)
 
 
 def distillation_spec(
@@ -178,9 +183,17 @@ class _OfTheData:
     license: str | None
 
 
-def _submit(registry: "Registry", kind: str, spec: dict[str, Any]) -> "Job":
+def _submit(registry: "Registry", kind: str, spec: dict[str, Any], needs_memory: str | None) -> "Job":
+    from workbench.resources import bytes_of
+
     key = hashlib.sha256(json.dumps([kind, spec], sort_keys=True).encode()).hexdigest()
-    return queue_of(registry).submit(kind, spec, idempotency_key=key)
+    return queue_of(registry).submit(
+        kind,
+        spec,
+        idempotency_key=key,
+        needs_gpu=spec["processes"] if spec["device"].startswith("cuda") else 0,
+        needs_memory=bytes_of(needs_memory) if needs_memory else 0,
+    )
 
 
 def _spec(

@@ -42,7 +42,8 @@ class Custody:
             return cls(int(token), keeper, float(seconds))
         except ValueError as error:
             raise NotClaimable(
-                f"{LEASE_VARIABLE} {text!r}: expected token:seconds:keeper, as a worker gives it"
+                f"job {job} is {seen.state}; only a queued job whose time has come, and whose needs this machine meets, "
+                "can be run"
             ) from error
 
 
@@ -91,6 +92,7 @@ def _claimed(queue: Queue, job: int, lease_seconds: float) -> Lease:
     if lease is None:
         seen = queue.get(job)
         raise NotClaimable(
-            f"job {job} is {seen.state}; only a queued job whose time has come, and that fits this machine, can be run"
+            f"job {job} is {seen.state}; only a queued job whose time has come, and whose needs this machine meets, "
+            "can be run"
         )
     return lease

@@ -18,6 +18,7 @@ from ui.cli.training_options import (
     DATA,
     EMBEDDED_GUIDANCE,
     EVALUATION,
+    NEEDS,
     OPTIMISATION,
     OUTCOME,
     TARGET,
@@ -41,7 +42,7 @@ EVERY_TRAINING = (OPTIMISATION, COMPUTE)
 
 
 @distill.command("lcd-lora")
-@taking(VECTOR, *EVERY_TRAINING, CONSISTENCY, EVALUATION, DATA, OUTCOME)
+@taking(VECTOR, *EVERY_TRAINING, CONSISTENCY, EVALUATION, DATA, NEEDS, OUTCOME)
 def lcd_lora(
     context: typer.Context,
     base: Base,
@@ -70,7 +71,7 @@ def lcd_lora(
 
 
 @distill.command("lcd")
-@taking(*EVERY_TRAINING, CONSISTENCY, TARGET, EMBEDDED_GUIDANCE, EVALUATION, DATA, OUTCOME)
+@taking(*EVERY_TRAINING, CONSISTENCY, TARGET, EMBEDDED_GUIDANCE, EVALUATION, DATA, NEEDS, OUTCOME)
 def lcd(
     context: typer.Context,
     base: Base,
@@ -95,7 +96,7 @@ def lcd(
 
 
 @train.command("style")
-@taking(VECTOR, *EVERY_TRAINING, DATA, OUTCOME)
+@taking(VECTOR, *EVERY_TRAINING, DATA, NEEDS, OUTCOME)
 def style(
     context: typer.Context,
     base: Base,
@@ -120,7 +121,7 @@ def style(
 
 
 @train.command("lcf")
-@taking(VECTOR, *EVERY_TRAINING, CONSISTENCY, TARGET, EMBEDDED_GUIDANCE, DATA, OUTCOME)
+@taking(VECTOR, *EVERY_TRAINING, CONSISTENCY, TARGET, EMBEDDED_GUIDANCE, DATA, NEEDS, OUTCOME)
 def lcf(
     context: typer.Context,
     base: Base,
@@ -172,7 +173,9 @@ def _queue(
     read = given(options, DATA)
     data_license = read.pop("data_license", None)
     with registry_of(context) as registry:
-        job = getattr(jobs, use_case)(registry, **order, reading=read, data_license=data_license, **settings)
+        job = getattr(jobs, use_case)(
+            registry, **order, reading=read, data_license=data_license, **given(options, NEEDS), **settings
+        )
         outcome = {name: options[name] for name in OUTCOME}
         go_on(registry, job, **outcome, json=json, quiet=quiet)
 

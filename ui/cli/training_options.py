@@ -139,6 +139,13 @@ EVALUATION: Options = {
 }
 """How a distillation is measured at its checkpoints; eval_steps is the setting steps, whose name is taken."""
 
+NEEDS: Options = {
+    "needs_memory": Annotated[
+        str | None, typer.Option("--needs-memory", help="Only a machine with so much takes the job, such as 16G.")
+    ],
+}
+"""What the job needs of the machine that runs it."""
+
 OUTCOME: Options = {
     "wait": Annotated[bool, typer.Option("--wait", help="Stay until the job has ended, with progress.")],
     "timeout": Annotated[float | None, typer.Option("--timeout", min=0, help="With --wait: seconds to wait at most.")],

@@ -286,6 +286,21 @@ def test_as_many_jobs_run_as_there_are_slots(registry: Registry, queue: Queue) -
     assert [job.state for job in map(queue.get, (j.id for j in jobs))] == ["succeeded", "running", "running"]
 
 
+def test_a_job_that_needs_a_gpu_waits_for_a_worker_that_has_one_and_holds_nobody_up(
+    registry: Registry, queue: Queue
+) -> None:
+    needy = queue.submit("count", {"steps": 1}, needs_gpu=1)
+    plain, executor = Worker(registry, KINDS, executor=ScriptedExecutor()), ScriptedExecutor()
+    plain.take_up()
+    assert (plain.running, plain.is_idle(), queue.get(needy.id).state) == ([], True, "queued")
+    equipped = Worker(registry, KINDS, executor=executor, devices=("0",))
+    assert not equipped.is_idle()
+    equipped.take_up()
+    assert [(p.assignment.job, p.assignment.gpus, p.assignment.device) for p in executor.processes] == [
+        (needy.id, 1, "0")
+    ]
+
+
 def test_a_lease_is_renewed_three_times_in_its_length(registry: Registry, queue: Queue) -> None:
     clock, job = Clock(), queue.submit("count", {"steps": 1})
     worker = Worker(registry, KINDS, executor=ScriptedExecutor(), pace=Pace(lease_seconds=60), clock=clock)
