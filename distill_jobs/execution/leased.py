@@ -42,8 +42,7 @@ class Custody:
             return cls(int(token), keeper, float(seconds))
         except ValueError as error:
             raise NotClaimable(
-                f"job {job} is {seen.state}; only a queued job whose time has come, and whose needs this machine meets, "
-                "can be run"
+                f"{LEASE_VARIABLE} {text!r}: expected token:seconds:keeper, as a worker gives it"
             ) from error
 
 
@@ -92,7 +91,6 @@ def _claimed(queue: Queue, job: int, lease_seconds: float) -> Lease:
     if lease is None:
         seen = queue.get(job)
         raise NotClaimable(
-            f"job {job} is {seen.state}; only a queued job whose time has come, and whose needs this machine meets, "
-            "can be run"
+            f"job {job} is {seen.state}; only a queued job whose time has come, on a machine that has what it needs, runs"
         )
     return lease
