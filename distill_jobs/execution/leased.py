@@ -91,6 +91,6 @@ def _claimed(queue: Queue, job: int, lease_seconds: float) -> Lease:
     if lease is None:
         seen = queue.get(job)
         raise NotClaimable(
-            f"job {job} is {seen.state}; only a queued job whose time has come, on a machine that has what it needs, runs"
+            f"job {job} is {seen.state}; only a queued job that is due, and that this machine can serve, runs"
         )
     return lease
