@@ -8,6 +8,7 @@ DistillError
 |   |-- UnknownColumn           a column, or a key of JSON, that is not there or not the only one
 |   `-- BrokenArchive           a tar or parquet file that cannot be read to its end
 |-- UnsupportedBase         a pipeline that this training cannot drive
+|-- PreflightRefused        what is known to go wrong before the first step
 |-- UnknownTarget           a target module that matches nothing in the network
 |-- CheckpointMismatch      a checkpoint of other settings, data or base
 |-- NoCheckpoint            the best checkpoint is asked for, and none was measured
@@ -94,6 +95,10 @@ class BrokenArchive(DatasetError):
 
 class UnsupportedBase(DistillError):
     """A pipeline that this training cannot drive."""
+
+
+class PreflightRefused(DistillError):
+    """What is known to go wrong before the first step."""
 
 
 class UnknownTarget(DistillError):

@@ -78,7 +78,7 @@ def open_dataset(
 def reading_of(values: Mapping[str, Any]) -> "Reading":
     """How a data set is read. Raises InvalidSettings, which names what is unknown or wrong."""
     from distill_jobs import Reading
-    from workbench.training import checked
+    from workbench.orders import checked
 
     return checked(Reading, values)
 

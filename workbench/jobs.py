@@ -206,7 +206,8 @@ def _spec(
     settings: dict[str, Any],
     acceleration: str | None = None,
 ) -> dict[str, Any]:
-    from workbench.training import RESULT_KINDS, Order, form_of, open_acceleration, settings_of
+    from workbench.orders import RESULT_KINDS, Order, form_of, settings_of
+    from workbench.training import open_acceleration
 
     version = registry.get(base)
     if version.kind != "base":

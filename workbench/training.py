@@ -1,178 +1,136 @@
-"""The training jobs: what a worker's subprocess runs, from the job's spec to the registered vector."""
+"""The training jobs: what a worker's subprocess runs, from the job's spec to the registered vector or base."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from workbench.errors import ChangedInput, InvalidSettings, NotABase, NotAVector
+from workbench.errors import ChangedInput, NotABase, NotAVector
 from workbench.measuring import measure_version
+from workbench.orders import RESULT_KINDS, Order, settings_of
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from arithmetic import Vector
-    from distill_jobs import Dataset, JobContext, TrainingSettings
+    from distill_jobs import Dataset, JobContext
     from distill_jobs.evaluation.settings import EvaluationSettings
     from registry import Parent, Registry
     from sampling import Judge
 
-S = TypeVar("S", bound="BaseModel")
-
 FEW_STEPS = (1, 2, 4, 8)
 """What a consistency-distilled vector is made for."""
 
-
 OF_A_STUDENT = ("distilled_from", "teacher")
-"""How a base that was distilled out of another came from it."""
+"""How what was distilled out of a base came from it."""
 
-RESULT_KINDS = {"lcd-lora": "acceleration", "lcd": "base", "lcf": "base", "lcf-lora": "style", "style": "style"}
-"""Form of job -> the kind of its result."""
+CONSISTENCY_SAMPLING = {
+    "solver": "lcm",
+    "steps": list(FEW_STEPS),
+    "convention": "diffusers",
+    "timestep_spacing": "trailing",
+    "original_inference_steps": 50,
+}
+"""How a consistency model paints."""
 
-OWN_KEYS = ("base", "data", "fingerprint", "name", "draft")
-"""What a spec says beside the settings."""
-
-OF_THE_DATA = ("reading", "data_license")
-"""What a spec may say of its data: how it is read, and the licence that it is under."""
+GIVEN_UP = {"release": True}
+"""A job's pipeline is nobody else's: what the steps do not need goes out of memory."""
 
 
 @dataclass(frozen=True)
-class Order:
-    """What every training is told: the base, the data and their fingerprint, the result's name, the settings."""
+class Work:
+    """A training job at its beginning: its order, its settings, its data, and the opened base."""
 
-    base: str
-    data: str
-    fingerprint: str
-    name: str
-    draft: bool
-    settings: dict[str, Any]
-    reading: Mapping[str, Any] = field(default_factory=dict)
-    data_license: str | None = None
-    acceleration: str | None = None
-    """The vector beside which a style is fine-tuned."""
+    order: Order
+    settings: Any
+    dataset: "Dataset"
+    pipe: Any
+    base: Path
 
     @classmethod
-    def of(cls, spec: Mapping[str, Any]) -> "Order":
-        """The order in a job's spec. Raises InvalidSettings when a key is missing."""
-        if missing := [key for key in OWN_KEYS if key not in spec]:
-            raise InvalidSettings(f"the job's spec lacks {', '.join(missing)}; submit it with tau distill or tau train")
-        own = {key: spec[key] for key in (*OWN_KEYS, *OF_THE_DATA, "acceleration") if key in spec}
-        return cls(**own, settings={key: value for key, value in spec.items() if key not in own})
+    def of(cls, context: "JobContext", form: str) -> "Work":
+        """Check the order and everything that it names, and inspect them before the first attempt's first step.
 
-    def spec(self) -> dict[str, Any]:
-        """The job's spec."""
-        said = {key: getattr(self, key) for key in (*OF_THE_DATA, "acceleration") if getattr(self, key)}
-        return {key: getattr(self, key) for key in OWN_KEYS} | said | self.settings
+        Raises NotFound, InvalidSettings, ChangedInput, DatasetError, BaseUnreadable, UnsupportedBase, PreflightRefused.
+        """
+        from sampling import load_pipeline
+
+        order = Order.of(context.spec)
+        settings, dataset = settings_of(form, order.settings), _dataset(order, context.folder)
+        base = context.registry.folder(context.registry.get(order.base))
+        work = cls(order, settings, dataset, load_pipeline(base), base)
+        work.inspect(context.folder, form)
+        return work
+
+    def inspect(self, folder: Path, form: str) -> None:
+        """Refuse what is known to go wrong, and say what the training will need; a resumed job was inspected before."""
+        from distill_jobs.preflight.inspection import require_no_error
+        from distill_jobs.training.trainer import CHECKPOINT
+
+        if (folder / CHECKPOINT).exists():
+            return
+        found = require_no_error(form, self.pipe, self.dataset, self.settings, folder)
+        for finding in found.verdict.findings:
+            print(f"pre-flight, {finding.severity}: {finding.sentence} {finding.remedy}".rstrip())
+        print(f"pre-flight: {found.needs.sentence}", flush=True)
 
 
 def distil_acceleration(context: "JobContext") -> dict[str, Any]:
     """Run a job of the kind lcd-lora: distil the base, register the acceleration vector."""
-    from distill_jobs import LcdLoraSettings, distil
+    from distill_jobs import distil
 
-    order = Order.of(context.spec)
-    settings = checked(LcdLoraSettings, order.settings)
-    dataset = _dataset(order, context.folder)
-    path = distil(
-        _pipeline(context, order),
-        dataset,
-        settings,
-        folder=context.folder,
-        report=context.report,
-        cancelled=context.cancelled,
-        judge=_judge(context, order, settings.evaluation),
-        record=context.record,
-    )
-    sampling = {"solver": "lcm", "steps": list(FEW_STEPS), "guidance": [1.0, 2.0], "distilled_w": settings.w}
-    made = _register(
-        context, order, path, dataset, kind="acceleration", relations=("distilled_from",), sampling=sampling
-    )
-    return made | _measured(context, settings.evaluation)
+    work = Work.of(context, "lcd-lora")
+    measured = _measuring(context, work)
+    path = distil(work.pipe, work.dataset, work.settings, **_watched(context), **measured, **GIVEN_UP)
+    sampling = {**CONSISTENCY_SAMPLING, "guidance": [1.0, 2.0], "distilled_w": work.settings.w}
+    made = _register(context, work, path, "lcd-lora", relations=OF_A_STUDENT, sampling=sampling)
+    return made | _measured(context, work.settings.evaluation)
 
 
 def train_style_vector(context: "JobContext") -> dict[str, Any]:
     """Run a job of the kind style: train on the pictures, register the style vector."""
-    from distill_jobs import StyleSettings, train_style
+    from distill_jobs import train_style
 
-    order = Order.of(context.spec)
-    settings = checked(StyleSettings, order.settings)
-    dataset = _dataset(order, context.folder)
-    path = train_style(
-        _pipeline(context, order),
-        dataset,
-        settings,
-        folder=context.folder,
-        report=context.report,
-        cancelled=context.cancelled,
-    )
-    return _register(context, order, path, dataset, kind="style", sampling={})
+    work = Work.of(context, "style")
+    path = train_style(work.pipe, work.dataset, work.settings, **_watched(context))
+    return _register(context, work, path, "style", sampling={})
 
 
 def distil_whole_base(context: "JobContext") -> dict[str, Any]:
     """Run a job of the kind lcd: distil the base into one that is told its guidance, and register that."""
-    from distill_jobs import LcdSettings, distil_base
+    from distill_jobs import distil_base
 
-    order = Order.of(context.spec)
-    settings = checked(LcdSettings, order.settings)
-    dataset = _dataset(order, context.folder)
-    path = distil_base(
-        _pipeline(context, order),
-        _base_folder(context, order),
-        dataset,
-        settings,
-        folder=context.folder,
-        report=context.report,
-        cancelled=context.cancelled,
-        judge=_judge(context, order, settings.evaluation),
-        record=context.record,
-    )
-    sampling = _embedded_guidance(settings.w_min, settings.w_max)
-    made = _register(context, order, path, dataset, kind="base", relations=OF_A_STUDENT, sampling=sampling)
-    return made | _measured(context, settings.evaluation)
+    work = Work.of(context, "lcd")
+    measured = _measuring(context, work)
+    path = distil_base(work.pipe, work.base, work.dataset, work.settings, **_watched(context), **measured)
+    sampling = _embedded_guidance(work.settings.w_min, work.settings.w_max)
+    made = _register(context, work, path, "lcd", relations=OF_A_STUDENT, sampling=sampling)
+    return made | _measured(context, work.settings.evaluation)
 
 
 def tune_consistency(context: "JobContext") -> dict[str, Any]:
     """Run a job of the kind lcf: a style vector beside an acceleration vector, or all weights of a distilled base."""
-    order = Order.of(context.spec)
-    return _tune_base(context, order) if order.acceleration is None else _tune_vector(context, order)
+    return _tune_vector(context) if "acceleration" in context.spec else _tune_base(context)
 
 
-def _tune_base(context: "JobContext", order: Order) -> dict[str, Any]:
-    from distill_jobs import LcfSettings, tune_base
+def _tune_base(context: "JobContext") -> dict[str, Any]:
+    from distill_jobs import tune_base
 
-    settings = checked(LcfSettings, order.settings)
-    dataset = _dataset(order, context.folder)
-    path = tune_base(
-        _pipeline(context, order),
-        _base_folder(context, order),
-        dataset,
-        settings,
-        folder=context.folder,
-        report=context.report,
-        cancelled=context.cancelled,
-    )
-    sampling = _embedded_guidance(settings.w_min, settings.w_max)
-    return _register(context, order, path, dataset, kind="base", relations=("distilled_from",), sampling=sampling)
+    work = Work.of(context, "lcf")
+    path = tune_base(work.pipe, work.base, work.dataset, work.settings, **_watched(context))
+    sampling = _embedded_guidance(work.settings.w_min, work.settings.w_max)
+    return _register(context, work, path, "lcf", relations=("distilled_from",), sampling=sampling)
 
 
-def _tune_vector(context: "JobContext", order: Order) -> dict[str, Any]:
-    from distill_jobs import LcfLoraSettings, tune_vector
+def _tune_vector(context: "JobContext") -> dict[str, Any]:
+    from distill_jobs import tune_vector
     from registry import Parent
 
-    acceleration = open_acceleration(context.registry, str(order.acceleration), order.base)
-    settings = checked(LcfLoraSettings, order.settings)
-    dataset = _dataset(order, context.folder)
-    path = tune_vector(
-        _pipeline(context, order),
-        acceleration,
-        dataset,
-        settings,
-        folder=context.folder,
-        report=context.report,
-        cancelled=context.cancelled,
-    )
-    sampling = {"solver": "lcm", "steps": list(FEW_STEPS), "guidance": [1.0, 2.0]}
-    beside = (Parent(str(order.acceleration), "distilled_from", 1.0),)
-    return _register(context, order, path, dataset, kind="style", beside=beside, sampling=sampling)
+    work = Work.of(context, "lcf-lora")
+    named = str(work.order.acceleration)
+    acceleration = open_acceleration(context.registry, named, work.order.base)
+    path = tune_vector(work.pipe, acceleration, work.dataset, work.settings, **_watched(context))
+    sampling = {**CONSISTENCY_SAMPLING, "guidance": [1.0, 2.0]}
+    beside = (Parent(named, "distilled_from", 1.0),)
+    return _register(context, work, path, "lcf-lora", beside=beside, sampling=sampling)
 
 
 def open_acceleration(registry: "Registry", reference: str, base: str) -> "Vector":
@@ -196,49 +154,24 @@ def open_acceleration(registry: "Registry", reference: str, base: str) -> "Vecto
 
 def _embedded_guidance(w_min: float, w_max: float) -> dict[str, Any]:
     """How a U-Net that is told its guidance paints; guidance scales are w + 1."""
-    return {
-        "solver": "lcm",
-        "steps": list(FEW_STEPS),
-        "guidance": [w_min + 1, w_max + 1],
-        "distilled_w": [w_min, w_max],
-    }
+    return {**CONSISTENCY_SAMPLING, "guidance": [w_min + 1, w_max + 1], "distilled_w": [w_min, w_max]}
 
 
-def form_of(kind: str, acceleration: str | None) -> str:
-    """Which settings and results a job has: those of its kind, of lcf with an acceleration vector those of lcf-lora.
-
-    Raises InvalidSettings for an acceleration vector that a kind has no use for.
-    """
-    if acceleration is None:
-        return kind
-    if kind != "lcf":
-        raise InvalidSettings(f"acceleration: {kind} trains beside no other vector; leave it out")
-    return "lcf-lora"
+def _watched(context: "JobContext") -> dict[str, Any]:
+    """Where a training works, whom it tells how far it is, and who may stop it."""
+    return {"folder": context.folder, "report": context.report, "cancelled": context.cancelled}
 
 
-def settings_of(form: str, values: Mapping[str, Any]) -> "TrainingSettings":
-    """The checked settings of a form of job. Raises InvalidSettings, which names each wrong one."""
-    from distill_jobs import LcdLoraSettings, LcdSettings, LcfLoraSettings, LcfSettings, StyleSettings
-
-    forms: dict[str, type[TrainingSettings]] = {
-        "lcd-lora": LcdLoraSettings,
-        "lcd": LcdSettings,
-        "lcf": LcfSettings,
-        "lcf-lora": LcfLoraSettings,
-        "style": StyleSettings,
-    }
-    return checked(forms[form], values)
+def _measuring(context: "JobContext", work: Work) -> dict[str, Any]:
+    """Who reads the pictures of an evaluation, and where its numbers go."""
+    return {"judge": _judge(work), "record": context.record}
 
 
-def checked(settings: "type[S]", values: Mapping[str, Any]) -> "S":
-    """`values` as these settings. Raises InvalidSettings, which names each wrong one."""
-    from pydantic import ValidationError
+def _judge(work: Work) -> "Judge | None":
+    """The judge that the base carries, where something is evaluated."""
+    from sampling import find_judge
 
-    try:
-        return settings(**values)
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in error.errors())
-        raise InvalidSettings(wrong) from error
+    return find_judge(work.base) if work.settings.evaluation.every else None
 
 
 def _dataset(order: Order, folder: Path) -> "Dataset":
@@ -263,23 +196,6 @@ def _dataset(order: Order, folder: Path) -> "Dataset":
     return dataset
 
 
-def _pipeline(context: "JobContext", order: Order) -> Any:
-    from sampling import load_pipeline
-
-    return load_pipeline(_base_folder(context, order))
-
-
-def _base_folder(context: "JobContext", order: Order) -> Path:
-    return context.registry.folder(context.registry.get(order.base))
-
-
-def _judge(context: "JobContext", order: Order, evaluation: "EvaluationSettings") -> "Judge | None":
-    """The judge that the base carries, where something is evaluated."""
-    from sampling import find_judge
-
-    return find_judge(context.registry.folder(context.registry.get(order.base))) if evaluation.every else None
-
-
 def _measured(context: "JobContext", evaluation: "EvaluationSettings") -> dict[str, Any]:
     """The table of the checkpoint that was exported, for the job's result."""
     from distill_jobs.evaluation.table import last_table
@@ -293,22 +209,24 @@ def _measured(context: "JobContext", evaluation: "EvaluationSettings") -> dict[s
 
 def _register(
     context: "JobContext",
-    order: Order,
+    work: Work,
     path: Path,
-    dataset: "Dataset",
+    form: str,
     *,
-    kind: str,
     relations: Sequence[str] = (),
     beside: "Sequence[Parent]" = (),
     sampling: dict[str, Any],
 ) -> dict[str, Any]:
     """Register the result with edges to its base and data; refused when the lease on the job is lost.
 
-    `relations` are those to the base beside a vector's adapter_of; `beside` are edges to others.
+    `relations` are those to the base beside a vector's adapter_of; `beside` are edges to others. The origin names the
+    job and the code that ran it.
     """
-    from registry import Parent
+    from distill_jobs.software import code_version
+    from registry import Origin, Parent
     from registry.names import slug_of
 
+    order, dataset, kind = work.order, work.dataset, RESULT_KINDS[form]
     known = context.registry.add_dataset(
         slug_of(dataset.title),
         dataset.fingerprint,
@@ -319,14 +237,14 @@ def _register(
         pictures=len(dataset.entries),
         left_out=len(dataset.left_out),
     )
-    made_from = [Parent(order.base, relation) for relation in relations]
     version = context.registry.add(
         path,
         kind=kind,
         name=order.name,
         base=None if kind == "base" else order.base,
         draft=order.draft,
-        edges=[*made_from, *beside, Parent(known.ref, "trained_on")],
+        edges=[*(Parent(order.base, relation) for relation in relations), *beside, Parent(known.ref, "trained_on")],
+        origin=Origin("job", context.lease.job.ref, code_version()),
         sampling=sampling,
         recommended_strength=None if kind == "base" else 1.0,
         lease=context.lease,

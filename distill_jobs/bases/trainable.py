@@ -4,7 +4,7 @@ from typing import Any
 
 from distill_jobs.consistency import Prediction
 from distill_jobs.errors import UnsupportedBase
-from sampling.base import is_sdxl
+from sampling.base import is_sdxl, networks
 from sampling.guidance import embeds_guidance
 
 SMALLEST_TERMINAL_SNR = 1e-6
@@ -32,6 +32,13 @@ def has_zero_terminal_snr(scheduler: Any) -> bool:
     """
     rescaled = bool(scheduler.config.get("rescale_betas_zero_snr", False))
     return rescaled or float(scheduler.alphas_cumprod[-1]) < SMALLEST_TERMINAL_SNR
+
+
+def give_up_encoders(pipe: Any) -> None:
+    """Let the VAE and the text encoders go out of memory; a pipeline that has to paint again is opened anew."""
+    for name, network in networks(pipe).items():
+        if name != "unet":
+            network.to("meta")
 
 
 def _require_text_to_image(pipe: Any) -> None:

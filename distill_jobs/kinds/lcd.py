@@ -92,7 +92,7 @@ def distil_base(
             ),
         )
         with trainer.showing(weights):
-            return export_base(student, base, folder / RESULT, settings.model_dump(mode="json"))
+            return export_base(student, base, folder / RESULT, training_record(settings))
 
 
 class GuidedDistillation:

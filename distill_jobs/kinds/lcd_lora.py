@@ -19,7 +19,7 @@ from torch import Tensor
 from distill_jobs import consistency
 from distill_jobs.adapters import LCD_TARGETS, InjectedAdapter, injected
 from distill_jobs.bases.conditioning import Condition
-from distill_jobs.bases.trainable import require_trainable
+from distill_jobs.bases.trainable import give_up_encoders, require_trainable
 from distill_jobs.consistency import Denoiser, Point
 from distill_jobs.data.dataset import Dataset
 from distill_jobs.evaluation.examination import Record, examination, unrecorded
@@ -31,6 +31,7 @@ from distill_jobs.material.material import Material, prepare
 from distill_jobs.material.trajectories import Rows, Trajectories, gap_warning, trajectory_file
 from distill_jobs.models import consistency_loss, drawn, guided_end
 from distill_jobs.progress import Cancelled, Report
+from distill_jobs.software import training_metadata
 from distill_jobs.training.compilation import TOLERANCES, require_parity
 from distill_jobs.training.compute import ComputeSettings
 from distill_jobs.training.forward import Forward
@@ -84,11 +85,13 @@ def distil(
     cancelled: Cancelled,
     judge: Judge | None = None,
     record: Record = unrecorded,
+    release: bool = False,
 ) -> Path:
     """Distil `pipe`'s base into an acceleration vector; return the file (for the peft layout: the folder) in `folder`.
 
     Resumes bit-exactly from folder/checkpoint.pt when one of the same settings, data and base is there. `pipe` is left
-    as it was. `judge` reads the pictures of an evaluation, `record` takes its numbers.
+    as it was. `judge` reads the pictures of an evaluation, `record` takes its numbers. With `release` the VAE and the
+    text encoders go out of memory, and out of `pipe`, once no step needs them.
 
     Raises Interrupted when `cancelled` names a reason, UnsupportedBase, UnknownTarget, CheckpointMismatch,
     EvaluationRefused, Diverged.
@@ -99,6 +102,8 @@ def distil(
         material = prepare(pipe, dataset, folder / "cache")
         kept = trajectories(pipe, dataset, material, settings, folder / "cache")
     plan = plan_evaluation(pipe, dataset.captions, settings.evaluation, settings, guidance=settings.w + 1, judge=judge)
+    if release and not (settings.sample_every or settings.evaluation.every):
+        give_up_encoders(pipe)
     alpha = settings.effective_alpha
     pipe.unet.eval()
     with (
@@ -121,7 +126,7 @@ def distil(
             ),
         )
         factors = {"unet": adapter.factors(weights)}
-        return export(factors, folder / RESULT, settings.layout, {"tauworks.training": settings.model_dump_json()})
+        return export(factors, folder / RESULT, settings.layout, training_metadata(settings))
 
 
 class Distillation:

@@ -20,6 +20,7 @@ from distill_jobs.export import export
 from distill_jobs.material.material import Material, prepare
 from distill_jobs.models import ConsistencyModel, consistency_loss, drawn, drawn_guidance
 from distill_jobs.progress import Cancelled, Report
+from distill_jobs.software import training_metadata, training_record
 from distill_jobs.training.loop import optimise
 from distill_jobs.training.precision import beside_it, prepared
 from distill_jobs.training.processes import first_alone, in_processes
@@ -92,9 +93,7 @@ def tune_vector(
                 paint_strip=painter(pipe, trainer, folder, "lcm", steps=4, guidance=1.0),
             )
             factors = {"unet": adapter.factors(weights)}
-            return export(
-                factors, folder / VECTOR_RESULT, settings.layout, {"tauworks.training": settings.model_dump_json()}
-            )
+            return export(factors, folder / VECTOR_RESULT, settings.layout, training_metadata(settings))
 
 
 @in_processes
@@ -130,7 +129,7 @@ def tune_base(
             paint_strip=painter(student, trainer, folder, "lcm", steps=4, guidance=settings.strip_guidance),
         )
         with trainer.showing_exported():
-            return export_base(student, base, folder / BASE_RESULT, settings.model_dump(mode="json"))
+            return export_base(student, base, folder / BASE_RESULT, training_record(settings))
 
 
 class FineTuning:

@@ -17,6 +17,7 @@ from distill_jobs.data.dataset import Dataset
 from distill_jobs.export import Components, export
 from distill_jobs.material.material import prepare
 from distill_jobs.progress import Cancelled, Report
+from distill_jobs.software import training_metadata
 from distill_jobs.training.compilation import TOLERANCES, require_parity
 from distill_jobs.training.forward import Forward
 from distill_jobs.training.loop import optimise
@@ -83,7 +84,7 @@ def train_style(
             paint_strip=painter(pipe, trainer, folder, "ddim", steps=20, guidance=settings.sample_guidance),
         )
         components = _components(adapters, weights)
-        return export(components, folder / RESULT, settings.layout, {"tauworks.training": settings.model_dump_json()})
+        return export(components, folder / RESULT, settings.layout, training_metadata(settings))
 
 
 class StyleLoss:

@@ -21,12 +21,14 @@ from ui.cli.training_options import (
     NEEDS,
     OPTIMISATION,
     OUTCOME,
+    PREFLIGHT,
     TARGET,
     VECTOR,
     evaluation,
     given,
     taking,
 )
+from workbench.outcomes import Outcome
 
 if TYPE_CHECKING:
     from registry import Registry
@@ -42,7 +44,7 @@ EVERY_TRAINING = (OPTIMISATION, COMPUTE)
 
 
 @distill.command("lcd-lora")
-@taking(VECTOR, *EVERY_TRAINING, CONSISTENCY, EVALUATION, DATA, NEEDS, OUTCOME)
+@taking(VECTOR, *EVERY_TRAINING, CONSISTENCY, EVALUATION, DATA, NEEDS, PREFLIGHT, OUTCOME)
 def lcd_lora(
     context: typer.Context,
     base: Base,
@@ -71,7 +73,7 @@ def lcd_lora(
 
 
 @distill.command("lcd")
-@taking(*EVERY_TRAINING, CONSISTENCY, TARGET, EMBEDDED_GUIDANCE, EVALUATION, DATA, NEEDS, OUTCOME)
+@taking(*EVERY_TRAINING, CONSISTENCY, TARGET, EMBEDDED_GUIDANCE, EVALUATION, DATA, NEEDS, PREFLIGHT, OUTCOME)
 def lcd(
     context: typer.Context,
     base: Base,
@@ -96,7 +98,7 @@ def lcd(
 
 
 @train.command("style")
-@taking(VECTOR, *EVERY_TRAINING, DATA, NEEDS, OUTCOME)
+@taking(VECTOR, *EVERY_TRAINING, DATA, NEEDS, PREFLIGHT, OUTCOME)
 def style(
     context: typer.Context,
     base: Base,
@@ -121,7 +123,7 @@ def style(
 
 
 @train.command("lcf")
-@taking(VECTOR, *EVERY_TRAINING, CONSISTENCY, TARGET, EMBEDDED_GUIDANCE, DATA, NEEDS, OUTCOME)
+@taking(VECTOR, *EVERY_TRAINING, CONSISTENCY, TARGET, EMBEDDED_GUIDANCE, DATA, NEEDS, PREFLIGHT, OUTCOME)
 def lcf(
     context: typer.Context,
     base: Base,
@@ -172,12 +174,30 @@ def _queue(
 
     read = given(options, DATA)
     data_license = read.pop("data_license", None)
+    said = {**order, "reading": read, "data_license": data_license, **given(options, NEEDS), **settings}
     with registry_of(context) as registry:
-        job = getattr(jobs, use_case)(
-            registry, **order, reading=read, data_license=data_license, **given(options, NEEDS), **settings
-        )
+        if options["dry_run"]:
+            _inspect(registry, said, json=json)
+            return
+        job = getattr(jobs, use_case)(registry, **said)
         outcome = {name: options[name] for name in OUTCOME}
         go_on(registry, job, **outcome, json=json, quiet=quiet)
+
+
+def _inspect(registry: "Registry", said: Mapping[str, Any], *, json: bool) -> None:
+    """Print the pre-flight; exit code 4 where it holds an error."""
+    from workbench.preflight import preflight
+
+    found = preflight(registry, **said)
+    if json:
+        output.document("preflight", found.to_json())
+    else:
+        output.fields({"needs": found.needs.sentence})
+        output.rows(
+            ("severity", "what", "remedy"), [(f.severity, f.sentence, f.remedy) for f in found.verdict.findings]
+        )
+    if not found.verdict.ok:
+        raise typer.Exit(Outcome.REFUSED)
 
 
 def go_on(

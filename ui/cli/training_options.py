@@ -146,6 +146,13 @@ NEEDS: Options = {
 }
 """What the job needs of the machine that runs it."""
 
+PREFLIGHT: Options = {
+    "dry_run": Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go wrong and what it would need; queue nothing.")
+    ],
+}
+"""Whether the job is only inspected."""
+
 OUTCOME: Options = {
     "wait": Annotated[bool, typer.Option("--wait", help="Stay until the job has ended, with progress.")],
     "timeout": Annotated[float | None, typer.Option("--timeout", min=0, help="With --wait: seconds to wait at most.")],
@@ -156,7 +163,7 @@ OUTCOME: Options = {
 }
 """What happens once the job is queued."""
 
-DEFAULTS = {"skip_corrupt": False, "wait": False, "worker": True}
+DEFAULTS = {"skip_corrupt": False, "dry_run": False, "wait": False, "worker": True}
 """Of the options that are not None where they were not given."""
 
 
