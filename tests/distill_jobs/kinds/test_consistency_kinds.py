@@ -41,6 +41,7 @@ SHARED: list[dict[str, Any]] = [
     {"huber_c": 0.1},
     {"noise_weighting": 1.0},
     {"target_rate": 0.5},
+    {"caption_dropout": 0.9},
 ]
 OF_A_RANGE: list[dict[str, Any]] = [{"w_min": 4.0}, {"w_max": 5.0}]
 OF_A_VECTOR: list[dict[str, Any]] = [
