@@ -24,6 +24,7 @@ from distill_jobs.evaluation.settings import EvaluationSettings
 from distill_jobs.material.material import Material, prepare
 from distill_jobs.models import ConsistencyModel, consistency_loss, drawn, drawn_guidance, guided_end
 from distill_jobs.progress import Cancelled, Report
+from distill_jobs.software import training_record
 from distill_jobs.training.forward import Forward
 from distill_jobs.training.loop import optimise
 from distill_jobs.training.precision import beside_it, prepared

@@ -26,7 +26,13 @@ def test_a_distillation_that_is_waited_for_ends_in_a_registered_vector(painted: 
     assert (version["kind"], version["state"], version["sampling"]["solver"]) == ("acceleration", "published", "lcm")
     graph = json.loads(painted("lineage", "fast", "--json").stdout)
     edges = {edge["relation"]: edge["parent"].split(":")[0] for edge in graph["edges"] if edge["child"] == "fast:1"}
-    assert edges == {"adapter_of": "shapes", "distilled_from": "shapes", "trained_on": "dataset", "produced_by": "job"}
+    assert edges == {
+        "adapter_of": "shapes",
+        "distilled_from": "shapes",
+        "teacher": "shapes",
+        "trained_on": "dataset",
+        "produced_by": "job",
+    }
     log = painted("jobs", "logs", job["id"], "-f").stdout
     assert "step 2/2" in log
     assert json.loads(painted("jobs", "logs", job["id"], "--json").stdout)["text"] == log
