@@ -1,7 +1,7 @@
 """Networks as consistency functions, and the guided teacher: what the kinds of consistency training share."""
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,6 +24,9 @@ from sampling.guidance import guidance_embedding
 Output = Callable[[Tensor, Tensor, Condition], Tensor]
 """(z, timesteps, condition) to what a network predicts."""
 
+Role = Callable[[], AbstractContextManager[object]]
+"""Enters a role of a network: without a gradient, say."""
+
 
 class ConsistencyModel:
     """f(z, t) of a U-Net whose trained parameters are its own or, for the target, others in their place.
@@ -34,7 +37,7 @@ class ConsistencyModel:
     def __init__(
         self, unet: Any, parameters: Mapping[str, nn.Parameter], schedule: Schedule, compute: ComputeSettings
     ) -> None:
-        self.unet, self.parameters, self.schedule, self.compute = unet, parameters, schedule, compute
+        self.unet, self.parameters, self.schedule = unet, parameters, schedule
         self.network = Forward(unet, compute)
         within = {id(value): name for name, value in unet.named_parameters()}
         self._places = {name: within[id(value)] for name, value in parameters.items()}
@@ -55,22 +58,29 @@ class ConsistencyModel:
 
     def require_parity(self, material: Material, w: float | None = None) -> None:
         """Compare the compiled U-Net with its uncompiled self, with and without a gradient. Raises CompileMismatch."""
-        if self.compute.compile == "off":
-            return
-        first = torch.arange(1)
-        z, timesteps, condition = (
-            material.latents[:1],
-            torch.tensor([len(self.schedule.alpha) // 2]),
-            material.condition(first),
-        )
         guidance = None if w is None else guidance_embedding(torch.tensor([w]), self.unet.config.time_cond_proj_dim)
-        require_parity(
-            lambda: self.network.uncompiled()(z, timesteps, condition, guidance=guidance),
-            lambda: self.network(z, timesteps, condition, guidance=guidance),
-            {"target": torch.no_grad, "student": nullcontext},
-            self.parameters,
-            tolerance=TOLERANCES[self.compute.dtype],
-        )
+        roles: dict[str, Role] = {"target": torch.no_grad, "student": nullcontext}
+        require_parity_of(self.network, material, roles, self.parameters, guidance)
+
+
+def require_parity_of(
+    network: Forward,
+    material: Material,
+    roles: Mapping[str, Role],
+    parameters: Mapping[str, nn.Parameter] | None = None,
+    guidance: Tensor | None = None,
+) -> None:
+    """Compare a compiled network with its uncompiled self on one picture, in each role. Raises CompileMismatch."""
+    if network.settings.compile == "off":
+        return
+    z, condition, timesteps = material.latents[:1], material.condition(torch.arange(1)), torch.tensor([500])
+    require_parity(
+        lambda: network.uncompiled()(z, timesteps, condition, guidance=guidance),
+        lambda: network(z, timesteps, condition, guidance=guidance),
+        roles,
+        parameters or {},
+        tolerance=TOLERANCES[network.settings.dtype],
+    )
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,14 @@ from distill_jobs.evaluation.examination import Record, examination, unrecorded
 from distill_jobs.evaluation.plan import plan_evaluation
 from distill_jobs.evaluation.settings import EvaluationSettings
 from distill_jobs.material.material import Material, prepare
-from distill_jobs.models import ConsistencyModel, consistency_loss, drawn, drawn_guidance, guided_end
+from distill_jobs.models import (
+    ConsistencyModel,
+    consistency_loss,
+    drawn,
+    drawn_guidance,
+    guided_end,
+    require_parity_of,
+)
 from distill_jobs.progress import Cancelled, Report
 from distill_jobs.software import training_record
 from distill_jobs.training.forward import Forward
@@ -73,10 +80,11 @@ def distil_base(
     with prepared(pipe.unet, settings), prepared(student.unet, settings):
         trainer = Trainer(dict(student.unet.named_parameters()), settings, named, settings.target_rate)
         model = ConsistencyModel(student.unet, trainer.parameters, schedule, settings)
-        model.require_parity(material, settings.w_min)
+        distillation = GuidedDistillation(pipe.unet, model, material, settings, trainer.target)
+        distillation.require_parity()
         weights = optimise(
             trainer,
-            GuidedDistillation(pipe.unet, model, material, settings, trainer.target).loss,
+            distillation.loss,
             folder=folder,
             report=report,
             cancelled=cancelled,
@@ -92,8 +100,8 @@ def distil_base(
                 guidance=scale,
             ),
         )
-        with trainer.showing(weights):
-            return export_base(student, base, folder / RESULT, training_record(settings))
+    with trainer.showing(weights):
+        return export_base(student, base, folder / RESULT, training_record(settings))
 
 
 class GuidedDistillation:
@@ -107,12 +115,17 @@ class GuidedDistillation:
         self.consistency = consistency_loss(model.schedule, settings)
 
     def loss(self, step: Step) -> Tensor:
-        """The weighted mean distance between student and target on the batch of `step`."""
+        """The weighted mean distance between student and target on this part of the batch of `step`."""
         batch = drawn(step, self.material, self.consistency, self.settings.caption_dropout)
         w = drawn_guidance(self.settings.w_min, self.settings.w_max, step, batch.generator)
         z_end = self.teacher_step(batch.point, batch.condition, w)
         student = self.model.told(batch.condition, w)
         return self.consistency(batch.point, z_end, student, self.model.told(batch.condition, w, self.target))
+
+    def require_parity(self) -> None:
+        """Compare compiled teacher and student with their uncompiled selves. Raises CompileMismatch."""
+        self.model.require_parity(self.material, self.settings.w_min)
+        require_parity_of(self.teacher, self.material, {"teacher": torch.no_grad})
 
     @torch.no_grad()
     def teacher_step(self, point: Point, condition: Condition, w: Tensor) -> Tensor:

@@ -128,8 +128,8 @@ def tune_base(
             cancelled=cancelled,
             paint_strip=painter(student, trainer, folder, "lcm", steps=4, guidance=settings.strip_guidance),
         )
-        with trainer.showing_exported():
-            return export_base(student, base, folder / BASE_RESULT, training_record(settings))
+    with trainer.showing_exported():
+        return export_base(student, base, folder / BASE_RESULT, training_record(settings))
 
 
 class FineTuning:
@@ -148,7 +148,7 @@ class FineTuning:
         self.consistency = consistency_loss(model.schedule, settings)
 
     def loss(self, step: Step) -> Tensor:
-        """The weighted mean distance between student and target on the batch of `step`."""
+        """The weighted mean distance between student and target on this part of the batch of `step`."""
         batch = drawn(step, self.material, self.consistency, self.dropout)
         z_end = consistency.diffuse(batch.x0, batch.eps, *self.model.schedule.at(batch.point.end))
         w = None if self.guidance is None else drawn_guidance(*self.guidance, step, batch.generator)

@@ -96,10 +96,16 @@ def test_a_process_that_dies_is_started_again_and_goes_on_where_it_was(worker: W
 
 
 def test_a_distillation_that_is_killed_resumes_to_the_very_same_file(
-    worker: Worker, queue: Queue, base: StableDiffusionPipeline, base_folder: Path, dataset: Dataset, tmp_path: Path
+    worker: Worker,
+    queue: Queue,
+    base: StableDiffusionPipeline,
+    base_folder: Path,
+    dataset: Dataset,
+    data_folder: Path,
+    tmp_path: Path,
 ) -> None:
     settings = {"rank": 2, "steps": 6, "batch": 2, "checkpoint_every": 2}
-    spec = {"base": str(base_folder), "data": str(dataset.folder), "settings": settings, "die_at": 3}
+    spec = {"base": str(base_folder), "data": str(data_folder), "settings": settings, "die_at": 3}
     job = queue.submit("distil", spec)
     worker.run(until_idle=True)
     actions = [event.action for event in queue.events(job.id)]

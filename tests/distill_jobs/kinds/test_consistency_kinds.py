@@ -74,14 +74,14 @@ def kind(
 ) -> Kind:
     """Each kind in turn."""
 
-    def lcd(**how: Any) -> Tensors:
-        return _unet(distil_base(base, base_folder, dataset, **how))
+    def lcd(settings: Any, **how: Any) -> Tensors:
+        return _unet(distil_base(base, base_folder, dataset, settings, **how))
 
-    def lcf(**how: Any) -> Tensors:
-        return _unet(tune_base(distilled, distilled_folder, dataset, **how))
+    def lcf(settings: Any, **how: Any) -> Tensors:
+        return _unet(tune_base(distilled, distilled_folder, dataset, settings, **how))
 
-    def lcf_lora(**how: Any) -> Tensors:
-        return load_file(tune_vector(base, acceleration, dataset, **how))
+    def lcf_lora(settings: Any, **how: Any) -> Tensors:
+        return load_file(tune_vector(base, acceleration, dataset, settings, **how))
 
     return {
         "lcd": Kind(LcdSettings, SHARED + OF_A_RANGE, lcd, base),
@@ -109,6 +109,32 @@ def test_every_setting_has_a_change_that_is_tested(kind: Kind) -> None:
     elsewhere = strip | {"checkpoint_every", "keep_last", "evaluation", *ComputeSettings.model_fields}
     tested = {name for change in kind.changes for name in change}
     assert tested - elsewhere == set(kind.settings.model_fields) - elsewhere
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dtype": "bf16"},
+        {"accumulate": 2},
+        {"processes": 2},
+        {"attention": "math"},
+        {"channels_last": True},
+        {"optimiser": "adamw-fused"},
+        {"gradient_checkpointing": True},
+        {"compile": "aot_eager"},
+    ],
+    ids=lambda change: "-".join(f"{k}={v}" for k, v in change.items()),
+)
+def test_every_way_of_computing_comes_to_nearly_the_same(
+    kind: Kind, tmp_path: Path, silent: Silent, change: dict[str, Any]
+) -> None:
+    common = {**SHORT, "steps": 2, "batch": 2, "learning_rate": 1e-4, "target_rate": 0.9}
+    got = [
+        kind.train(settings=kind.settings(**common, **options), folder=tmp_path / str(i), **silent)
+        for i, options in enumerate(({}, change))
+    ]
+    for name, value in got[0].items():
+        torch.testing.assert_close(got[1][name], value, rtol=0, atol=5e-4)
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3])

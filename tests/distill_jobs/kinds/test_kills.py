@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from distill_jobs import Dataset
-
 SETTINGS = {"steps": 5, "batch": 2, "checkpoint_every": 2, "ema_rate": 0.9, "target_rate": 0.8}
 RESULTS = {
     "lcd": "model/unet/diffusion_pytorch_model.safetensors",
@@ -23,13 +21,13 @@ def test_a_killed_training_resumes_to_the_same_bits(
     base_folder: Path,
     distilled_folder: Path,
     acceleration: Any,
-    dataset: Dataset,
+    data_folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "functions"))
     base = distilled_folder if kind == "lcf" else base_folder
-    given = {"base": str(base), "data": str(dataset.folder), "acceleration": str(acceleration.path)}
+    given = {"base": str(base), "data": str(data_folder), "acceleration": str(acceleration.path)}
     for kill_after in (1, 3):  # once before any checkpoint, once after one
         assert _run(kind, given, tmp_path / "killed", kill_after) == kill_after
     _run(kind, given, tmp_path / "killed", None)

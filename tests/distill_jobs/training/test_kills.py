@@ -19,6 +19,7 @@ def test_twenty_kills_at_random_steps_change_no_bit(
     base_folder: Path,
     base: StableDiffusionPipeline,
     dataset: Dataset,
+    data_folder: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -29,7 +30,7 @@ def test_twenty_kills_at_random_steps_change_no_bit(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["distill_jobs.kinds.lcd_lora", "sampling"])
     folder = tmp_path / "killed"
-    given = str(base_folder), str(dataset.folder), SETTINGS, str(folder)
+    given = str(base_folder), str(data_folder), SETTINGS, str(folder)
     while not (folder / RESULT).exists():
         steps, told = context.Pipe(duplex=False)
         process = context.Process(target=distil_telling, args=(*given, told))

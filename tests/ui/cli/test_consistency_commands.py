@@ -10,6 +10,7 @@ from typer.testing import Result
 
 Tau = Callable[..., Result]
 QUICK = ("--steps", 2, "--batch", 2)
+SWITCHES = ("--gradient-checkpointing", "--channels-last", "--data-license", "cc0")
 
 
 def order(data: Path, *more: object, name: str = "fast", base: str = "shapes") -> tuple[object, ...]:
@@ -64,9 +65,11 @@ def test_every_setting_of_a_whole_distillation_reaches_the_spec(painted: Tau, da
     settings = {
         "--steps": 9, "--batch": 4, "--learning-rate": 0.01, "--w-min": 1.0, "--w-max": 4.0, "--target-rate": 0.5,
         "--loss": "l2", "--num-ddim-timesteps": 25, "--huber-c": 0.1, "--seed": 5, "--checkpoint-every": 7,
-        "--sample-every": 3, "--sample-prompt": "a circle", "--sample-guidance": 4.0,
+        "--sample-every": 3, "--sample-prompt": "a circle", "--sample-guidance": 4.0, "--caption-dropout": 0.2,
+        "--dtype": "bf16", "--device": "cuda", "--processes": 2, "--accumulate": 2, "--optimiser": "adamw-fused",
+        "--compile": "aot_eager", "--keep-last": 2, "--attention": "math",
     }  # fmt: skip
-    arguments = [part for pair in settings.items() for part in pair]
+    arguments = [*(part for pair in settings.items() for part in pair), *SWITCHES]
     _reaches(painted("distill", "lcd", *order(data, *arguments, "--no-worker", "--json")), settings)
     _reaches(painted("train", "lcf", *order(data, *arguments, "--no-worker", "--json")), settings)
 
@@ -75,9 +78,11 @@ def test_every_setting_of_a_fine_tuned_style_reaches_the_spec(painted: Tau, data
     settings = {
         "--rank": 3, "--alpha": 1.5, "--steps": 9, "--batch": 4, "--learning-rate": 0.01, "--target-rate": 0.5,
         "--loss": "l2", "--num-ddim-timesteps": 25, "--huber-c": 0.1, "--seed": 5, "--checkpoint-every": 7,
-        "--sample-every": 3, "--sample-prompt": "a circle", "--format": "diffusers",
+        "--sample-every": 3, "--sample-prompt": "a circle", "--format": "diffusers", "--caption-dropout": 0.2,
+        "--dtype": "bf16", "--device": "cuda", "--processes": 2, "--accumulate": 2, "--optimiser": "adamw-fused",
+        "--compile": "aot_eager", "--keep-last": 2, "--attention": "math",
     }  # fmt: skip
-    arguments = [part for pair in settings.items() for part in pair]
+    arguments = [*(part for pair in settings.items() for part in pair), *SWITCHES]
     told = ("--acceleration", "lcm", "--no-worker", "--json")
     result = painted("train", "lcf", *order(data, *arguments, *told))
     _reaches(result, settings)
@@ -120,3 +125,5 @@ def _reaches(result: Result, settings: dict[str, Any]) -> None:
     names = {"--format": "layout", "--sample-prompt": "sample_prompts"}
     wanted = {names.get(option, option[2:].replace("-", "_")): value for option, value in settings.items()}
     assert {name: spec[name] for name in wanted} == wanted | {"sample_prompts": ["a circle"]}
+    assert spec["gradient_checkpointing"] is spec["channels_last"] is True
+    assert spec["data_license"] == "cc0"
