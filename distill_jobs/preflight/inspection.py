@@ -28,6 +28,8 @@ from sampling.guidance import timestep_condition
 FILE = "preflight.json"
 PROBES = 16
 """Pictures whose latents the network is asked about."""
+TIMED = 4
+"""Pictures of the pass that is timed."""
 SPARE = 1.2
 """By how much a prediction of memory may fall short."""
 GIB = 1024**3
@@ -76,11 +78,6 @@ class Probe:
         condition = told.with_time_ids(None if ids is None else ids[:count])
         return cls(pixels, (mean * pipe.vae.config.scaling_factor).float().cpu(), condition)
 
-    def batch(self, count: int) -> tuple[Tensor, Condition]:
-        """Latents and conditions of `count` pictures, repeated as often as it takes."""
-        rows = torch.arange(count) % len(self.latents)
-        return self.latents[rows], self.condition.at(rows)
-
 
 def inspect(form: str, pipe: Any, dataset: Dataset, settings: TrainingSettings, folder: Path) -> Preflight:
     """The pre-flight of a training of that form (lcd-lora, lcd, lcf, lcf-lora, style) in `folder`: it takes no step.
@@ -89,7 +86,8 @@ def inspect(form: str, pipe: Any, dataset: Dataset, settings: TrainingSettings, 
     """
     require_trainable(pipe, is_distilled=form == "lcf")
     probe = Probe.of(pipe, dataset)
-    needs = predicted_needs(form, pipe.unet, probe.batch, len(dataset.entries), set(dataset.captions), settings)
+    told = (probe.latents[:TIMED], probe.condition.at(torch.arange(len(probe.latents[:TIMED]))))
+    needs = predicted_needs(form, pipe.unet, *told, len(dataset.entries), set(dataset.captions), settings)
     found = [
         *prediction_findings(pipe, probe),
         *vae_findings(pipe, probe),

@@ -1,7 +1,7 @@
 """What a training will need: memory, disk and time, predicted before it begins."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -86,14 +86,18 @@ class Needs:
 def predicted_needs(
     form: str,
     unet: Any,
-    batch_of: Callable[[int], tuple[Tensor, Condition]],
+    z: Tensor,
+    condition: Condition,
     pictures: int,
     captions: Collection[str],
     settings: TrainingSettings,
 ) -> Needs:
-    """What a training of `form` needs on `pictures` pictures; `batch_of` gives latents and conditions of so many."""
+    """What a training of `form` needs on `pictures` pictures like those of z (N, C, H, W), told `condition`.
+
+    Its steps are predicted from one pass over z that is run and timed where and as the network is now: on another
+    device or in another dtype they take other times.
+    """
     load, size = WORKLOADS[form], settings.batch // settings.parts
-    z, condition = batch_of(size)
     count = trained_parameters(unet, load, settings)
     per_picture, per_caption = z[0].nbytes, sum(part[0].nbytes for part in condition.parts if part is not None)
     material = pictures * per_picture + len(captions) * per_caption
@@ -101,11 +105,14 @@ def predicted_needs(
         weights=load.copies * half_or_whole(parameter_bytes([unet]), settings),
         trained=trained_bytes(count, averaged=settings.ema_rate > 0, optimiser_bytes=moments_bytes(settings))
         + (SINGLE * count if getattr(settings, "target_rate", 0) else 0),
-        activations=half_or_whole(activation_bytes(unet, z, condition, settings.gradient_checkpointing), settings),
+        activations=half_or_whole(
+            activation_bytes(unet, size, z, condition, settings.gradient_checkpointing), settings
+        ),
         material=material,
     )
     disk = material + kept_bytes(count, settings) + trajectories_bytes(pictures, z, settings)
-    return Needs(memory, disk, predicted_seconds(load, unet, z, condition, pictures, settings))
+    seconds = forward_seconds(unet, z, condition) * settings.batch / len(z)
+    return Needs(memory, disk, seconds * predicted_passes(load, pictures, settings))
 
 
 def trained_parameters(unet: nn.Module, load: Workload, settings: TrainingSettings) -> int:
@@ -141,18 +148,12 @@ def trajectories_bytes(pictures: int, z: Tensor, settings: TrainingSettings) -> 
     return trajectory_bytes(pictures, z.shape[1:], noises) if noises else 0
 
 
-def predicted_seconds(
-    load: Workload, unet: Any, z: Tensor, condition: Condition, pictures: int, settings: TrainingSettings
-) -> float:
-    """Seconds of all steps, from one forward pass that is run and timed; kept trajectories spare the teacher's later.
-
-    The network is timed where and as it is now: on another device or in another dtype the steps take other times.
-    """
-    seconds = forward_seconds(unet, z, condition) * settings.accumulate
+def predicted_passes(load: Workload, pictures: int, settings: TrainingSettings) -> float:
+    """Forward passes over a batch, or what costs as much, of all steps; kept trajectories spare the teacher's."""
     noises = getattr(settings, "trajectories", 0)
     guided_steps = min(settings.steps, noises * pictures / settings.batch) if noises else settings.steps
     again = load.backward and settings.gradient_checkpointing
-    return seconds * (settings.steps * (load.forward + load.backward + again) + guided_steps * load.guided)
+    return settings.steps * (load.forward + load.backward + again) + guided_steps * load.guided
 
 
 def parameter_bytes(networks: Sequence[nn.Module]) -> int:
@@ -165,8 +166,8 @@ def trained_bytes(count: int, *, averaged: bool, optimiser_bytes: int = 2 * SING
     return count * (2 * SINGLE + optimiser_bytes + (SINGLE if averaged else 0))
 
 
-def activation_bytes(unet: Any, z: Tensor, condition: Condition, checkpointing: bool = False) -> int:
-    """Bytes that one forward pass at z (B, C, H, W) keeps for its backward pass; nothing is computed.
+def activation_bytes(unet: Any, size: int, z: Tensor, condition: Condition, checkpointing: bool = False) -> int:
+    """Bytes that one forward pass over `size` rows like those of z keeps for its backward pass; nothing is computed.
 
     The network is built again out of tensors that have shapes and no contents, with all its weights trained: a LoRA
     on most of them keeps the same inputs. Tensors that share storage count once, the weights not at all. With
@@ -185,12 +186,11 @@ def activation_bytes(unet: Any, z: Tensor, condition: Condition, checkpointing: 
                 kept[key] = (tensor, tensor.untyped_storage().nbytes())
             return tensor
 
-        told = Condition(*(None if part is None else torch.empty(part.shape) for part in condition.parts))
+        told = Condition(*(None if part is None else torch.empty(size, *part.shape[1:]) for part in condition.parts))
         with saved_tensors_hooks(note, lambda tensor: tensor):
-            guidance = timestep_condition(twin, 1.0, len(z))
-            output = twin(
-                torch.empty(z.shape), torch.zeros(len(z)), **told.arguments(), timestep_cond=guidance, return_dict=False
-            )
+            given = (torch.empty(size, *z.shape[1:]), torch.zeros(size))
+            guidance = timestep_condition(twin, 1.0, size)
+            output = twin(*given, **told.arguments(), timestep_cond=guidance, return_dict=False)
         del output
     return sum(size for _, size in kept.values())
 

@@ -42,3 +42,27 @@ def test_what_cannot_be_is_refused_before_anything_is_queued(painted: Tau, data:
     assert result.exit_code == 2
     assert "dtype" in result.stderr
     assert painted("jobs", "ls", "-q").stdout == ""
+
+
+def test_a_dry_run_says_what_a_job_would_need_and_queues_nothing(painted: Tau, data: Path) -> None:
+    order = ("--base", "shapes", "--data", data, "--name", "fast", "--batch", 4, "--steps", 3)
+    for command in (("distill", "lcd-lora"), ("distill", "lcd"), ("train", "style")):
+        result = painted(*command, *order, "--dry-run", "--json")
+        assert result.exit_code == 0, result.stderr
+        said = json.loads(result.stdout)
+        assert (said["schema"], said["findings"]) == ("tau.preflight/1", [])
+        assert said["needs"]["memory"]["total"] > 0
+    assert painted("jobs", "ls", "-q").stdout == ""
+
+
+def test_a_dry_run_of_what_cannot_be_is_refused_with_the_remedy(painted: Tau, data: Path) -> None:
+    order = ("--base", "shapes", "--data", data, "--name", "fast", "--trajectories", 10**10)
+    result = painted("distill", "lcd-lora", *order, "--dry-run")
+    assert result.exit_code == 4
+    assert "lower --keep-last" in " ".join(result.stdout.split())
+
+
+def test_only_a_machine_with_the_memory_takes_the_job(painted: Tau, data: Path) -> None:
+    order = ("--base", "shapes", "--data", data, "--name", "fast", "--no-worker", "--json")
+    spec = json.loads(painted("distill", "lcd-lora", *order, "--needs-memory", "16G").stdout)
+    assert (spec["needs_memory"], spec["needs_gpu"]) == (16 * 1024**3, 0)
