@@ -71,6 +71,10 @@ class Vector:
     def __repr__(self) -> str:
         return f"Vector({self.name!r}, {len(self.modules)} modules, {self.layout}, {self.architecture.name})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the open file, which each process opens for itself."""
+        return {name: value for name, value in self.__dict__.items() if name != "_reader"}
+
     @property
     def weights_path(self) -> Path:
         """The safetensors file itself: inside the folder when `path` is a PEFT folder."""

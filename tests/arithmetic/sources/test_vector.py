@@ -1,4 +1,5 @@
 import json
+import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -229,6 +230,17 @@ def test_threads_read_the_same_bits(draft: Callable, save: Callable, table: Arch
         asked = list(vector.modules) * 100
         for module, found in zip(asked, pool.map(lambda name: vector.delta(name).dense(), asked), strict=True):
             assert torch.equal(found, alone[module])
+
+
+def test_another_process_can_be_given_a_vector_that_was_read(
+    draft: Callable, save: Callable, table: Architecture, tmp_path: Path
+) -> None:
+    vector = open_vector(save(draft(seed=1), tmp_path / "a.safetensors"), table)
+    module = next(iter(vector.modules))
+    read = vector.delta(module).dense()
+    given = pickle.loads(pickle.dumps(vector))
+    assert torch.equal(given.delta(module).dense(), read)
+    assert given.content == vector.content
 
 
 def test_a_configuration_is_part_of_the_content(
