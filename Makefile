@@ -45,6 +45,7 @@ bench: $(DEV_STAMP) $(MLFLOW_STAMP) $(RIVALS_STAMP)  ## every figure: docs/shape
 	$(BIN)/python -m benchmarks.catalog --database sqlite:///build/bench/catalog.db --out docs/benchmarks/catalog-sqlite.json
 	test -z "$(BENCH_POSTGRES)" || \
 		$(BIN)/python -m benchmarks.catalog --database "$(BENCH_POSTGRES)" --out docs/benchmarks/catalog-postgresql.json
+	$(BIN)/python -m benchmarks.few_steps --work build/few-steps --out docs/benchmarks/few-steps.json
 	$(BIN)/python -m benchmarks.queue $(if $(BENCH_POSTGRES),--postgres "$(BENCH_POSTGRES)") --out docs/benchmarks/queue.json
 	$(BIN)/python -m benchmarks.arithmetic_accuracy $(WITH_RIVALS) --out docs/benchmarks/arithmetic-accuracy.json
 	$(BIN)/python -m benchmarks.arithmetic_recompression $(WITH_RIVALS) --out docs/benchmarks/arithmetic-recompression.json

@@ -113,7 +113,8 @@ def ours(options: argparse.Namespace, arguments: list[str]) -> Callable[[], obje
 
     def train() -> None:
         pipe, dataset = load_pipeline(options.base), read_dataset(options.pictures)
-        distil(pipe, dataset, settings, folder=options.work, report=lambda _: None, cancelled=lambda: None)
+        silent = {"report": lambda _: None, "cancelled": lambda: None}
+        distil(pipe, dataset, settings, folder=options.work, release=True, **silent)
 
     return train
 

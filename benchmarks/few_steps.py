@@ -21,10 +21,12 @@ from torch import Tensor
 
 from arithmetic import open_vector
 from demo import base_folder, tuning, write_dataset, write_velocity_base
-from distill_jobs import LcdLoraSettings, distil, read_dataset
+from distill_jobs import LcdLoraSettings, LcfLoraSettings, distil, read_dataset, tune_vector
+from distill_jobs.adapters import LCD_TARGETS
 from distill_jobs.progress import Progress
 from formats import architecture_of_folder
-from sampling import attach, joint_right, load_judge, load_pipeline, paired_bootstrap, set_strengths
+from sampling import attach, load_judge, load_pipeline, paired_bootstrap, set_strengths
+from sampling.metrics import heads_right
 from sampling.painting import Settings, decode, denoise
 from workbench.evaluation import Contender, baselines, exam, teacher
 
@@ -35,6 +37,18 @@ STUDENTS = (
     *(Contender("acceleration", "tcd", n, 1.0) for n in (2, 4, 8)),
 )
 ONE_STEP_GUIDANCES = (1.0, 1.5, 2.0, 3.0, 5.0)
+TUNED_STYLE = "outline"
+TUNED_SEEDS = (1, 2)
+"""Its settings were chosen on seed 0."""
+FINE_TUNING = {
+    "rank": 16,
+    "targets": LCD_TARGETS,
+    "steps": 300,
+    "batch": 32,
+    "learning_rate": 5e-4,
+    "ema_rate": 0.95,
+    "noise_weighting": -1.0,
+}
 SHARE_TARGET = 0.9
 COMPARED = ("teacher", "baseline", "one-step", "zero")
 RESAMPLES = 4000
@@ -62,29 +76,27 @@ def bases(work: Path) -> tuple[Base, Base]:
 class Studio:
     """Paints with one base, judges, and keeps each row on disk by all that it depends on."""
 
-    def __init__(self, base: Base, work: Path, noises: int) -> None:
-        self.base, self.work, self.questions = base, work, exam(None, noises=noises, seed=0)
+    def __init__(self, base: Base, work: Path, noises: int, style: str | None = None) -> None:
+        self.base, self.work, self.questions = base, work, exam(style, noises=noises, seed=0)
+        self.style = style
         self.pipe, self.judge = load_pipeline(base.folder), load_judge(base.folder)
         self.content = _content(base.folder)
-        self.vector: str | None = None
+        self.vectors: list[str] = []
         self.w = float(base.distillation["w"])
 
-    def carry(self, path: Path | None) -> None:
-        """Paint with that vector at strength 1 from now on; with None with the base alone."""
-        if path is None:
-            set_strengths(self.pipe, {})
-            self.vector = None
-            return
-        name = f"lcm-{_content(path)[:8]}"
-        if name not in getattr(self.pipe.unet, "peft_config", {}):
-            architecture = architecture_of_folder(self.base.folder, "shapes")
-            attach(self.pipe, {name: open_vector(path, architecture, name=name)})
-        set_strengths(self.pipe, {name: 1.0})
-        self.vector = _content(path)
+    def carry(self, *paths: Path) -> None:
+        """Paint with those vectors at strength 1 from now on."""
+        names = {f"vector-{_content(path)[:8]}": path for path in paths}
+        architecture = architecture_of_folder(self.base.folder, "shapes")
+        for name, path in names.items():
+            if name not in getattr(self.pipe.unet, "peft_config", {}):
+                attach(self.pipe, {name: open_vector(path, architecture, name=name)})
+        set_strengths(self.pipe, dict.fromkeys(names, 1.0))
+        self.vectors = [_content(path) for path in paths]
 
     def row(self, contender: Contender) -> Row:
         """What that contender paints: which pictures are right, and each one's endpoint error where it has one."""
-        key = [self.content, self.vector, asdict(contender), asdict(self.questions)]
+        key = [self.content, self.vectors, asdict(contender), asdict(self.questions)]
         path = self.work / "rows" / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]}.json"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,11 +109,17 @@ class Studio:
     def _painted(self, contender: Contender) -> Row:
         settings = Settings(contender.solver, contender.steps, contender.guidance, contender.spacing, contender.eta)
         latents = denoise(self.pipe, self.questions.prompts, self.questions.seeds, settings)
-        right = joint_right(self.judge.read(decode(self.pipe, latents)), self.questions.truths)
+        right = heads_right(self.judge.read(decode(self.pipe, latents)), self.questions.truths)
         if contender.role == "teacher":
             torch.save(latents, self._endpoints)
-        errors = None if contender.solver == "lcm" and contender.steps > 1 else self.errors(latents)
-        return {**asdict(contender), "evaluations": contender.evaluations, "right": right.tolist(), "errors": errors}
+        has_endpoint = self.style is None and not (contender.solver == "lcm" and contender.steps > 1)
+        return {
+            **asdict(contender),
+            "evaluations": contender.evaluations,
+            "right": np.stack([*right.values()]).all(axis=0).tolist(),
+            "style_right": right["style"].tolist() if "style" in right else None,
+            "errors": self.errors(latents) if has_endpoint else None,
+        }
 
     def errors(self, latents: Tensor) -> list[float]:
         """Each picture's MSE to the teacher's endpoint over the variance of all endpoints; their mean is the error."""
@@ -133,6 +151,37 @@ def measured(base: Base, work: Path, seeds: Sequence[int], noises: int) -> Itera
             yield {**common, "seed": seed, **studio.row(student)}
 
 
+def fine_tuned(base: Base, work: Path, seeds: Sequence[int], noises: int) -> Iterator[Row]:
+    """The rows of LCF: four steps of the acceleration vector alone, and with a vector tuned on a style beside it."""
+    studio = Studio(base, work, noises, TUNED_STYLE)
+    for seed in seeds:
+        acceleration = distilled(base, work, seed)
+        vector = tuned(base, work, acceleration, seed)
+        for role, paths in (("acceleration", (acceleration,)), ("lcf", (acceleration, vector))):
+            studio.carry(*paths)
+            yield {
+                "prediction": "lcf",
+                "seed": seed,
+                **studio.row(Contender("acceleration", "lcm", 4, 1.0)),
+                "role": role,
+            }
+
+
+def tuned(base: Base, work: Path, acceleration: Path, seed: int) -> Path:
+    """The style vector that LCF makes beside that acceleration vector, made now or found."""
+    settings = LcfLoraSettings(**FINE_TUNING, seed=seed)
+    digest = hashlib.sha256((settings.model_dump_json() + _content(acceleration)).encode()).hexdigest()
+    folder = work / f"lcf-{seed}-{digest[:12]}"
+    if (found := folder / "style.safetensors").exists():
+        return found
+    data = work / f"{TUNED_STYLE}-{seed}"
+    if not (data / "metadata.jsonl").exists():
+        write_dataset(data, TUNED_STYLE, count=2000, seed=seed)
+    source = open_vector(acceleration, architecture_of_folder(base.folder, "shapes"), name="acceleration")
+    silent = {"report": _say, "cancelled": lambda: None}
+    return tune_vector(load_pipeline(base.folder), source, read_dataset(data), settings, folder=folder, **silent)
+
+
 def distilled(base: Base, work: Path, seed: int) -> Path:
     """The acceleration vector of that seed, distilled now or found."""
     settings = LcdLoraSettings(**base.distillation, seed=seed)
@@ -153,6 +202,23 @@ def figures(rows: Sequence[Row]) -> list[dict[str, Any]]:
         student_figures([row for row in rows if row["prediction"] == kind], seed)
         for kind in dict.fromkeys(row["prediction"] for row in rows)
         for seed in dict.fromkeys(row["seed"] for row in rows if row["seed"] is not None)
+    ]
+
+
+def tuned_figures(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """One entry for each seed of LCF: shares of pictures in the style, and right in everything, before and after."""
+    return [
+        {
+            "prediction": "lcf",
+            "seed": seed,
+            "pictures": len(before["right"]),
+            "style": [_share(before["style_right"]), _share(after["style_right"])],
+            "style_gain": [*paired_bootstrap(after["style_right"], before["style_right"], seed=0)],
+            "joint": [_share(before["right"]), _share(after["right"])],
+            "joint_gain": [*paired_bootstrap(after["right"], before["right"], seed=0)],
+        }
+        for seed in dict.fromkeys(row["seed"] for row in rows)
+        for before, after in [[row for row in rows if row["seed"] == seed]]
     ]
 
 
@@ -193,6 +259,24 @@ def ratio(a: Sequence[float], b: Sequence[float]) -> list[float]:
 
 def print_table(found: Sequence[dict[str, Any]]) -> None:
     """The figures as tables."""
+    print_students([row for row in found if row["prediction"] != "lcf"])
+    print_tuned([row for row in found if row["prediction"] == "lcf"])
+
+
+def print_tuned(found: Sequence[dict[str, Any]]) -> None:
+    """LCF: what four steps paint before and after it."""
+    print()
+    print("| LCF on outline, seed | in the style: before, after | gain (aim 0) | joint: before, after | gain |")
+    print("|---|---|---|---|---|")
+    for row in found:
+        style, joint = (f"{row[key][0]:.3f}, {row[key][1]:.3f}" for key in ("style", "joint"))
+        print(
+            f"| {row['seed']} | {style} | {_aimed(row['style_gain'], 0.0)} | {joint} | {_interval(row['joint_gain'])} |"
+        )
+
+
+def print_students(found: Sequence[dict[str, Any]]) -> None:
+    """The distilled vectors beside teacher and baselines."""
     print("| base | seed | teacher | 4 evaluations | share (aim 0.9) | best baseline at 4 | above it by |")
     print("|---|---|---|---|---|---|---|")
     for row in found:
@@ -257,15 +341,18 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/few-steps"), help="what is kept between runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--noises", type=int, default=NOISES, help="of each caption; 144 captions")
-    parser.add_argument("--prediction", choices=["epsilon", "v_prediction"], help="default: both")
+    parser.add_argument("--only", choices=["epsilon", "v_prediction", "lcf"], help="default: all three")
     options = parser.parse_args()
+    both = bases(options.work)
     rows = [
         row
-        for base in bases(options.work)
-        if options.prediction in (None, base.prediction)
+        for base in both
+        if options.only in (None, base.prediction)
         for row in measured(base, options.work, options.seeds, options.noises)
     ]
     found = figures(rows)
+    if options.only in (None, "lcf"):
+        found += tuned_figures([*fine_tuned(both[0], options.work, TUNED_SEEDS, options.noises)])
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(found, indent=1) + "\n")
     print_table(found)
