@@ -46,7 +46,7 @@ bench: $(DEV_STAMP) $(MLFLOW_STAMP) $(RIVALS_STAMP)  ## every figure: docs/shape
 	test -z "$(BENCH_POSTGRES)" || \
 		$(BIN)/python -m benchmarks.catalog --database "$(BENCH_POSTGRES)" --out docs/benchmarks/catalog-postgresql.json
 	$(BIN)/python -m benchmarks.few_steps --work build/few-steps --out docs/benchmarks/few-steps.json
-	$(BIN)/python -m benchmarks.queue $(if $(BENCH_POSTGRES),--postgres "$(BENCH_POSTGRES)") --out docs/benchmarks/queue.json
+	$(BIN)/python -m benchmarks.job_queue $(if $(BENCH_POSTGRES),--postgres "$(BENCH_POSTGRES)") --out docs/benchmarks/queue.json
 	$(BIN)/python -m benchmarks.arithmetic_accuracy $(WITH_RIVALS) --out docs/benchmarks/arithmetic-accuracy.json
 	$(BIN)/python -m benchmarks.arithmetic_recompression $(WITH_RIVALS) --out docs/benchmarks/arithmetic-recompression.json
 	$(BIN)/python -m benchmarks.arithmetic_composition --folder build/bench --out docs/benchmarks/arithmetic-composition.json

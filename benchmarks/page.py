@@ -20,8 +20,8 @@ from benchmarks import (
     few_steps,
     identification,
     intake,
+    job_queue,
     mlflow_registry,
-    queue,
 )
 
 FIGURES = Path("docs/benchmarks")
@@ -75,7 +75,7 @@ SECTIONS = (
         mlflow_registry,
         {"mlflow": "python -m benchmarks.mlflow_registry --mlflow-python .venv-mlflow/bin/python"},
     ),
-    Section("The queue", queue, {"queue": "python -m benchmarks.queue --postgres $BENCH_POSTGRES"}),
+    Section("The queue", job_queue, {"queue": "python -m benchmarks.job_queue --postgres $BENCH_POSTGRES"}),
     Section("Taking in", intake, {"intake": "python -m benchmarks.intake --folder build/bench"}),
     Section("Identification", identification, {"identification": "python -m benchmarks.identification"}),
     Section(

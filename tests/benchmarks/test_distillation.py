@@ -123,7 +123,7 @@ def test_a_script_runs_as_it_is_with_its_own_options_and_is_timed(
     assert said[0] == 'the script was given ["--seed=3", "--scale_lr"]'
     assert said[1:-1] == [f"computes in torch.{dtype}"] * 4
     figures = json.loads(said[-1])
-    assert 0.01 <= figures["seconds"] < 0.2
+    assert figures["seconds"] >= 0.01  # the script sleeps that long
     assert figures["versions"]["torch"] == torch.__version__
 
 

@@ -15,9 +15,9 @@ def test_rows_that_are_joined_and_taken_apart_again_are_the_same() -> None:
     first, second = made(2, 0), made(3, 1)
     both = first.followed_by(second)
     assert len(both) == 5
-    for part, a, b in zip(both._parts, first._parts, second._parts, strict=True):
+    for part, a, b in zip(both.parts, first.parts, second.parts, strict=True):
         assert torch.equal(part, torch.cat([a, b]))
-    for again, part in zip(both.at(slice(2, None))._parts, second._parts, strict=True):
+    for again, part in zip(both.at(slice(2, None)).parts, second.parts, strict=True):
         assert torch.equal(again, part)
 
 
@@ -32,7 +32,7 @@ def test_a_row_is_repeated_without_a_copy() -> None:
 def test_zeroing_keeps_shapes_and_sizes() -> None:
     full = made(3, 0)
     blank = full.zeroed()
-    assert [part.shape for part in blank._parts] == [part.shape for part in full._parts]
+    assert [part.shape for part in blank.parts] == [part.shape for part in full.parts]
     assert not blank.text.any()
     assert not blank.pooled.any()
     assert torch.equal(blank.time_ids, full.time_ids)

@@ -15,14 +15,21 @@ from registry.tables import JobRow
 pytestmark = pytest.mark.both_databases
 
 DONE, WAITING = 3_000, 40
+CROWD = 1_500
+"""So many waiting jobs that PostgreSQL would rather walk than sort them."""
 
 
 @pytest.fixture
 def full_queue(registry: Registry, queue: Queue) -> Queue:
     """Thousands of jobs that are done, and dozens that wait in either lane."""
+    return filled(registry, queue, WAITING)
+
+
+def filled(registry: Registry, queue: Queue, waiting: int) -> Queue:
+    """The queue with thousands of jobs that are done, and `waiting` in either lane."""
     common = {"kind": "x", "spec": {}, "spec_sha256": "ab" * 32, "wanted": "run", "attempt": 0, "max_attempts": 3}
     common |= {"lease_token": 0, "progress": {}, "submitted_by": "ann", "run_at": now()}
-    numbers = range(DONE + 2 * WAITING)
+    numbers = range(DONE + 2 * waiting)
     rows = [
         common
         | {
@@ -64,9 +71,10 @@ def _plan(registry: Registry, statement: str, parameters: Any) -> str:
 
 @pytest.mark.parametrize("lanes", [(Lane.BATCH,), (Lane.BATCH, Lane.INTERACTIVE)])
 def test_a_claim_walks_along_the_index_of_claimable_jobs_and_sorts_nothing(
-    registry: Registry, full_queue: Queue, lanes: Sequence[str]
+    registry: Registry, queue: Queue, lanes: Sequence[str]
 ) -> None:
-    selects = _selects(registry, lambda: full_queue.claim("worker", lanes, offers=Offers(1, 2**30)))
+    crowded = filled(registry, queue, CROWD)
+    selects = _selects(registry, lambda: crowded.claim("worker", lanes, offers=Offers(1, 2**30)))
     assert len(selects) == (1 if len(lanes) == 1 else 3)
     for statement, parameters in selects:
         plan = _plan(registry, statement, parameters)

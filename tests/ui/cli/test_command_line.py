@@ -34,8 +34,9 @@ CHANGING = {
     *("import", "link", "unlink", "edit", "favourite", "alias", "tag", "publish", "deprecate", "archive", "rename"),
     *("rm", "restore", "relink", "gc", "push", "sync"),
     *("jobs.cancel", "jobs.pause", "jobs.resume", "jobs.retry", "jobs.prioritise"),
+    *("distill.lcd-lora", "distill.lcd", "train.style", "train.lcf"),
 }
-"""What changes records or bytes that are there: it can be asked what it would do."""
+"""What changes records or bytes that are there, or takes hours: it can be asked what it would do."""
 
 ASKING = {
     "edit",

@@ -32,7 +32,8 @@ def test_a_base_is_distilled_then_fine_tuned_and_both_paint(painted: Tau, data: 
     fast = json.loads(painted("show", "fast", "--json").stdout)
     assert fast["kind"] == "base"
     assert fast["sampling"] == {
-        "solver": "lcm", "steps": [1, 2, 4, 8], "guidance": [2.0, 5.0], "distilled_w": [1.0, 4.0]
+        "solver": "lcm", "steps": [1, 2, 4, 8], "guidance": [2.0, 5.0], "distilled_w": [1.0, 4.0],
+        "convention": "diffusers", "timestep_spacing": "trailing", "original_inference_steps": 50
     }  # fmt: skip
     assert "distilled_w 1 to 4 (guidance scale 2 to 5)" in painted("show", "fast").stdout
     made = {("distilled_from", "shapes"), ("teacher", "shapes"), ("trained_on", "dataset"), ("produced_by", "job")}

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.queue import Load, Place, measure, print_table, waited
+from benchmarks.job_queue import Load, Place, measure, print_table, waited
 from benchmarks.queue_soak import wrong
 from registry import Registry
 from registry.jobs import Queue

@@ -1,4 +1,4 @@
-"""How much the queue carries: `python -m benchmarks.queue --postgres $BENCH_POSTGRES`.
+"""How much the queue carries: `python -m benchmarks.job_queue --postgres $BENCH_POSTGRES`.
 
 1, 8 and 32 worker processes share one queue, on SQLite and on PostgreSQL. First they take all of a heap of jobs, as
 fast as they can (claims/s), then they end them (ends/s). Then each looks for work four times a second, as `tau worker`
