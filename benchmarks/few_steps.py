@@ -265,6 +265,8 @@ def print_table(found: Sequence[dict[str, Any]]) -> None:
 
 def print_tuned(found: Sequence[dict[str, Any]]) -> None:
     """LCF: what four steps paint before and after it."""
+    if not found:
+        return
     print()
     print("| LCF on outline, seed | in the style: before, after | gain (aim 0) | joint: before, after | gain |")
     print("|---|---|---|---|---|")
