@@ -279,6 +279,8 @@ def print_tuned(found: Sequence[dict[str, Any]]) -> None:
 
 def print_students(found: Sequence[dict[str, Any]]) -> None:
     """The distilled vectors beside teacher and baselines."""
+    if not found:
+        return
     print("| base | seed | teacher | 4 evaluations | share (aim 0.9) | best baseline at 4 | above it by |")
     print("|---|---|---|---|---|---|---|")
     for row in found:
