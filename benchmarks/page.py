@@ -61,7 +61,7 @@ class Section:
             yield printed(self.module.print_table, json.loads(figures.read_text()))
             remarks = FIGURES / f"{name}.md"
             if remarks.exists():
-                yield remarks.read_text()
+                yield remarks.read_text().replace("](../", "](")  # its links, as seen from the page
 
 
 ON_SQLITE = "python -m benchmarks.catalog --database sqlite:///build/bench/catalog.db"
