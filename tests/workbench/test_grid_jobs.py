@@ -1,5 +1,6 @@
 """Grids through the queue: a painter paints what is not painted yet, and puts it down within a step."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -45,7 +46,7 @@ def painted(queue: Queue, job: Job, painter: Painter) -> Job:
 def cancelled_after(queue: Queue, job: Job, step: int) -> int:
     """Cancel the job when it has done `step`; the step that it had reached by then."""
     while queue.get(job.id).progress.get("step", 0) < step:
-        pass
+        time.sleep(0.005)
     queue.cancel(job.id)
     return int(queue.get(job.id).progress["step"])
 
@@ -67,10 +68,10 @@ def test_a_painter_paints_a_grid_and_its_extension_and_keeps_the_base(
 def test_a_grid_is_cancelled_within_a_step_and_what_was_finished_stays(
     gallery: Any, queue: Queue, painter: Painter
 ) -> None:
-    plan = planned(gallery, "soft=0,1,2", steps=150)
+    plan = planned(gallery, "soft=0,1,2", steps=30)
     job = submit_grid(gallery.registry, plan)
     with ThreadPoolExecutor(1) as beside:
-        reached = beside.submit(cancelled_after, queue, job, 152)
+        reached = beside.submit(cancelled_after, queue, job, 32)
         seen = painted(queue, job, painter)
     assert seen.state == "cancelled"
     assert seen.progress["step"] <= reached.result() + 1
@@ -82,12 +83,12 @@ def test_waiting_for_a_grid_brings_its_job_or_why_it_failed(gallery: Any, queue:
     with ThreadPoolExecutor(1) as beside:
         waiting = beside.submit(queued_grid, gallery.registry, plan)
         while not waiting.done():
-            painter.take_one()
+            painter.take_one() or time.sleep(0.01)
         assert (waiting.result().result or {})["painted"] == 2
         broken = GridPlan(plan.text, plan.x, plan.y, plan.panels, (changed(plan),))
         waiting = beside.submit(queued_grid, gallery.registry, broken)
         while not waiting.done():
-            painter.take_one()
+            painter.take_one() or time.sleep(0.01)
         with pytest.raises(JobUnfinished, match="other versions"):
             waiting.result()
 
