@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.base_files import base_files
 from workbench.checking import base_findings, verdict_of
 from workbench.composing import recipe_sha256
 from workbench.recipes import ResolvedRecipe, resolve_recipe
@@ -99,7 +100,7 @@ def preview(
     folder = registry.folder(resolved.required_base)
     require_fitting(resolved)
     findings = _findings(registry, resolved, sampling)
-    pipe = (open_base or _load)(resolved.required_base, folder)
+    pipe = open_base(resolved.required_base, folder) if open_base else _load(registry, resolved.required_base)
     painting = _paint(pipe, resolved, prompts, seeds, sampling, on_step, cancelled)
     pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
     records = tuple(_record(resolved, prompt, seed, painting.settings) for prompt, seed in pairs)
@@ -147,10 +148,10 @@ def _findings(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling
     return verdict_of(registry, resolved, layout=None, settings=settings).findings
 
 
-def _load(base: "Version", folder: Path) -> "StableDiffusionPipeline":
+def _load(registry: "Registry", base: "Version") -> "StableDiffusionPipeline":
     from sampling import load_pipeline
 
-    return load_pipeline(folder)
+    return load_pipeline(base_files(registry, base))
 
 
 def _paint(
