@@ -77,6 +77,7 @@ OUTCOMES: Final[dict[str, Outcome]] = {
     "workbench.errors.TooLarge": Outcome.REFUSED,
     "workbench.errors.UnknownInRecipe": Outcome.NOT_FOUND,
     "workbench.errors.UnknownPath": Outcome.NOT_FOUND,
+    "workbench.errors.UnknownTerm": Outcome.USAGE,
     "workbench.errors.UnknownTool": Outcome.USAGE,
     "workbench.errors.UnsupportedLayout": Outcome.USAGE,
     "workbench.errors.UnsupportedRecipe": Outcome.USAGE,
