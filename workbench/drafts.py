@@ -1,12 +1,13 @@
 """A recipe while somebody works on it: what its terms are, what is known against it, and how it is painted."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from workbench.checking import verdict_of
+from workbench.errors import NotABase, UnsupportedRecipe
 from workbench.outcomes import outcome_of
-from workbench.recipe_edits import PARTS, TermText, canonical, terms_of
+from workbench.recipe_edits import PARTS, TermText, canonical, terms_of, with_references, with_term
 from workbench.recipes import ResolvedRecipe, resolve_recipe
 from workbench.references import is_path
 
@@ -84,10 +85,10 @@ def read_draft(
     try:
         if not text:
             return replace(draft, base=_chosen(registry, base))
-        _require_no_path(draft.terms, text)
+        _require_no_path(text)
         return _found(registry, draft, resolve_recipe(registry, text, base), settings)
     except Exception as error:
-        return replace(draft, error=_said(error), base=_chosen_if_any(registry, base))
+        return replace(_partly_found(registry, draft, base), error=_said(error))
 
 
 def pinned(registry: "Registry", text: str, *, keep_aliases: bool = False) -> str:
@@ -96,7 +97,6 @@ def pinned(registry: "Registry", text: str, *, keep_aliases: bool = False) -> st
     With `keep_aliases` NAME@ALIAS stays, so that it means what the alias will mean then. Raises what `get` raises.
     """
     from arithmetic import parse
-    from workbench.recipe_edits import with_references
 
     if not text.strip():
         return ""
@@ -104,9 +104,7 @@ def pinned(registry: "Registry", text: str, *, keep_aliases: bool = False) -> st
     return with_references(text, {name: registry.get(name).ref for name in names})
 
 
-def _found(
-    registry: "Registry", draft: Draft, resolved: ResolvedRecipe, settings: "SamplingSettings | None"
-) -> Draft:
+def _found(registry: "Registry", draft: Draft, resolved: ResolvedRecipe, settings: "SamplingSettings | None") -> Draft:
     versions = tuple({found.version.id: found.version for found in resolved.inputs if found.version}.values())
     words = dict.fromkeys(word for version in versions for word in version.trigger_words)
     findings = verdict_of(registry, resolved, settings=settings).findings if resolved.vectors else ()
@@ -122,6 +120,18 @@ def _found(
     )
 
 
+def _partly_found(registry: "Registry", draft: Draft, base: str | None) -> Draft:
+    """What is known of the vectors although the recipe as a whole means nothing: their parts, their base."""
+    known = [term.written.reference for term in draft.terms if term.version is not None]
+    try:
+        plain = resolve_recipe(registry, " + ".join(with_term("", name) for name in known if name), base)
+    except Exception as error:
+        _said(error)
+        return replace(draft, base=_chosen_if_any(registry, base))
+    terms = tuple(replace(term, parts=_parts(plain, term)) for term in draft.terms)
+    return replace(draft, terms=terms, base=plain.base, candidates=plain.candidates)
+
+
 def _parts(resolved: ResolvedRecipe, term: DraftTerm) -> tuple[str, ...]:
     from arithmetic import Block, Vector
 
@@ -131,9 +141,8 @@ def _parts(resolved: ResolvedRecipe, term: DraftTerm) -> tuple[str, ...]:
     return tuple(name for name in PARTS if name in adapted or name in term.written.parts)
 
 
-def _require_no_path(terms: Iterable[DraftTerm], text: str) -> None:
+def _require_no_path(text: str) -> None:
     from arithmetic import parse
-    from workbench.errors import UnsupportedRecipe
 
     for name in parse(text).references:
         if is_path(name):
@@ -153,8 +162,6 @@ def _version(registry: "Registry", reference: str | None) -> "Version | None":
 
 
 def _chosen(registry: "Registry", base: str | None) -> "Version | None":
-    from workbench.errors import NotABase
-
     if base is None:
         return None
     version = registry.get(base)
