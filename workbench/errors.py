@@ -11,6 +11,7 @@ WorkbenchError
 |-- UnsupportedRecipe       a recipe that this operation cannot carry out
 |-- UnsupportedLayout       a key layout that no output can be written in
 |-- UnknownInRecipe         a reference in a recipe that nothing answers to; shows the place with a caret
+|-- UnknownTerm             a place in a recipe at which no term stands
 |-- NoRegistry              a name where there is no registry to find it in
 |-- InvalidSize             a text that is no number of bytes
 |-- UnknownPath             a path in a recipe or argument at which nothing lies
@@ -112,6 +113,10 @@ class UnknownInRecipe(WorkbenchError):
         self.text, self.reference = text, reference
         place = max(text.find(reference), 0)
         super().__init__(f"{reason}\n  {text}\n  {' ' * place}{'^' * len(reference)}")
+
+
+class UnknownTerm(WorkbenchError):
+    """A place in a recipe at which no term stands."""
 
 
 class UnknownPath(WorkbenchError):

@@ -80,6 +80,7 @@ OUTCOMES: Final[dict[str, Outcome]] = {
     "workbench.errors.UnknownDevice": Outcome.USAGE,
     "workbench.errors.UnknownInRecipe": Outcome.NOT_FOUND,
     "workbench.errors.UnknownPath": Outcome.NOT_FOUND,
+    "workbench.errors.UnknownTerm": Outcome.USAGE,
     "workbench.errors.UnknownTool": Outcome.USAGE,
     "workbench.errors.UnpaintableBase": Outcome.REFUSED,
     "workbench.errors.UnsupportedLayout": Outcome.USAGE,
