@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
 
-import diffusers
 import torch
 from PIL import Image
 from torch import Tensor
@@ -24,6 +23,7 @@ from sampling.errors import Cancelled, UnsupportedSetting
 from sampling.guidance import embeds_guidance, timestep_condition
 from sampling.prompts import embed, unconditional
 from sampling.settings import Settings
+from sampling.software import software
 from sampling.solvers import find_solver
 
 OnStep = Callable[[int, int], None]
@@ -81,7 +81,7 @@ def paint(
         latents=latents,
         evaluations=settings.steps_taken if embeds_guidance(pipe.unet) else settings.evaluations,
         seconds=time.perf_counter() - began,
-        settings={**asdict(settings), "prompts": list(prompts), "seeds": list(seeds), "versions": _versions()},
+        settings={**asdict(settings), "prompts": list(prompts), "seeds": list(seeds), "versions": software()},
     )
 
 
@@ -216,7 +216,3 @@ def _refuse_idle(pipe: Pipeline, settings: Settings, init: Image.Image | None) -
         raise UnsupportedSetting(
             "this base is told its guidance and is guided away from nothing; leave the negative prompt out."
         )
-
-
-def _versions() -> dict[str, str]:
-    return {"torch": torch.__version__, "diffusers": diffusers.__version__}

@@ -7,13 +7,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from workbench.base_files import base_files
 from workbench.checking import base_findings, verdict_of
 from workbench.composing import recipe_sha256
-from workbench.init_pictures import keep_init, open_init
+from workbench.init_pictures import init_of, keep_init
+from workbench.picture_keys import picture_key
 from workbench.profiles import Sampling, SamplingWords, chosen_sampling, is_accelerated
 from workbench.recipes import ResolvedRecipe, resolve_recipe
 
-__all__ = ["SHEET", "OnStep", "OpenBase", "Preview", "Sampling", "preview", "recall", "require_fitting"]
+__all__ = [
+    "SHEET",
+    "OnStep",
+    "OpenBase",
+    "Preview",
+    "Sampling",
+    "keep",
+    "load_base",
+    "paint_pairs",
+    "preview",
+    "recall",
+    "record_of",
+    "require_fitting",
+]
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -92,14 +107,16 @@ def preview(
     folder = registry.folder(resolved.required_base)
     require_fitting(resolved)
     findings = _findings(registry, resolved, sampling)
-    pipe = (open_base or _load)(resolved.required_base, folder)
-    init = None if sampling.init is None else open_init(registry, sampling.init)
-    painting = _paint(pipe, resolved, prompts, seeds, sampling, init, on_step, cancelled)
+    base_version = resolved.required_base
+    pipe = open_base(base_version, folder) if open_base else load_base(registry, base_version)
     pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
-    records = _records(resolved, pairs, sampling, painting)
+    painting = paint_pairs(pipe, resolved, pairs, sampling, init_of(registry, sampling), on_step, cancelled)
+    records = tuple(record_of(resolved, prompt, seed, sampling, painting) for prompt, seed in pairs)
     place = out or registry.home / "previews" / recipe_sha256(resolved)[:16]
     paths = _save(painting.images, records, place, is_file=out is not None and len(pairs) == 1)
-    digests = _register(registry, resolved, records, paths, lease)
+    digests = tuple(
+        keep(registry, resolved, record, sampling, path, lease) for record, path in zip(records, paths, strict=False)
+    )
     return Preview(
         tuple(painting.images),
         records,
@@ -142,22 +159,22 @@ def _findings(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling
     return verdict_of(registry, resolved, layout=None, settings=settings).findings
 
 
-def _load(base: "Version", folder: Path) -> "StableDiffusionPipeline":
+def load_base(registry: "Registry", base: "Version") -> "StableDiffusionPipeline":
     from sampling import load_pipeline
 
-    return load_pipeline(folder)
+    return load_pipeline(base_files(registry, base))
 
 
-def _paint(
+def paint_pairs(
     pipe: "StableDiffusionPipeline",
     resolved: ResolvedRecipe,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
+    pairs: Sequence[tuple[str, int]],
     sampling: Sampling,
     init: "Image | None",
     on_step: OnStep | None,
     cancelled: Callable[[], object] | None,
 ) -> "Painting":
+    """A picture of the recipe for each (prompt, seed); the pipeline comes back as it was."""
     from arithmetic import attachments
     from sampling import attach, attached, detach, paint, set_strengths
 
@@ -167,8 +184,8 @@ def _paint(
         set_strengths(pipe, {term.name: term.strength for term in terms})
         return paint(
             pipe,
-            [prompt for prompt in prompts for _ in seeds],
-            seeds=[seed for _ in prompts for seed in seeds],
+            [prompt for prompt, _ in pairs],
+            seeds=[seed for _, seed in pairs],
             init=init,
             **asdict(sampling.settings()),
             on_step=on_step,
@@ -179,15 +196,17 @@ def _paint(
             detach(pipe)
 
 
-def _records(
-    resolved: ResolvedRecipe, pairs: Sequence[tuple[str, int]], sampling: Sampling, painting: "Painting"
-) -> tuple[dict[str, Any], ...]:
-    """Everything that it takes to paint each picture again; the inputs are all files that the recipe reads."""
+def record_of(
+    resolved: ResolvedRecipe, prompt: str, seed: int, sampling: Sampling, painting: "Painting"
+) -> dict[str, Any]:
+    """Everything that it takes to paint the picture again; the inputs are all files that the recipe reads."""
     from arithmetic import inputs
 
     base, combination = resolved.required_base, resolved.bound.combination
     width, height = painting.images[0].size
-    shared = {
+    return {
+        "prompt": prompt,
+        "seed": seed,
         **sampling.said,
         "width": width,
         "height": height,
@@ -197,7 +216,6 @@ def _records(
         "base": {"name": base.ref, "sha256": base.digest},
         "inputs": [_input(origin, weight) for weight, origin in inputs(combination)] if combination else [],
     }
-    return tuple({"prompt": prompt, "seed": seed, **shared} for prompt, seed in pairs)
 
 
 def _input(origin: "Origin", weight: float) -> dict[str, Any]:
@@ -260,20 +278,21 @@ def _rows(images: Sequence["Image"], records: Sequence[Mapping[str, Any]]) -> li
     return list(rows.items())
 
 
-def _register(
+def keep(
     registry: "Registry",
     resolved: ResolvedRecipe,
-    records: Sequence[Mapping[str, Any]],
-    paths: Sequence[Path],
-    lease: "Lease | None",
-) -> tuple[str, ...]:
-    """Keep the pictures: of the version when the recipe is a version as it stands, else of the recipe."""
-    registry.add_recipe(str(resolved.recipe), str(resolved.locked), recipe_sha256(resolved))
-    subject = resolved.sole_version.ref if resolved.sole_version else f"recipe:{recipe_sha256(resolved)}"
-    return tuple(
-        registry.add_preview(subject, dict(record), path, {}, lease=lease).picture
-        for record, path in zip(records, paths, strict=False)
-    )
+    record: Mapping[str, Any],
+    sampling: Sampling,
+    path: Path,
+    lease: "Lease | None" = None,
+) -> str:
+    """Keep a picture: of the version when the recipe is a version as it stands, else of the recipe; its sha256."""
+    sha256 = recipe_sha256(resolved)
+    registry.add_recipe(str(resolved.recipe), str(resolved.locked), sha256)
+    subject = resolved.sole_version.ref if resolved.sole_version else f"recipe:{sha256}"
+    base = resolved.required_base.digest
+    key = picture_key(str(resolved.locked), base, record["prompt"], record["seed"], sampling)
+    return registry.add_preview(subject, dict(record), path, {}, key=key, lease=lease).picture
 
 
 def _unfinished_hint(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling) -> str | None:

@@ -46,11 +46,15 @@ class Sampling:
     timesteps: tuple[int, ...] | None = None
     """Exactly these, `steps` of them, from noise to picture."""
 
+    def __post_init__(self) -> None:
+        if self.timesteps is not None:  # JSON has lists
+            object.__setattr__(self, "timesteps", tuple(self.timesteps))
+
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "Sampling":
         """How the picture with this record was painted."""
         said = {field.name: record[field.name] for field in fields(cls) if record.get(field.name) is not None}
-        return cls(**({**said, "timesteps": tuple(said["timesteps"])} if "timesteps" in said else said))
+        return cls(**said)
 
     @property
     def said(self) -> dict[str, Any]:
@@ -124,21 +128,23 @@ def chosen_sampling(
         raise UnsupportedSetting("an init strength was given, but no picture to begin with; give both or neither.")
     if "init" in words:
         words["init"] = str(words["init"])
-    rest = sampling or _beside(words, recommended_sampling(registry, resolved))
-    chosen = replace(rest, **words)
+    if sampling is None:
+        chosen = changed(recommended_sampling(registry, resolved), words)
+    else:
+        chosen = replace(sampling, **words)
     chosen.settings()
     return chosen
 
 
-def _beside(words: "Mapping[str, Any]", recommended: Sampling) -> Sampling:
-    """What is recommended for the rest of the settings when some are said."""
-    solver = words.get("solver", recommended.solver)
+def changed(recommended: Sampling, words: Mapping[str, Any]) -> Sampling:
+    """What is recommended, and some words said otherwise; what does not go with them is left to the solver."""
+    solver, rest = words.get("solver", recommended.solver), recommended
     if solver != recommended.solver:
         distilled = solver in ("lcm", "tcd") and recommended == FINISHED
-        recommended = USUAL if distilled else Sampling(steps=recommended.steps, guidance=recommended.guidance)
-    if recommended.timesteps is not None and words.get("steps", recommended.steps) != recommended.steps:
-        return replace(recommended, timesteps=None)
-    return recommended
+        rest = USUAL if distilled else Sampling(steps=recommended.steps, guidance=recommended.guidance)
+    if rest.timesteps is not None and words.get("steps", rest.steps) != rest.steps:
+        rest = replace(rest, timesteps=None)
+    return replace(rest, **words)
 
 
 def recommended_sampling(registry: "Registry", resolved: ResolvedRecipe) -> Sampling:
