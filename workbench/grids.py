@@ -6,10 +6,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from workbench.axes import SAMPLING, Axis, Value
-from workbench.cells import Cell, Ground, require_sampling, sampling_or_default
+from workbench.cells import Cell, Ground
 from workbench.dials import find_dial, turned
 from workbench.errors import InvalidAxis, InvalidSettings
-from workbench.previewing import Sampling, require_fitting
+from workbench.init_pictures import keep_init
+from workbench.previewing import require_fitting
+from workbench.profiles import Sampling, changed, recommended_sampling
 from workbench.recipes import ResolvedRecipe, resolve_recipe
 
 if TYPE_CHECKING:
@@ -128,8 +130,9 @@ class _Grounds:
     """Each recipe of a grid is looked up once; a number is changed in its tree, without looking anything up."""
 
     def __init__(self, registry: "Registry", base: str | None, sampling: Sampling | None) -> None:
-        self._registry, self._base, self._sampling = registry, base, sampling
-        self._found: dict[str, tuple[ResolvedRecipe, Ground]] = {}
+        self._registry, self._base = registry, base
+        self._sampling = None if sampling is None else keep_init(registry, sampling)
+        self._found: dict[str, tuple[ResolvedRecipe, Ground, Sampling]] = {}
         self._checked: dict[Sampling, None] = {}
 
     def cell(
@@ -137,24 +140,24 @@ class _Grounds:
     ) -> Cell:
         """The cell at a place where the axes have these values."""
         said: dict[str, Any] = {axis.name: value for axis, value in values if axis.is_setting}
-        resolved, ground = self._ground(said.get("recipe", text))
+        resolved, ground, recommended = self._ground(said.get("recipe", text))
         for axis, value in values:
             if axis.is_term:
                 ground = _turned(resolved, ground, axis.name, float(value))
-        sampling = sampling_or_default(self._registry, resolved, self._sampling)
-        sampling = replace(sampling, **{name: said[name] for name in SAMPLING if name in said})
+        words = {name: said[name] for name in SAMPLING if name in said}
+        sampling = changed(recommended, words) if self._sampling is None else replace(self._sampling, **words)
         if sampling not in self._checked:
-            require_sampling(sampling)
+            sampling.settings()
             self._checked[sampling] = None
         prompt = panel.prompt if panel.prompt is not None else str(said["prompt"])
         seed = panel.seed if panel.seed is not None else int(said["seed"])
         return Cell.at(place, ground, prompt, seed, sampling)
 
-    def _ground(self, text: str) -> tuple[ResolvedRecipe, Ground]:
+    def _ground(self, text: str) -> tuple[ResolvedRecipe, Ground, Sampling]:
         if text not in self._found:
             resolved = resolve_recipe(self._registry, text, self._base)
             require_fitting(resolved)
-            self._found[text] = resolved, Ground.of(resolved)
+            self._found[text] = resolved, Ground.of(resolved), recommended_sampling(self._registry, resolved)
         return self._found[text]
 
 

@@ -5,12 +5,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+from workbench.base_files import base_files
 from workbench.checking import base_findings, verdict_of
 from workbench.composing import recipe_sha256
+from workbench.init_pictures import init_of, keep_init
 from workbench.picture_keys import picture_key
+from workbench.profiles import Sampling, SamplingWords, chosen_sampling, is_accelerated
 from workbench.recipes import ResolvedRecipe, resolve_recipe
+
+__all__ = [
+    "SHEET",
+    "OnStep",
+    "OpenBase",
+    "Preview",
+    "Sampling",
+    "keep",
+    "load_base",
+    "paint_pairs",
+    "preview",
+    "recall",
+    "record_of",
+    "require_fitting",
+]
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -32,17 +50,6 @@ SHEET = "sheet.png"
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How to paint; guidance 1 is one evaluation a step, more is two."""
-
-    solver: str
-    steps: int
-    guidance: float
-    spacing: str
-    eta: float
-
-
-@dataclass(frozen=True)
 class Preview:
     """Painted pictures and where they lie; `path` is the picture, or the contact sheet of several."""
 
@@ -58,6 +65,8 @@ class Preview:
     """What to change when the settings cannot give a finished picture."""
     findings: "tuple[Finding, ...]"
     """What is known of the sum, and of how its vectors want to be sampled."""
+    sampling: Sampling
+    """As it was painted."""
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -71,20 +80,18 @@ def preview(
     prompts: Sequence[str],
     *,
     base: str | None = None,
-    solver: str = "lcm",
-    steps: int = 4,
-    guidance: float = 1.0,
-    spacing: str = "trailing",
-    eta: float = 0.0,
+    sampling: Sampling | None = None,
     seeds: Sequence[int] = (0,),
     out: Path | None = None,
     on_step: OnStep | None = None,
     cancelled: Callable[[], object] | None = None,
     open_base: OpenBase | None = None,
     lease: "Lease | None" = None,
+    **said: Unpack[SamplingWords],
 ) -> Preview:
     """Paint every prompt with every seed, save the pictures and record them in the registry.
 
+    How is said as a whole (`sampling`) or word by word (`said`); the rest is as the recipe's vectors were made for.
     `out` is the file of one picture, or the folder of several; by default both go below the registry's home.
     `open_base` gives the base's pipeline, which is loaded otherwise. With `lease` the pictures are the work of a job:
     once its lease is lost none is recorded.
@@ -95,15 +102,16 @@ def preview(
     Raises BaseUndecided, UnsupportedRecipe for a sum of bases, ValidationRefused for vectors of another architecture,
     NotAttachable for a term that only the base's own weights could hold, UnsupportedSetting, Cancelled.
     """
-    sampling = Sampling(solver, steps, guidance, spacing, eta)
     resolved = resolve_recipe(registry, text, base)
+    sampling = keep_init(registry, chosen_sampling(registry, resolved, sampling, **said))
     folder = registry.folder(resolved.required_base)
     require_fitting(resolved)
     findings = _findings(registry, resolved, sampling)
-    pipe = (open_base or load_base)(resolved.required_base, folder)
+    base_version = resolved.required_base
+    pipe = open_base(base_version, folder) if open_base else load_base(registry, base_version)
     pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
-    painting = paint_pairs(pipe, resolved, pairs, sampling, on_step, cancelled)
-    records = tuple(record_of(resolved, prompt, seed, painting.settings) for prompt, seed in pairs)
+    painting = paint_pairs(pipe, resolved, pairs, sampling, init_of(registry, sampling), on_step, cancelled)
+    records = tuple(record_of(resolved, prompt, seed, sampling, painting) for prompt, seed in pairs)
     place = out or registry.home / "previews" / recipe_sha256(resolved)[:16]
     paths = _save(painting.images, records, place, is_file=out is not None and len(pairs) == 1)
     digests = tuple(
@@ -117,8 +125,9 @@ def preview(
         digests,
         painting.evaluations,
         painting.seconds,
-        _unfinished_hint(resolved, sampling),
+        _unfinished_hint(registry, resolved, sampling),
         findings,
+        sampling,
     )
 
 
@@ -146,14 +155,14 @@ def _findings(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling
 
     if resolved.bound.combination is None:
         return ()
-    settings = SamplingSettings(sampling.solver, sampling.steps, sampling.guidance)
+    settings = SamplingSettings(**sampling.judged)
     return verdict_of(registry, resolved, layout=None, settings=settings).findings
 
 
-def load_base(base: "Version", folder: Path) -> "StableDiffusionPipeline":
+def load_base(registry: "Registry", base: "Version") -> "StableDiffusionPipeline":
     from sampling import load_pipeline
 
-    return load_pipeline(folder)
+    return load_pipeline(base_files(registry, base))
 
 
 def paint_pairs(
@@ -161,6 +170,7 @@ def paint_pairs(
     resolved: ResolvedRecipe,
     pairs: Sequence[tuple[str, int]],
     sampling: Sampling,
+    init: "Image | None",
     on_step: OnStep | None,
     cancelled: Callable[[], object] | None,
 ) -> "Painting":
@@ -176,7 +186,8 @@ def paint_pairs(
             pipe,
             [prompt for prompt, _ in pairs],
             seeds=[seed for _, seed in pairs],
-            **asdict(sampling),
+            init=init,
+            **asdict(sampling.settings()),
             on_step=on_step,
             cancelled=cancelled,
         )
@@ -185,15 +196,21 @@ def paint_pairs(
             detach(pipe)
 
 
-def record_of(resolved: ResolvedRecipe, prompt: str, seed: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+def record_of(
+    resolved: ResolvedRecipe, prompt: str, seed: int, sampling: Sampling, painting: "Painting"
+) -> dict[str, Any]:
     """Everything that it takes to paint the picture again; the inputs are all files that the recipe reads."""
     from arithmetic import inputs
 
     base, combination = resolved.required_base, resolved.bound.combination
+    width, height = painting.images[0].size
     return {
         "prompt": prompt,
         "seed": seed,
-        **{key: settings[key] for key in ("solver", "steps", "guidance", "spacing", "eta", "versions")},
+        **sampling.said,
+        "width": width,
+        "height": height,
+        "versions": painting.settings["versions"],
         "recipe": str(resolved.recipe),
         "locked": str(resolved.locked),
         "base": {"name": base.ref, "sha256": base.digest},
@@ -278,10 +295,8 @@ def keep(
     return registry.add_preview(subject, dict(record), path, {}, key=key, lease=lease).picture
 
 
-def _unfinished_hint(resolved: ResolvedRecipe, sampling: Sampling) -> str | None:
-    fast = ("acceleration", "composition")
-    accelerated = any(version is None or version.kind in fast for _, _, version in resolved.vectors)
-    if accelerated or sampling.solver not in ("lcm", "tcd"):
+def _unfinished_hint(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling) -> str | None:
+    if sampling.solver not in ("lcm", "tcd") or is_accelerated(registry, resolved):
         return None
     return (
         f"no acceleration vector takes part, so {sampling.steps} steps of {sampling.solver} are not enough; "
