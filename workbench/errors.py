@@ -11,6 +11,7 @@ WorkbenchError
 |-- InvalidSize             a text that is no number of bytes
 |-- UnknownPath             a path in a recipe or argument at which nothing lies
 |-- InvalidSettings         settings of a job that its kind does not accept
+|-- NotInspected            a training whose pre-flight has not ended, or found what would go wrong
 |-- ChangedInput            a path whose content is no longer what a recipe was locked to
 |-- NotCertified            there is no certificate to prove a file against
 |-- NotBaked                a checkpoint that does not say what was baked into it
@@ -102,6 +103,10 @@ class NoRegistry(WorkbenchError):
 
 class InvalidSize(WorkbenchError):
     """A text that is no number of bytes."""
+
+
+class NotInspected(WorkbenchError):
+    """A training whose pre-flight has not ended, or found what would go wrong."""
 
 
 class ChangedInput(WorkbenchError):
