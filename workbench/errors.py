@@ -17,6 +17,7 @@ WorkbenchError
 |-- UnknownPath             a path in a recipe or argument at which nothing lies
 |-- InvalidSettings         settings of a job that its kind does not accept
 |-- InvalidAxis             an axis of a grid that names nothing, or whose values are none
+|-- NotInspected            a training whose pre-flight has not ended, or found what would go wrong
 |-- ChangedInput            a path whose content is no longer what a recipe was locked to
 |-- NotCertified            there is no certificate to prove a file against
 |-- NotBaked                a checkpoint that does not say what was baked into it
@@ -141,6 +142,10 @@ class NoRegistry(WorkbenchError):
 
 class InvalidSize(WorkbenchError):
     """A text that is no number of bytes."""
+
+
+class NotInspected(WorkbenchError):
+    """A training whose pre-flight has not ended, or found what would go wrong."""
 
 
 class ChangedInput(WorkbenchError):

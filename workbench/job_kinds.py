@@ -9,6 +9,7 @@ JOB_KINDS: Final[Mapping[str, str]] = {
     "lcd-lora": "workbench.training:distil_acceleration",
     "lcd": "workbench.training:distil_whole_base",
     "lcf": "workbench.training:tune_consistency",
+    "preflight": "workbench.preflight:run_preflight",
     "preview": "workbench.picture_jobs:paint_preview",
     "style": "workbench.training:train_style_vector",
 }

@@ -1,6 +1,6 @@
 """The pages' addresses, the links between them, and the registry that they share."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -36,12 +36,11 @@ def link_to_catalog(label: str = "Catalog") -> None:
     st.page_link(CATALOG, label=label, icon=":material/arrow_back:")
 
 
-def link_to_job(job: int, label: str) -> None:
+def link_to_job(job: int, label: str, icon: str = ":material/pending_actions:") -> None:
     """A link to a job's page; `label` is Markdown."""
-    st.page_link(JOBS, label=label, icon=":material/pending_actions:", query_params={"job": str(job)})
+    st.page_link(JOBS, label=label, icon=icon, query_params={"job": str(job)})
 
 
-def link_to_page(page: str, label: str, icon: str | None = None, **parameters: str) -> None:
-    """A link to a page with the parameters of its URL, those that say nothing left out; `label` is Markdown."""
-    said: Mapping[str, str] = {name: value for name, value in parameters.items() if value}
-    st.page_link(page, label=label, icon=icon, query_params=dict(said))
+def link_to_page(page: str, label: str, icon: str | None = None, **parameters: str | Sequence[str]) -> None:
+    """A link to a page with the parameters of its URL, those that are empty left out; `label` is Markdown."""
+    st.page_link(page, label=label, icon=icon, query_params={name: said for name, said in parameters.items() if said})
