@@ -132,11 +132,11 @@ class Registry:
 
     def folder(self, version: Version) -> Path:
         """A folder with the version's files under the names that they had, for libraries that open folders."""
-        return materialised.version_folder(version, self._blob_paths, self._materialised)
+        return materialised.version_folder(version, self.blob_paths, self._materialised)
 
     def file(self, version: Version) -> Path:
         """What a vector is opened from: its weight file, or its folder where a PEFT config belongs to it."""
-        return materialised.version_file(version, self._blob_paths, self._materialised)
+        return materialised.version_file(version, self.blob_paths, self._materialised)
 
     def put_blob(self, content: Path | bytes) -> str:
         """Store bytes on their own, such as a picture; their sha256."""
@@ -144,7 +144,11 @@ class Registry:
 
     def blob_path(self, sha256: str) -> Path:
         """Where a blob's bytes are, to be read only. Raises NotFound and CorruptBlob."""
-        return self._blob_paths([sha256])[sha256]
+        return self.blob_paths([sha256])[sha256]
+
+    def blob_paths(self, digests: Sequence[str]) -> Mapping[str, Path]:
+        """Where the bytes of several blobs are, asked for at once. Raises NotFound and CorruptBlob."""
+        return stored.blob_paths(self.database, self.store, digests)
 
     @property
     def storage(self) -> Storage:
@@ -401,9 +405,6 @@ class Registry:
     def previews(self, subject: Version | str, *, limit: int = 50) -> list[Preview]:
         """The pictures of a version or a recipe, newest first."""
         return self._read(lambda uow: provenance.previews(uow, _ref(subject), limit))
-
-    def _blob_paths(self, digests: Sequence[str]) -> Mapping[str, Path]:
-        return stored.blob_paths(self.database, self.store, digests)
 
     def _read(self, query: Callable[[UnitOfWork], T]) -> T:
         with self.database.reading() as uow:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Final
 
 JOB_KINDS: Final[Mapping[str, str]] = {
+    "demo": "workbench.demo_jobs:run_demo",
+    "import": "workbench.import_jobs:run_import",
     "lcd-lora": "workbench.training:distil_acceleration",
     "lcd": "workbench.training:distil_whole_base",
     "lcf": "workbench.training:tune_consistency",

@@ -5,7 +5,8 @@ import streamlit as st
 from registry import RegistryError
 from ui.web.navigation import CATALOG, MODEL, REPORT
 from ui.web.pictures import tab_icon
-from ui.web.words import plain
+from ui.web.refusals import refuse
+from workbench.errors import WorkbenchError
 
 
 def run() -> None:
@@ -21,8 +22,8 @@ def run() -> None:
     )
     try:
         page.run()
-    except RegistryError as error:
-        st.error(plain(str(error)), icon=":material/error:")
+    except (RegistryError, WorkbenchError) as error:
+        refuse(error)
 
 
 if __name__ == "__main__":
