@@ -24,6 +24,7 @@ WorkbenchError
 |-- JobUnfinished           a job that was waited for ended without a result
 |-- WorkerDied              a local worker ended while it was starting
 |-- InvalidAddress          a text that is no http, https or hf address of the accepted form
+|-- ForbiddenPath           a path outside the folders that pages may import from
 |-- ForbiddenAddress        a host that is unknown, or that lies in a private network and is not named in the settings
 |-- DownloadFailed          an address that did not answer, or not with a whole file
 |   |-- NotThere            the server says that there is no such thing
@@ -174,6 +175,10 @@ class NotADemo(WorkbenchError):
 
 class InvalidAddress(WorkbenchError):
     """A text that is no http, https or hf address of the accepted form."""
+
+
+class ForbiddenPath(WorkbenchError):
+    """A path outside the folders that pages may import from."""
 
 
 class ForbiddenAddress(WorkbenchError):
