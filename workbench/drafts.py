@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.checking import verdict_of
 from workbench.errors import NotABase, UnsupportedRecipe
 from workbench.outcomes import outcome_of
-from workbench.previewing import Sampling
+from workbench.profiles import Sampling
 from workbench.recipe_edits import PARTS, TermText, canonical, terms_of, with_references, with_term
 from workbench.recipes import ResolvedRecipe, resolve_recipe
 from workbench.references import is_path

@@ -20,6 +20,7 @@ WorkbenchError
 |-- NotInspected            a training whose pre-flight has not ended, or found what would go wrong
 |-- ChangedInput            a path whose content is no longer what a recipe was locked to
 |-- NotCertified            there is no certificate to prove a file against
+|-- NotAPicture             a file that is no picture which a painting could begin with
 |-- NotBaked                a checkpoint that does not say what was baked into it
 |-- JobUnfinished           a job that was waited for ended without a result
 |-- WorkerDied              a local worker ended while it was starting
@@ -155,6 +156,10 @@ class ChangedInput(WorkbenchError):
 
 class NotCertified(WorkbenchError):
     """There is no certificate to prove a file against."""
+
+
+class NotAPicture(WorkbenchError):
+    """A file is no picture that can be opened."""
 
 
 class NotBaked(WorkbenchError):

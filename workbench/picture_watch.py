@@ -12,7 +12,7 @@ from workbench.picture_jobs import KIND
 if TYPE_CHECKING:
     from registry import Registry
     from registry.jobs import Job
-    from workbench.previewing import Sampling
+    from workbench.profiles import Sampling
 
 LOOK_SECONDS = 0.02
 

@@ -16,7 +16,8 @@ from workbench.cell_painting import paint_cells, steps_left
 from workbench.cells import stored_preview
 from workbench.errors import InvalidAxis, InvalidSettings, UnknownInRecipe
 from workbench.grids import GridPlan, painted_cells, plan_grid
-from workbench.previewing import Sampling, preview
+from workbench.previewing import preview
+from workbench.profiles import Sampling
 
 CIRCLE, SQUARE = "a large red circle on a white background", "a small blue square on a black background"
 QUICK = Sampling(solver="ddim", steps=2, guidance=2.0, spacing="trailing", eta=0.0)
