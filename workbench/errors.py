@@ -18,6 +18,7 @@ WorkbenchError
 |-- InvalidSettings         settings of a job that its kind does not accept
 |-- InvalidAxis             an axis of a grid that names nothing, or whose values are none
 |-- MissingInputs           what a picture was painted from, and is not here; each with its sha256
+|-- NotInspected            a training whose pre-flight has not ended, or found what would go wrong
 |-- ChangedInput            a path whose content is no longer what a recipe was locked to
 |-- NotCertified            there is no certificate to prove a file against
 |-- NotAPicture             a file that is no picture which a painting could begin with
@@ -25,6 +26,7 @@ WorkbenchError
 |-- JobUnfinished           a job that was waited for ended without a result
 |-- WorkerDied              a local worker ended while it was starting
 |-- InvalidAddress          a text that is no http, https or hf address of the accepted form
+|-- ForbiddenPath           a path outside the folders that pages may import from
 |-- ForbiddenAddress        a host that is unknown, or that lies in a private network and is not named in the settings
 |-- DownloadFailed          an address that did not answer, or not with a whole file
 |   |-- NotThere            the server says that there is no such thing
@@ -154,6 +156,10 @@ class MissingInputs(WorkbenchError):
         super().__init__(f"{path}: cannot be painted again without {listed}. Import these very files: tau import PATH")
 
 
+class NotInspected(WorkbenchError):
+    """A training whose pre-flight has not ended, or found what would go wrong."""
+
+
 class ChangedInput(WorkbenchError):
     """A path whose content is no longer what a recipe was locked to."""
 
@@ -184,6 +190,10 @@ class NotADemo(WorkbenchError):
 
 class InvalidAddress(WorkbenchError):
     """A text that is no http, https or hf address of the accepted form."""
+
+
+class ForbiddenPath(WorkbenchError):
+    """A path outside the folders that pages may import from."""
 
 
 class ForbiddenAddress(WorkbenchError):

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import MissingInputs
 from workbench.grid_files import grid_sheet
 from workbench.grids import GridPlan
-from workbench.init_pictures import init_of
-from workbench.previewing import OnStep, OpenBase, load_base, paint_pairs, record_of
+from workbench.previewing import OnStep, OpenBase, load_base, paint_pairs, records_of
 from workbench.profiles import Sampling
 from workbench.recipes import resolve_recipe
 from workbench.references import content_digest, is_path
@@ -129,9 +128,8 @@ def repaint(
     pairs = [(found.prompt, found.seed)] * int(company["size"])
     shared = record.get("machine", {}).get("threads")
     with threads(int(shared)) if shared else nullcontext():
-        init = init_of(registry, found.sampling)
-        painting = paint_pairs(pipe, resolved, pairs, found.sampling, init, on_step, cancelled)
-        now = record_of(resolved, found.sampling, painting, int(company["place"]))
+        painting = paint_pairs(registry, pipe, resolved, pairs, found.sampling, on_step, cancelled)
+        now = records_of(resolved, pairs, found.sampling, painting)[int(company["place"])]
     with Image.open(path) as before:
         return _compared(before.convert("RGB"), painting.images[int(company["place"])], record, now)
 
