@@ -6,12 +6,26 @@ from typing import Any
 
 import torch
 from PIL import Image
+from transformers import CLIPModel
 from transformers.image_utils import to_numpy_array
 
 from sampling.base import progress_bars_off
 from sampling.errors import ClipUnreadable
 
 
+class EmbeddingClip(CLIPModel):
+    """A CLIP whose features are tensors (N, projection), as torchmetrics 1.9 takes them; transformers 5 wraps them."""
+
+    def get_image_features(self, *given: Any, **named: Any) -> Any:
+        """What the picture's tower says, projected."""
+        return super().get_image_features(*given, **named).pooler_output
+
+    def get_text_features(self, *given: Any, **named: Any) -> Any:
+        """What the text's tower says, projected."""
+        return super().get_text_features(*given, **named).pooler_output
+
+
+@torch.no_grad()
 def clip_scores(folder: Path, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[float]:
     """max(100 * cos(E_image, E_prompt), 0) of each picture and its prompt (Hessel et al. 2021), by that CLIP.
 
@@ -29,9 +43,17 @@ def _scorer(folder: Path) -> Any:
         raise ClipUnreadable("the CLIP score needs torchmetrics: pip install 'tauworks[metrics]'") from error
     if not (folder / "config.json").is_file():
         raise ClipUnreadable(f"{folder}: no config.json there. Give the folder of a CLIP model and its processor.")
+    return CLIPScore(model_name_or_path=lambda: _opened(folder)).eval()
+
+
+def _opened(folder: Path) -> tuple[Any, Any]:
+    """The model and its processor."""
+    from transformers import CLIPProcessor
+
     try:
         with progress_bars_off():
-            return CLIPScore(model_name_or_path=str(folder)).eval()  # type: ignore[arg-type]
+            model = EmbeddingClip.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
+            return model, CLIPProcessor.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise ClipUnreadable(f"{folder}: transformers cannot open it as a CLIP model: {error}") from error
 

@@ -8,7 +8,7 @@ batch, its place in a grid or the device, and it is the one that the plain diffu
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import ceil
 from typing import Any
 
@@ -52,6 +52,8 @@ class Painting:
     settings: dict[str, Any]
     batch: int = 48
     """At most so many were painted at once."""
+    machine: dict[str, str | int] = field(default_factory=dict)
+    """Where it was painted, as far as the last bits depend on it."""
 
     def company(self, index: int) -> dict[str, int]:
         """With how many others picture `index` was painted at once, and its place among them.
@@ -92,14 +94,10 @@ def paint(
         latents=latents,
         evaluations=settings.steps_taken if embeds_guidance(pipe.unet) else settings.evaluations,
         seconds=time.perf_counter() - began,
-        settings={**asdict(settings), "prompts": list(prompts), "seeds": list(seeds), **_made_by(pipe)},
+        settings={**asdict(settings), "prompts": list(prompts), "seeds": list(seeds), "versions": software()},
         batch=batch,
+        machine={"device": pipe.device.type, **machine()},
     )
-
-
-def _made_by(pipe: Pipeline) -> dict[str, Any]:
-    """What the pixels depend on beside settings and weights."""
-    return {"versions": software(), "machine": {"device": pipe.device.type, **machine()}}
 
 
 @torch.no_grad()

@@ -185,7 +185,7 @@ def records_of(
         "width": width,
         "height": height,
         "versions": painting.settings["versions"],
-        "machine": painting.settings["machine"],
+        "machine": painting.machine,
         "recipe": str(resolved.recipe),
         "locked": str(resolved.locked),
         "base": {"name": base.ref, "sha256": base.digest},

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageFilter
 
-from sampling import accuracy, endpoint_error, heads_right, joint_right, paired_bootstrap
+from sampling import accuracy, agreement, endpoint_error, heads_right, joint_right, paired_bootstrap, sharpness
 
 TRUTH = {"shape": "circle", "colour": "red", "style": "outline"}
 
@@ -109,3 +110,40 @@ def test_equal_rows_have_an_interval_at_zero():
 def test_rows_that_are_no_pairs_are_refused(a, b):
     with pytest.raises(ValueError, match="two equally long rows"):
         paired_bootstrap(a, b, seed=0)
+
+
+def noise(seed, size=(24, 16)):
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+
+
+def test_agreement_is_one_with_itself_nothing_with_a_flat_picture_of_its_mean_and_less_with_another():
+    reference = noise(0)
+    mean = round(float(np.asarray(reference).mean()))
+    assert agreement(reference, reference) == 1.0
+    assert agreement(Image.new("RGB", reference.size, (mean,) * 3), reference) == pytest.approx(0, abs=1e-3)
+    assert agreement(noise(1), reference) < -0.5
+    pixels, truth = (torch.from_numpy(np.asarray(picture) / 255.0) for picture in (noise(1), reference))
+    assert agreement(noise(1), reference) == pytest.approx(1 - endpoint_error(pixels, truth))
+    with pytest.raises(ValueError, match="they must agree"):
+        agreement(noise(0, (8, 8)), reference)
+
+
+def test_sharpness_is_nothing_on_a_ramp_falls_with_blur_and_rises_with_contrast():
+    ramp = Image.fromarray(np.tile(np.arange(0, 160, 10, dtype=np.uint8), (16, 1)))
+    assert sharpness(ramp) == pytest.approx(0, abs=1e-12)
+    edge = Image.fromarray(np.where(np.arange(24) < 12, 40, 120).astype(np.uint8)[None].repeat(24, 0))
+    contrast = edge.point(lambda value: 2 * value)
+    assert 0 < sharpness(edge.filter(ImageFilter.GaussianBlur(2))) < sharpness(edge)
+    assert sharpness(contrast) == pytest.approx(4 * sharpness(edge))
+    with pytest.raises(ValueError, match="needs 3x3"):
+        sharpness(Image.new("L", (2, 9)))
+
+
+def test_sharpness_is_the_variance_of_the_laplacian_written_out():
+    light = np.asarray(noise(3).convert("L"), dtype=np.float64) / 255
+    values = [
+        light[i - 1, j] + light[i + 1, j] + light[i, j - 1] + light[i, j + 1] - 4 * light[i, j]
+        for i in range(1, light.shape[0] - 1)
+        for j in range(1, light.shape[1] - 1)
+    ]
+    assert sharpness(noise(3)) == pytest.approx(np.var(values))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 from PIL.PngImagePlugin import PngInfo
 
-from sampling import SOLVERS, paint, read_png, save_png
+from sampling import SOLVERS, paint, read_png, read_record, save_png, save_sheet
 from sampling.errors import NoRecord, RecordRefused
 from sampling.pictures import SAMPLERS, parameters_text
 
@@ -139,3 +139,13 @@ def test_a_damaged_record_is_refused(picture, tmp_path, text):
     picture.save(tmp_path / "a.png", pnginfo=metadata)
     with pytest.raises(RecordRefused):
         read_png(tmp_path / "a.png")
+
+
+def test_a_sheet_carries_what_all_its_pictures_are_and_is_no_single_picture(picture, tmp_path):
+    record = {"grid": {"x": "seed=1,2"}, "pictures": {"a": DIGEST}}
+    save_sheet(picture, tmp_path / "sheet.png", record)
+    assert read_record(tmp_path / "sheet.png") == record
+    with pytest.raises(RecordRefused, match="lacks prompt"):
+        read_png(tmp_path / "sheet.png")
+    with pytest.raises(RecordRefused, match="64 hexadecimal digits"):
+        save_sheet(picture, tmp_path / "sheet.png", {"cells": [{"sha256": "x"}]})

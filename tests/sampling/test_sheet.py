@@ -113,3 +113,24 @@ def test_rows_may_be_shorter_than_the_columns_but_not_longer():
     for rows in ([], [("a", [])]):
         with pytest.raises(ValueError, match="at least one row with a picture"):
             contact_sheet(rows, ["1"])
+
+
+def test_a_legend_stands_below_the_pictures_within_the_paper_and_moves_nothing():
+    rows = [("a", [RED, BLUE])]
+    plain, told = contact_sheet(rows), contact_sheet(rows, legend=["Recipe: papercut + lcm", "Seed: 7"])
+    assert places(told, (255, 0, 0)) == places(plain, (255, 0, 0))
+    assert told.height > plain.height
+    bottom = places(plain, (255, 0, 0))[3]
+    rows_with_ink = np.nonzero(ink(told)[bottom + 2 :].any(axis=1))[0]
+    assert rows_with_ink.size
+    assert rows_with_ink.max() < told.height - bottom - 2 - LOOK.margin // 4
+    assert not np.array_equal(np.asarray(told), np.asarray(contact_sheet(rows, legend=["Recipe: other", "Seed: 7"])))
+
+
+def test_a_long_legend_is_broken_to_the_width_of_the_sheet():
+    text = "a prompt of very many words " * 12
+    short, long = (contact_sheet([("a", [RED])], legend=[words]) for words in ("short", text))
+    assert (long.width, long.height > short.height) == (short.width, True)
+    assert short.width >= LOOK.narrowest_legend
+    narrow = contact_sheet([("a", [RED])], legend=[text], appearance=replace(LOOK, narrowest_legend=200))
+    assert (narrow.width < long.width, narrow.height > long.height) == (True, True)
