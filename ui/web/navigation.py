@@ -1,5 +1,7 @@
 """The pages' addresses, the links between them, and the registry that they share."""
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from registry import Registry
@@ -7,6 +9,11 @@ from workbench.opening import open_registry
 
 CATALOG = "catalog.py"
 MODEL = "model.py"
+COMPOSE = "compose.py"
+GRID = "grid.py"
+COMPARE = "compare.py"
+JOBS = "jobs.py"
+ADMIN = "admin.py"
 REPORT = "report.py"
 
 DEMO_COMMANDS = "tau demo\ntau ui --demo --port 8502"
@@ -27,3 +34,14 @@ def link_to(ref: str, label: str, icon: str | None = None) -> None:
 def link_to_catalog(label: str = "Catalog") -> None:
     """A link back to the catalog without filters."""
     st.page_link(CATALOG, label=label, icon=":material/arrow_back:")
+
+
+def link_to_job(job: int, label: str) -> None:
+    """A link to a job's page; `label` is Markdown."""
+    st.page_link(JOBS, label=label, icon=":material/pending_actions:", query_params={"job": str(job)})
+
+
+def link_to_page(page: str, label: str, icon: str | None = None, **parameters: str) -> None:
+    """A link to a page with the parameters of its URL, those that say nothing left out; `label` is Markdown."""
+    said: Mapping[str, str] = {name: value for name, value in parameters.items() if value}
+    st.page_link(page, label=label, icon=icon, query_params=dict(said))
