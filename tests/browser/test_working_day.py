@@ -20,6 +20,9 @@ def test_a_day_from_the_catalog_to_a_training(arrive: Callable[..., Visitor], ho
     see_what_it_paints(ana)
     keep_it(ana)
     follow_its_lineage(ana)
+    start_a_distillation(ana, home / "pictures")
+    watch_it(ana)
+    cancel_it(ana)
 
 
 def find_a_style(visitor: Visitor) -> None:
@@ -82,6 +85,36 @@ def follow_its_lineage(visitor: Visitor) -> None:
     page.get_by_role("tab", name="Lineage").click()
     for parent in (STYLE, FAST):
         expect(page.get_by_role("tabpanel").get_by_text(parent).first).to_be_visible()
+
+
+def start_a_distillation(visitor: Visitor, pictures: Path) -> None:
+    """The form is checked before anything is trained; what it says is started."""
+    page = visitor.page
+    page.get_by_role("link", name="Jobs").click()
+    page.get_by_role("button", name="New training").click()
+    page.get_by_role("radio", name="Acceleration LoRA").click()
+    page.get_by_role("textbox", name="Name of what is to come").fill("lcm-shapes")
+    page.get_by_role("textbox", name="Pictures and captions").fill(str(pictures))
+    page.get_by_role("spinbutton", name="Steps", exact=True).fill("5000")
+    page.get_by_role("spinbutton", name="Pictures a step").fill("2")
+    page.get_by_role("button", name="Check before starting").click()
+    page.get_by_role("button", name="Start training lcm-shapes").click()
+    expect(page.get_by_role("heading", name="Acceleration LoRA")).to_be_visible()
+
+
+def watch_it(visitor: Visitor) -> None:
+    """The job's page follows it: how far it is, and its loss."""
+    page = visitor.page
+    expect(page.get_by_text(re.compile(r"step [1-9]\d* of 5,000")).first).to_be_visible()
+    page.get_by_role("tab", name="Curves").click()
+    expect(page.get_by_role("heading", name="loss")).to_be_visible()
+
+
+def cancel_it(visitor: Visitor) -> None:
+    """A button ends it."""
+    page = visitor.page
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("cancelled", exact=True)).to_be_visible()
 
 
 def add(page: Page, text: str, ref: str) -> None:
