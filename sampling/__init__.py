@@ -14,6 +14,8 @@ _MODULES = {
     "SOLVERS": "solvers",
     "Appearance": "sheet",
     "Cancelled": "errors",
+    "Checkpoint": "single_file",
+    "Configuration": "shipped",
     "Interval": "metrics",
     "Judge": "judge",
     "Painting": "painting",
@@ -23,6 +25,7 @@ _MODULES = {
     "accuracy": "metrics",
     "attach": "vectors",
     "attached": "vectors",
+    "configuration_of": "shipped",
     "contact_sheet": "sheet",
     "decode": "painting",
     "denoise": "painting",
@@ -45,6 +48,7 @@ _MODULES = {
     "read_png": "pictures",
     "save_png": "pictures",
     "set_strengths": "vectors",
+    "shipped_configuration": "shipped",
     "strengths": "vectors",
 }
 

@@ -3,6 +3,10 @@
 WorkbenchError
 |-- BaseUndecided           no base is named, and not exactly one fits; the candidates are listed
 |-- NotABase                what stands for the base is something else
+|-- UnpaintableBase         a base without all that it takes to paint
+|   `-- TokenizerMissing    one file whose tokenizer is nowhere in the registry
+|-- TooLittleMemory         a painting that does not fit on its device in any way
+|-- UnknownDevice           a device that this machine does not have
 |-- NotAVector              what stands for a vector is something else
 |-- UnsupportedRecipe       a recipe that this operation cannot carry out
 |-- UnsupportedLayout       a key layout that no output can be written in
@@ -12,6 +16,7 @@ WorkbenchError
 |-- InvalidSize             a text that is no number of bytes
 |-- UnknownPath             a path in a recipe or argument at which nothing lies
 |-- InvalidSettings         settings of a job that its kind does not accept
+|-- InvalidAxis             an axis of a grid that names nothing, or whose values are none
 |-- ChangedInput            a path whose content is no longer what a recipe was locked to
 |-- NotCertified            there is no certificate to prove a file against
 |-- NotBaked                a checkpoint that does not say what was baked into it
@@ -64,6 +69,31 @@ class NotABase(WorkbenchError):
     """What stands for the base is something else."""
 
 
+class UnpaintableBase(WorkbenchError):
+    """A base without all that it takes to paint."""
+
+
+class TokenizerMissing(UnpaintableBase):
+    """One file whose tokenizer is nowhere in the registry."""
+
+    def __init__(self, base: str, families: Sequence[str]) -> None:
+        alone = "; or the tokenizer alone, a folder with vocab.json and merges.txt: "
+        alone += "tau import FOLDER --kind other --name clip-tokenizer"
+        super().__init__(
+            f"{base}: one file, which holds no tokenizer, and no registered base has one that fits. Import a base of "
+            f"{' or '.join(families)} as a diffusers folder: tau import FOLDER --kind base"
+            f"{alone if len(families) > 1 else ''}"
+        )
+
+
+class TooLittleMemory(WorkbenchError):
+    """A painting that does not fit on its device in any way."""
+
+
+class UnknownDevice(WorkbenchError):
+    """A device that this machine does not have."""
+
+
 class NotAVector(WorkbenchError):
     """What stands for a vector is something else."""
 
@@ -99,6 +129,10 @@ class UnknownPath(WorkbenchError):
 
 class InvalidSettings(WorkbenchError):
     """Settings of a job that its kind does not accept."""
+
+
+class InvalidAxis(WorkbenchError):
+    """An axis of a grid that names nothing, or whose values are none."""
 
 
 class NoRegistry(WorkbenchError):
