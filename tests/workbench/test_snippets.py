@@ -3,11 +3,11 @@ import shlex
 
 import pytest
 
-from workbench.previewing import Sampling
+from workbench.profiles import Sampling
 from workbench.snippets import Scene, command_of, compose_command_of, link_parameters, program_of
 
 USUAL = Sampling(solver="lcm", steps=4, guidance=1.0, spacing="trailing", eta=0.0)
-SLOW = Sampling(solver="ddim", steps=25, guidance=7.5, spacing="leading", eta=0.5)
+SLOW = Sampling("ddim", 25, 7.5, "leading", 0.5, 64, 96, "blur, 'fog'", init="ab" * 32, init_strength=0.3)
 TRICKY = Scene("-0.3*blur + a{/x'y/: 2}", "tiny:1", 'it\'s "a fox"; rm -rf $HOME', 7, SLOW)
 
 
@@ -22,6 +22,11 @@ def test_a_link_says_of_the_settings_what_is_not_recommended() -> None:
         "solver": "ddim",
         "steps": "25",
         "guidance": "7.5",
+        "width": "64",
+        "height": "96",
+        "negative": "blur, 'fog'",
+        "init": "ab" * 32,
+        "init_strength": "0.3",
     }
     assert "prompt" not in link_parameters(Scene("a:1", None, "", 0, USUAL), USUAL)
 
@@ -41,8 +46,15 @@ def test_a_command_is_one_line_that_a_shell_reads_as_it_was_meant() -> None:
             "--guidance": "7.5",
             "--spacing": "leading",
             "--eta": "0.5",
+            "--negative": "blur, 'fog'",
+            "--init-strength": "0.3",
         }.items()
     )
+
+
+def test_timesteps_are_one_word_of_the_command() -> None:
+    exact = Sampling(timesteps=(999, 749, 499, 249))
+    assert "--timesteps 999,749,499,249" in command_of(Scene("a:1", None, "", 0, exact))
 
 
 @pytest.mark.parametrize("base", ["tiny:1", None])

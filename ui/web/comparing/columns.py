@@ -89,15 +89,10 @@ def _submit(registry: "Registry", draft: "Draft") -> "Job":
 
 
 def _scene(draft: "Draft") -> dict[str, object]:
-    sampling = draft.sampling
     return {
         "base": draft.base.ref if draft.base else None,
         "seeds": (number_of("seed", 0) or 0,),
-        "solver": sampling.solver,
-        "steps": sampling.steps,
-        "guidance": sampling.guidance,
-        "spacing": sampling.spacing,
-        "eta": sampling.eta,
+        "sampling": draft.sampling,
     }
 
 
