@@ -186,11 +186,7 @@ def _submit(registry: "Registry", recipe: str, base: str | None, prompt: str, se
         recipe,
         [prompt],
         base=base,
-        solver=sampling.solver,
-        steps=sampling.steps,
-        guidance=sampling.guidance,
-        spacing=sampling.spacing,
-        eta=sampling.eta,
+        sampling=sampling,
         seeds=(seed,),
     )
 
