@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from math import ceil, inf
 from typing import Any
 
-import diffusers
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from PIL import Image
@@ -22,6 +21,7 @@ from sampling.conditioning import Condition
 from sampling.errors import Cancelled, UnsupportedSetting
 from sampling.guidance import embeds_guidance, timestep_condition
 from sampling.prompts import embed, unconditional
+from sampling.software import software
 from sampling.solvers import check_settings, find_solver, make_scheduler
 from sampling.warnings import known_warnings_silenced
 
@@ -126,7 +126,7 @@ def paint(
         latents=latents,
         evaluations=settings.steps if embeds_guidance(pipe.unet) else settings.evaluations,
         seconds=time.perf_counter() - began,
-        settings={**asdict(settings), "prompts": list(prompts), "seeds": list(seeds), "versions": _versions()},
+        settings={**asdict(settings), "prompts": list(prompts), "seeds": list(seeds), "versions": software()},
     )
 
 
@@ -244,7 +244,3 @@ def _refuse_unpaired(prompts: Sequence[str], seeds: Sequence[int], batch: int) -
         )
     if batch < 1:
         raise UnsupportedSetting(f"batch must be at least 1, got {batch}.")
-
-
-def _versions() -> dict[str, str]:
-    return {"torch": torch.__version__, "diffusers": diffusers.__version__}

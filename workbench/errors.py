@@ -12,6 +12,7 @@ WorkbenchError
 |-- UnknownPath             a path in a recipe or argument at which nothing lies
 |-- InvalidSettings         settings of a job that its kind does not accept
 |-- NotInspected            a training whose pre-flight has not ended, or found what would go wrong
+|-- InvalidAxis             an axis of a grid that names nothing, or whose values are none
 |-- ChangedInput            a path whose content is no longer what a recipe was locked to
 |-- NotCertified            there is no certificate to prove a file against
 |-- NotBaked                a checkpoint that does not say what was baked into it
@@ -95,6 +96,10 @@ class UnknownPath(WorkbenchError):
 
 class InvalidSettings(WorkbenchError):
     """Settings of a job that its kind does not accept."""
+
+
+class InvalidAxis(WorkbenchError):
+    """An axis of a grid that names nothing, or whose values are none."""
 
 
 class NoRegistry(WorkbenchError):

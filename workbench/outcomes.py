@@ -59,6 +59,7 @@ OUTCOMES: Final[dict[str, Outcome]] = {
     "workbench.errors.ForbiddenAddress": Outcome.REFUSED,
     "workbench.errors.HubRefused": Outcome.FORBIDDEN,
     "workbench.errors.InvalidAddress": Outcome.USAGE,
+    "workbench.errors.InvalidAxis": Outcome.USAGE,
     "workbench.errors.InvalidSettings": Outcome.USAGE,
     "workbench.errors.InvalidSize": Outcome.USAGE,
     "workbench.errors.LookupsAreOff": Outcome.USAGE,

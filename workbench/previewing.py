@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.checking import base_findings, verdict_of
 from workbench.composing import recipe_sha256
+from workbench.picture_keys import picture_key
 from workbench.recipes import ResolvedRecipe, resolve_recipe
 
 if TYPE_CHECKING:
@@ -99,13 +100,15 @@ def preview(
     folder = registry.folder(resolved.required_base)
     require_fitting(resolved)
     findings = _findings(registry, resolved, sampling)
-    pipe = (open_base or _load)(resolved.required_base, folder)
-    painting = _paint(pipe, resolved, prompts, seeds, sampling, on_step, cancelled)
+    pipe = (open_base or load_base)(resolved.required_base, folder)
     pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
-    records = tuple(_record(resolved, prompt, seed, painting.settings) for prompt, seed in pairs)
+    painting = paint_pairs(pipe, resolved, pairs, sampling, on_step, cancelled)
+    records = tuple(record_of(resolved, prompt, seed, painting.settings) for prompt, seed in pairs)
     place = out or registry.home / "previews" / recipe_sha256(resolved)[:16]
     paths = _save(painting.images, records, place, is_file=out is not None and len(pairs) == 1)
-    digests = _register(registry, resolved, records, paths, lease)
+    digests = tuple(
+        keep(registry, resolved, record, sampling, path, lease) for record, path in zip(records, paths, strict=False)
+    )
     return Preview(
         tuple(painting.images),
         records,
@@ -147,21 +150,21 @@ def _findings(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling
     return verdict_of(registry, resolved, layout=None, settings=settings).findings
 
 
-def _load(base: "Version", folder: Path) -> "StableDiffusionPipeline":
+def load_base(base: "Version", folder: Path) -> "StableDiffusionPipeline":
     from sampling import load_pipeline
 
     return load_pipeline(folder)
 
 
-def _paint(
+def paint_pairs(
     pipe: "StableDiffusionPipeline",
     resolved: ResolvedRecipe,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
+    pairs: Sequence[tuple[str, int]],
     sampling: Sampling,
     on_step: OnStep | None,
     cancelled: Callable[[], object] | None,
 ) -> "Painting":
+    """A picture of the recipe for each (prompt, seed); the pipeline comes back as it was."""
     from arithmetic import attachments
     from sampling import attach, attached, detach, paint, set_strengths
 
@@ -171,8 +174,8 @@ def _paint(
         set_strengths(pipe, {term.name: term.strength for term in terms})
         return paint(
             pipe,
-            [prompt for prompt in prompts for _ in seeds],
-            seeds=[seed for _ in prompts for seed in seeds],
+            [prompt for prompt, _ in pairs],
+            seeds=[seed for _, seed in pairs],
             **asdict(sampling),
             on_step=on_step,
             cancelled=cancelled,
@@ -182,7 +185,7 @@ def _paint(
             detach(pipe)
 
 
-def _record(resolved: ResolvedRecipe, prompt: str, seed: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+def record_of(resolved: ResolvedRecipe, prompt: str, seed: int, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that it takes to paint the picture again; the inputs are all files that the recipe reads."""
     from arithmetic import inputs
 
@@ -258,20 +261,21 @@ def _rows(images: Sequence["Image"], records: Sequence[Mapping[str, Any]]) -> li
     return list(rows.items())
 
 
-def _register(
+def keep(
     registry: "Registry",
     resolved: ResolvedRecipe,
-    records: Sequence[Mapping[str, Any]],
-    paths: Sequence[Path],
-    lease: "Lease | None",
-) -> tuple[str, ...]:
-    """Keep the pictures: of the version when the recipe is a version as it stands, else of the recipe."""
-    registry.add_recipe(str(resolved.recipe), str(resolved.locked), recipe_sha256(resolved))
-    subject = resolved.sole_version.ref if resolved.sole_version else f"recipe:{recipe_sha256(resolved)}"
-    return tuple(
-        registry.add_preview(subject, dict(record), path, {}, lease=lease).picture
-        for record, path in zip(records, paths, strict=False)
-    )
+    record: Mapping[str, Any],
+    sampling: Sampling,
+    path: Path,
+    lease: "Lease | None" = None,
+) -> str:
+    """Keep a picture: of the version when the recipe is a version as it stands, else of the recipe; its sha256."""
+    sha256 = recipe_sha256(resolved)
+    registry.add_recipe(str(resolved.recipe), str(resolved.locked), sha256)
+    subject = resolved.sole_version.ref if resolved.sole_version else f"recipe:{sha256}"
+    base = resolved.required_base.digest
+    key = picture_key(str(resolved.locked), base, record["prompt"], record["seed"], sampling)
+    return registry.add_preview(subject, dict(record), path, {}, key=key, lease=lease).picture
 
 
 def _unfinished_hint(resolved: ResolvedRecipe, sampling: Sampling) -> str | None:

@@ -219,4 +219,5 @@ def _start(registry: "Registry", number: int) -> None:
     except (RegistryError, WorkbenchError) as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
-    st.switch_page(JOBS, query_params={"job": str(job.id)})
+    st.query_params.from_dict({"job": str(job.id)})  # switch_page to the page that is open leaves the browser's URL
+    st.rerun()
