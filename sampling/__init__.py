@@ -43,7 +43,9 @@ _MODULES = {
     "paired_bootstrap": "metrics",
     "predict": "painting",
     "read_png": "pictures",
+    "read_record": "pictures",
     "save_png": "pictures",
+    "save_sheet": "pictures",
     "set_strengths": "vectors",
     "strengths": "vectors",
 }
