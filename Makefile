@@ -16,7 +16,7 @@ BENCH_POSTGRES ?=
 RIVAL ?=
 WITH_RIVALS := --folder build/bench --rivals-python $(RIVALS_VENV)/bin/python
 
-.PHONY: demo test check bench reproduce ui docs clean help
+.PHONY: demo test check bench reproduce ui docs screenshots clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -63,6 +63,9 @@ ui: $(STAMP)  ## the workbench in the browser, on the demo's registry
 
 docs: $(DEV_STAMP)  ## rewrite the generated pages of docs/
 	$(BIN)/python -m typer ui.cli.main utils docs --name tau --output docs/cli.md
+
+screenshots: $(DEV_STAMP)  ## docs/pages: each page on the demo's registry, dark and light; needs chromium
+	$(BIN)/python -m scripts.screenshots
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV). Note: where no CPU build is offered, torch's CUDA build is several GB."

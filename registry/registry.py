@@ -246,15 +246,17 @@ class Registry:
         query = search.query_of(text, **conditions)
         return self._read(lambda uow: search.count(uow, query))
 
-    def fits(self, ref: str, *, limit: int = 50) -> tuple[fitting.Fit, ...]:
+    def fits(self, ref: str, *, text: str | None = None, limit: int = 50) -> tuple[fitting.Fit, ...]:
         """What fits: vectors for a base, bases for a vector, by modules and shapes, each with the reasons.
+
+        Of the vectors for a base only those that the query `text` finds, where there is one.
 
         Raises Refused for a version that is neither and for a base whose modules are not known, and formats' errors.
         """
         version = self.get(ref)
         tables = all_architectures(self.architectures())
         if version.kind == Kind.BASE:
-            return self._read(lambda uow: fitting.vectors_for(uow, version, tables, limit))
+            return self._read(lambda uow: fitting.vectors_for(uow, version, tables, limit, text))
         fitting.require_vector(version)
         found = fittings(self.file(version), tables)
         return self._read(lambda uow: fitting.bases_for(uow, version, found, limit))

@@ -14,6 +14,8 @@ _MODULES = {
     "SOLVERS": "solvers",
     "Appearance": "sheet",
     "Cancelled": "errors",
+    "Checkpoint": "single_file",
+    "Configuration": "shipped",
     "Interval": "metrics",
     "Judge": "judge",
     "Painting": "painting",
@@ -23,6 +25,7 @@ _MODULES = {
     "accuracy": "metrics",
     "attach": "vectors",
     "attached": "vectors",
+    "configuration_of": "shipped",
     "contact_sheet": "sheet",
     "decode": "painting",
     "denoise": "painting",
@@ -47,6 +50,7 @@ _MODULES = {
     "save_png": "pictures",
     "save_sheet": "pictures",
     "set_strengths": "vectors",
+    "shipped_configuration": "shipped",
     "strengths": "vectors",
 }
 

@@ -59,7 +59,7 @@ def paint_cells(
     steps, done, evaluations = sum(batch[0].sampling.steps for batch in batches), 0, 0
     for batch in batches:
         count = None if on_step is None else _after(done, steps, on_step)
-        evaluations += _paint_batch(registry, batch, open_base or load_base, lease, count, cancelled, on_cell)
+        evaluations += _paint_batch(registry, batch, open_base, lease, count, cancelled, on_cell)
         done += batch[0].sampling.steps
     return CellsPainted(len(asked), sum(map(len, batches)), evaluations, time.perf_counter() - began)
 
@@ -83,7 +83,7 @@ def _batches(cells: Sequence[Cell]) -> Iterator[Sequence[Cell]]:
 def _paint_batch(
     registry: "Registry",
     batch: Sequence[Cell],
-    open_base: OpenBase,
+    open_base: OpenBase | None,
     lease: "Lease | None",
     on_step: OnStep | None,
     cancelled: Callable[[], object] | None,
@@ -92,7 +92,7 @@ def _paint_batch(
     """Paint and keep; the evaluations that it took."""
     resolved = _as_planned(registry, batch[0])
     version = resolved.required_base
-    pipe = open_base(version, registry.folder(version))
+    pipe = open_base(version, registry.folder(version)) if open_base else load_base(registry, version)
     pairs = [(cell.prompt, cell.seed) for cell in batch]
     painting = paint_pairs(pipe, resolved, pairs, batch[0].sampling, on_step, cancelled)
     for cell, sha256 in zip(batch, _kept(registry, resolved, batch, painting, lease), strict=True):

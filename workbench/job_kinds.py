@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 JOB_KINDS: Final[Mapping[str, str]] = {
+    "compose": "workbench.compose_jobs:run_composition",
     "grid": "workbench.grid_jobs:paint_grid",
     "lcd-lora": "workbench.training:distil_acceleration",
     "lcd": "workbench.training:distil_whole_base",

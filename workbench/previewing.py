@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.base_files import base_files
 from workbench.checking import base_findings, verdict_of
 from workbench.composing import recipe_sha256
 from workbench.picture_keys import picture_key
@@ -100,7 +101,8 @@ def preview(
     folder = registry.folder(resolved.required_base)
     require_fitting(resolved)
     findings = _findings(registry, resolved, sampling)
-    pipe = (open_base or load_base)(resolved.required_base, folder)
+    base_version = resolved.required_base
+    pipe = open_base(base_version, folder) if open_base else load_base(registry, base_version)
     pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
     painting = paint_pairs(pipe, resolved, pairs, sampling, on_step, cancelled)
     records = tuple(record_of(resolved, prompt, seed, painting.settings) for prompt, seed in pairs)
@@ -150,10 +152,10 @@ def _findings(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling
     return verdict_of(registry, resolved, layout=None, settings=settings).findings
 
 
-def load_base(base: "Version", folder: Path) -> "StableDiffusionPipeline":
+def load_base(registry: "Registry", base: "Version") -> "StableDiffusionPipeline":
     from sampling import load_pipeline
 
-    return load_pipeline(folder)
+    return load_pipeline(base_files(registry, base))
 
 
 def paint_pairs(
