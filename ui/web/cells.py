@@ -11,7 +11,7 @@ from registry import NotFound, RegistryError
 from ui.web.asking import wish_buttons
 from ui.web.job_words import progress_bar, state_badge
 from ui.web.navigation import COMPOSE, link_to_job, link_to_page
-from ui.web.pictures import placeholder, thumbnail
+from ui.web.pictures import thumbnail
 from ui.web.refusal import kept_refusal
 from ui.web.words import plain
 from workbench.estimates import seconds_left
@@ -30,6 +30,13 @@ WIDEST = 23
 """Columns that are shown; Streamlit has 24, and one is for the rows' labels."""
 
 MOST_SHOWN = 400
+UNPAINTED = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 96 96" width="384" height="384">'
+    '<rect width="96" height="96" fill="#8f8880" fill-opacity="0.14"/>'
+    '<path d="M42 48h12" stroke="#8f8880" stroke-width="2" stroke-linecap="round"/></svg>'
+)
+"""Stands for a cell that is not painted yet: quiet on the light and on the dark page."""
+
 FILES = {".png": "image/png", ".html": "text/html", ".csv": "text/csv", ".json": "application/json"}
 
 
@@ -91,7 +98,7 @@ def _panel(registry: "Registry", plan: GridPlan, painted: "dict[str, Preview]", 
     st.caption(plain(" · ".join(shared)))
     labelled = plan.y is not None
     columns = len(plan.columns) + labelled
-    grid = st.grid(columns, wrap=False, min_column_width=CELL_WIDTH, gap="xsmall", vertical_alignment="center")
+    grid = st.grid(columns, wrap=False, min_column_width=CELL_WIDTH, gap="xsmall")
     if labelled:
         with grid.cell():
             st.caption(plain(f"{plan.y.title if plan.y else ''} ↓ {plan.x.title} →"))
@@ -110,7 +117,7 @@ def _panel(registry: "Registry", plan: GridPlan, painted: "dict[str, Preview]", 
 
 def _cell(registry: "Registry", cell: "Cell", picture: "Preview | None") -> None:
     if picture is None:
-        st.image(placeholder(cell.key), width="stretch", alt="not painted yet")
+        st.image(UNPAINTED, width="stretch", alt="not painted yet")
         return
     try:
         path = registry.blob_path(picture.picture)
