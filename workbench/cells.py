@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
 from workbench.errors import InvalidSettings
+from workbench.init_pictures import keep_init
 from workbench.picture_keys import picture_key
-from workbench.previewing import Sampling
+from workbench.profiles import Sampling, chosen_sampling
 from workbench.recipes import ResolvedRecipe, resolve_recipe
 from workbench.references import is_path
 
@@ -100,19 +101,7 @@ class Cell:
 
 def sampling_of(document: Mapping[str, Any]) -> Sampling:
     """The settings in a spec or a picture's record, which has exactly them. Raises InvalidSettings."""
-    return Sampling(**_exact(Sampling, document))
-
-
-def sampling_or_default(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling | None) -> Sampling:
-    """How a recipe is painted where nothing is said."""
-    return sampling or Sampling(solver="lcm", steps=4, guidance=1.0, spacing="trailing", eta=0.0)
-
-
-def require_sampling(sampling: Sampling) -> None:
-    """Raises what the solver refuses: UnknownSolver, UnsupportedSetting."""
-    from sampling import Settings
-
-    Settings(sampling.solver, sampling.steps, sampling.guidance, sampling.spacing, sampling.eta)
+    return Sampling.of_record(_exact(Sampling, document))
 
 
 def stored_preview(
@@ -129,7 +118,7 @@ def stored_preview(
     Raises as `preview` before it paints.
     """
     resolved = resolve_recipe(registry, text, base)
-    chosen = sampling_or_default(registry, resolved, sampling)
+    chosen = keep_init(registry, chosen_sampling(registry, resolved, sampling))
     key = picture_key(str(resolved.locked), resolved.required_base.digest, prompt, seed, chosen)
     return registry.pictures([key]).get(key)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.checking import verdict_of
 from workbench.errors import NotABase, UnsupportedRecipe
 from workbench.outcomes import outcome_of
-from workbench.previewing import Sampling
+from workbench.profiles import USUAL, Sampling, recommended_sampling
 from workbench.recipe_edits import PARTS, TermText, canonical, terms_of, with_references, with_term
 from workbench.recipes import ResolvedRecipe, resolve_recipe
 from workbench.references import is_path
@@ -15,10 +15,6 @@ from workbench.references import is_path
 if TYPE_CHECKING:
     from arithmetic import Finding
     from registry import Registry, Version
-
-
-USUAL = Sampling(solver="lcm", steps=4, guidance=1.0, spacing="trailing", eta=0.0)
-FINISHED = Sampling(solver="dpm++", steps=25, guidance=7.5, spacing="trailing", eta=0.0)
 
 
 @dataclass(frozen=True)
@@ -129,7 +125,7 @@ def _found(registry: "Registry", draft: Draft, resolved: ResolvedRecipe, said: M
 
     recommended = recommended_sampling(registry, resolved)
     sampling = replace(recommended, **said)
-    settings = SamplingSettings(sampling.solver, sampling.steps, sampling.guidance)
+    settings = SamplingSettings(**sampling.judged)
     versions = tuple({found.version.id: found.version for found in resolved.inputs if found.version}.values())
     words = dict.fromkeys(word for version in versions for word in version.trigger_words)
     findings = verdict_of(registry, resolved, settings=settings).findings if resolved.vectors else ()
@@ -157,14 +153,6 @@ def _partly_found(registry: "Registry", draft: Draft, base: str | None) -> Draft
         return replace(draft, base=_chosen_if_any(registry, base))
     terms = tuple(replace(term, parts=_parts(plain, term)) for term in draft.terms)
     return replace(draft, terms=terms, base=plain.base, candidates=plain.candidates)
-
-
-def recommended_sampling(registry: "Registry", resolved: ResolvedRecipe) -> Sampling:
-    """What the vectors of a recipe were made for, as far as they say; with none for few steps, many."""
-    fast = [
-        one for one in resolved.vectors if one.version is None or one.version.kind in ("acceleration", "composition")
-    ]
-    return USUAL if fast else FINISHED
 
 
 def _parts(resolved: ResolvedRecipe, term: DraftTerm) -> tuple[str, ...]:

@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from workbench.axes import SETTINGS, TEXTS, Axis, Value
-from workbench.cells import sampling_or_default
 from workbench.dials import Dial, dials_of, value_at
 from workbench.errors import InvalidAxis, InvalidSettings
 from workbench.grids import DEFAULT_SEEDS, GridPlan, plan_grid
-from workbench.previewing import Sampling
+from workbench.profiles import Sampling, SamplingWords, chosen_sampling
 from workbench.recipes import ResolvedRecipe, resolve_recipe
 
 if TYPE_CHECKING:
@@ -33,8 +32,8 @@ class GridOrder:
     base: str | None = None
     seeds: str = ""
     """Whole numbers and commas; empty for the usual one."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """solver, steps, guidance where somebody chose them."""
+    settings: SamplingWords = field(default_factory=SamplingWords)
+    """What somebody chose of the sampling."""
 
 
 def plan_order(registry: "Registry", order: GridOrder) -> GridPlan:
@@ -95,12 +94,11 @@ def missing_cells(plan: GridPlan, painted: "Mapping[str, Preview]") -> int:
 
 def _sampling(registry: "Registry", order: GridOrder, axes: list[Axis]) -> Sampling | None:
     """What was chosen, above what the recipe's vectors want; None where nothing was chosen."""
-    if not order.settings:
+    if all(value is None for value in order.settings.values()):
         return None
     texts = [order.recipe, *(str(axis.values[0]) for axis in axes if axis.is_setting and axis.name == "recipe")]
     recipe = next((text for text in texts if text.strip()), "")
-    wanted = sampling_or_default(registry, resolve_recipe(registry, recipe, order.base), None)
-    return replace(wanted, **order.settings)
+    return chosen_sampling(registry, resolve_recipe(registry, recipe, order.base), None, **order.settings)
 
 
 def _strengths(resolved: ResolvedRecipe) -> dict[str, Dial]:

@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from workbench.axes import SAMPLING, Axis, Value
-from workbench.cells import Cell, Ground, require_sampling, sampling_or_default
+from workbench.cells import Cell, Ground
 from workbench.dials import find_dial, turned
 from workbench.errors import InvalidAxis, InvalidSettings
-from workbench.previewing import Sampling, require_fitting
+from workbench.init_pictures import keep_init
+from workbench.previewing import require_fitting
+from workbench.profiles import Sampling, SamplingWords, chosen_sampling
 from workbench.recipes import ResolvedRecipe, resolve_recipe
 
 if TYPE_CHECKING:
@@ -130,25 +132,29 @@ class _Grounds:
     def __init__(self, registry: "Registry", base: str | None, sampling: Sampling | None) -> None:
         self._registry, self._base, self._sampling = registry, base, sampling
         self._found: dict[str, tuple[ResolvedRecipe, Ground]] = {}
-        self._checked: dict[Sampling, None] = {}
+        self._samplings: dict[tuple[str, tuple[tuple[str, Value], ...]], Sampling] = {}
 
     def cell(
         self, place: tuple[int, int, int], text: str | None, panel: Panel, values: Sequence[tuple[Axis, Value]]
     ) -> Cell:
         """The cell at a place where the axes have these values."""
         said: dict[str, Any] = {axis.name: value for axis, value in values if axis.is_setting}
-        resolved, ground = self._ground(said.get("recipe", text))
+        recipe = said.get("recipe", text)
+        resolved, ground = self._ground(recipe)
         for axis, value in values:
             if axis.is_term:
                 ground = _turned(resolved, ground, axis.name, float(value))
-        sampling = sampling_or_default(self._registry, resolved, self._sampling)
-        sampling = replace(sampling, **{name: said[name] for name in SAMPLING if name in said})
-        if sampling not in self._checked:
-            require_sampling(sampling)
-            self._checked[sampling] = None
+        words = tuple((name, said[name]) for name in SAMPLING if name in said)
+        sampling = self._sampled(recipe, resolved, words)
         prompt = panel.prompt if panel.prompt is not None else str(said["prompt"])
         seed = panel.seed if panel.seed is not None else int(said["seed"])
         return Cell.at(place, ground, prompt, seed, sampling)
+
+    def _sampled(self, recipe: str, resolved: ResolvedRecipe, words: tuple[tuple[str, Value], ...]) -> Sampling:
+        if (recipe, words) not in self._samplings:
+            chosen = chosen_sampling(self._registry, resolved, self._sampling, **cast("SamplingWords", dict(words)))
+            self._samplings[recipe, words] = keep_init(self._registry, chosen)
+        return self._samplings[recipe, words]
 
     def _ground(self, text: str) -> tuple[ResolvedRecipe, Ground]:
         if text not in self._found:

@@ -66,6 +66,7 @@ OUTCOMES: Final[dict[str, Outcome]] = {
     "workbench.errors.NotABase": Outcome.USAGE,
     "workbench.errors.NotADemo": Outcome.REFUSED,
     "workbench.errors.NotAVector": Outcome.REFUSED,
+    "workbench.errors.NotAPicture": Outcome.REFUSED,
     "workbench.errors.NotBaked": Outcome.NOT_FOUND,
     "workbench.errors.NotCertified": Outcome.NOT_FOUND,
     "workbench.errors.NotImportable": Outcome.REFUSED,

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from workbench.previewing import Sampling
+    from workbench.profiles import Sampling
 
 
 def picture_key(

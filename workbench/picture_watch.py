@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.estimates import seconds_left
@@ -12,7 +12,7 @@ from workbench.picture_jobs import KIND
 if TYPE_CHECKING:
     from registry import Registry
     from registry.jobs import Job
-    from workbench.previewing import Sampling
+    from workbench.profiles import Sampling
 
 LOOK_SECONDS = 0.02
 
@@ -71,11 +71,11 @@ def watch_briefly(registry: "Registry", job: int, seconds: float) -> Watched | N
 
 def paints(job: "Job", recipe: str, *, base: str | None, prompt: str, seed: int, sampling: "Sampling") -> bool:
     """Whether that is what the job was told to paint."""
-    spec = {**job.spec, **(job.spec.get("sampling") or {})}
+    spec = job.spec
     told = (spec.get("recipe"), spec.get("base"), list(spec.get("prompts", ())), list(spec.get("seeds", ())))
     if told != (recipe, base, [prompt], [seed]):
         return False
-    return all(spec.get(name, value) == value for name, value in asdict(sampling).items())
+    return all(spec.get(name) == value for name, value in sampling.said.items())
 
 
 def cancel_unfinished(registry: "Registry", job: int) -> None:

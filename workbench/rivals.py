@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workbench.previewing import Sampling
+from workbench.profiles import Sampling
 from workbench.recipe_edits import without_term
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from workbench.previewing import Sampling
+    from workbench.profiles import Sampling
 
 
 SCALARS = ("solver", "steps", "guidance")

@@ -15,7 +15,7 @@ from workbench.grids import GridPlan, painted_cells, plan_grid
 from workbench.job_kinds import JOB_KINDS
 from workbench.jobs import queue_of
 from workbench.picture_jobs import submit_preview
-from workbench.previewing import Sampling
+from workbench.profiles import Sampling
 
 CIRCLE = "a large red circle on a white background"
 

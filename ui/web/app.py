@@ -6,7 +6,7 @@ import streamlit as st
 
 from ui.web.navigation import ADMIN, CATALOG, COMPARE, COMPOSE, GRID, JOBS, MODEL, REPORT
 from ui.web.pictures import tab_icon
-from ui.web.refusal import refusals_shown
+from ui.web.refusals import refusals_shown
 from ui.web.shortcuts import shortcuts
 
 FOLDER = Path(__file__).parent

@@ -6,7 +6,7 @@ import streamlit as st
 
 from ui.web.job_words import WISH_LABELS
 from ui.web.navigation import shared_registry
-from ui.web.refusal import refusals_kept
+from ui.web.refusals import refusals_kept
 from ui.web.shortcuts import CANCEL
 from workbench.watching import ask, wishes
 from workbench.workers import BATCH, ensure_painter, ensure_worker

@@ -1,18 +1,19 @@
 """A grid's cells as they are painted, each with the way to Compose; its job, and its files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from registry import NotFound, RegistryError
+from registry import CorruptBlob, NotFound
 from ui.web.asking import wish_buttons
 from ui.web.job_words import progress_bar, state_badge
 from ui.web.navigation import COMPOSE, link_to_job, link_to_page
-from ui.web.pictures import thumbnail
-from ui.web.refusal import kept_refusal
+from ui.web.pictures import Blobs, thumbnail
+from ui.web.refusals import show_refusal
 from ui.web.words import plain
 from workbench.estimates import seconds_left
 from workbench.grid_files import write_grid
@@ -40,6 +41,14 @@ UNPAINTED = (
 FILES = {".png": "image/png", ".html": "text/html", ".csv": "text/csv", ".json": "application/json"}
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """What is painted by now, by the cells' keys, and where it lies."""
+
+    painted: "Mapping[str, Preview]"
+    blobs: Blobs
+
+
 def show_cells(registry: "Registry", plan: GridPlan) -> None:
     """The job that paints, the cells, looked at again and again while it does, and the files."""
     job = _job(registry)
@@ -65,7 +74,7 @@ def _living(registry: "Registry", plan: GridPlan, shown: "Job | None") -> None:
         job = queue_of(registry).get(shown.id)
         if (job.state in UNDER_WAY) != (shown.state in UNDER_WAY):
             st.rerun()
-        kept_refusal()
+        show_refusal()
         _under_way(registry, job)
     painted = painted_cells(registry, plan)
     st.caption(f"{len(painted):,} of {len(plan.keys):,} pictures are painted")
@@ -76,8 +85,9 @@ def _living(registry: "Registry", plan: GridPlan, shown: "Job | None") -> None:
             icon=":material/zoom_in:",
         )
         return
+    pictures = Pictures(painted, Blobs(registry, (preview.picture for preview in painted.values())))
     for number, panel in enumerate(plan.panels):
-        _panel(registry, plan, painted, number, panel)
+        _panel(plan, pictures, number, panel)
 
 
 def _under_way(registry: "Registry", job: "Job") -> None:
@@ -91,7 +101,7 @@ def _under_way(registry: "Registry", job: "Job") -> None:
         st.error(plain(job.last_error), icon=":material/error:")
 
 
-def _panel(registry: "Registry", plan: GridPlan, painted: "dict[str, Preview]", number: int, panel: Panel) -> None:
+def _panel(plan: GridPlan, pictures: Pictures, number: int, panel: Panel) -> None:
     """One sheet: the values of x above its columns, those of y beside its rows."""
     shared = [panel.prompt] if panel.prompt is not None else []
     shared += [f"seed {panel.seed}"] if panel.seed is not None else []
@@ -105,26 +115,27 @@ def _panel(registry: "Registry", plan: GridPlan, painted: "dict[str, Preview]", 
     for value in plan.columns:
         with grid.cell():
             st.markdown(f"**{plain(plan.x.label(value))}**")
-    for i, value in enumerate(plan.rows):
-        if plan.y is not None and value is not None:
+    for i, beside in enumerate(plan.rows):
+        if plan.y is not None and beside is not None:
             with grid.cell():
-                st.markdown(f"**{plain(plan.y.label(value))}**")
+                st.markdown(f"**{plain(plan.y.label(beside))}**")
         for j in range(len(plan.columns)):
             with grid.cell():
                 cell = plan.cell(i, j, number)
-                _cell(registry, cell, painted.get(cell.key))
+                _cell(pictures, cell)
 
 
-def _cell(registry: "Registry", cell: "Cell", picture: "Preview | None") -> None:
-    if picture is None:
+def _cell(pictures: Pictures, cell: "Cell") -> None:
+    preview = pictures.painted.get(cell.key)
+    if preview is None:
         st.image(UNPAINTED, width="stretch", alt="not painted yet")
         return
     try:
-        path = registry.blob_path(picture.picture)
-    except RegistryError as error:
+        thumb = thumbnail(preview.picture, pictures.blobs)
+    except CorruptBlob as error:
         st.warning(plain(str(error)), icon=":material/broken_image:")
         return
-    st.image(thumbnail(picture.picture, path), width="stretch", output_format="PNG", alt=f"Painted with {cell.recipe}")
+    st.image(thumb, width="stretch", alt=f"Painted with {cell.recipe}")
     sampling = cell.sampling
     link_to_page(
         COMPOSE,

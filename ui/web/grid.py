@@ -1,17 +1,18 @@
 """The Grid page: what changes across and down, the cells as they are painted, and the way from a cell to Compose."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from ui.web.cells import show_cells
 from ui.web.grid_axes import axis_field, extend
 from ui.web.navigation import shared_registry
-from ui.web.refusal import kept_refusal, refusals_kept, refusals_shown
+from ui.web.refusals import refusals_kept, refusals_shown, show_refusal
 from ui.web.shortcuts import PAINT
 from workbench.grid_jobs import submit_grid
 from workbench.grid_orders import GridOrder, missing_cells, plan_order, proposed_axes
 from workbench.grids import GridPlan, painted_cells
+from workbench.profiles import SamplingWords
 from workbench.workers import ensure_painter
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def show() -> None:
     st.title("Grid", anchor=False)
     registry = shared_registry()
     order = _order(registry)
-    kept_refusal()
+    show_refusal()
     if not order.x.strip():
         _first_steps(order)
         return
@@ -54,7 +55,7 @@ def _order(registry: "Registry") -> GridOrder:
     return GridOrder(recipe, x, y, lines, chosen, seeds, settings)
 
 
-def _settings(registry: "Registry") -> tuple[str | None, str, dict[str, Any]]:
+def _settings(registry: "Registry") -> tuple[str | None, str, SamplingWords]:
     """The base, the seeds, and what is chosen otherwise than the recipe's vectors want."""
     bases = [version.ref for version in registry.search(kind="base", limit=CHOICES)]
     named = st.query_params.get("base")
@@ -70,7 +71,7 @@ def _settings(registry: "Registry") -> tuple[str | None, str, dict[str, Any]]:
             placeholder="the only one that fits",
         )
         seeds = st.text_input("Seeds", key="seed", bind="query-params", placeholder="0")
-    said = {
+    said: SamplingWords = {
         "solver": middle.selectbox(
             "Solver", SOLVERS, index=None, key="solver", bind="query-params", placeholder="as recommended"
         ),
@@ -80,8 +81,9 @@ def _settings(registry: "Registry") -> tuple[str | None, str, dict[str, Any]]:
         "guidance": right.number_input(
             "Guidance scale", 1.0, 100.0, None, key="guidance", bind="query-params", placeholder="as recommended"
         ),
+        "negative": right.text_input("Negative prompt", key="negative", bind="query-params") or None,
     }
-    return base, seeds, {name: value for name, value in said.items() if value is not None}
+    return base, seeds, said
 
 
 def _first_steps(order: GridOrder) -> None:

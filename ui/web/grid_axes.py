@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ui.web.refusal import refusals_kept
+from ui.web.refusals import refusals_kept
 from workbench.axes import SETTINGS
 from workbench.grid_orders import extended_axis, turnable
 from workbench.outcomes import outcome_of

@@ -8,7 +8,7 @@ import streamlit as st
 from registry import RegistryError
 from ui.web.findings import findings
 from ui.web.navigation import GRID, link_to, link_to_page
-from ui.web.pictures import thumbnail
+from ui.web.pictures import Blobs, thumbnail
 from ui.web.words import plain
 from workbench.jobs import queue_of
 
@@ -57,11 +57,11 @@ def _pictures(registry: "Registry", pictures: Sequence[Mapping[str, Any]]) -> No
 def _picture(registry: "Registry", picture: Mapping[str, Any]) -> None:
     digest, record = str(picture["sha256"]), picture.get("record") or {}
     try:
-        path = registry.blob_path(digest)
+        thumb = thumbnail(digest, Blobs(registry, [digest]))
     except RegistryError as error:
         st.warning(plain(str(error)), icon=":material/broken_image:")
         return
-    st.image(thumbnail(digest, path), width="stretch", output_format="PNG", alt="What the job painted")
+    st.image(thumb, width="stretch", output_format="PNG", alt="What the job painted")
     st.caption(plain(f"{record.get('prompt', '')} seed {record.get('seed', '')}"))
 
 

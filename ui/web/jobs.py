@@ -10,7 +10,7 @@ from ui.web.asking import wish_buttons
 from ui.web.job import show_job
 from ui.web.job_words import KIND_ICONS, OTHER_ICON, kind_label, progress_bar, state_badge, subject
 from ui.web.navigation import link_to_job, shared_registry
-from ui.web.refusal import kept_refusal, refusals_kept
+from ui.web.refusals import refusals_kept, show_refusal
 from ui.web.shortcuts import NEW, REFRESH
 from ui.web.training import FORMS, show_form
 from ui.web.words import plain, time_label
@@ -70,7 +70,7 @@ def _choose(name: str) -> None:
 
 def _list(registry: "Registry", lane: str | None, state: str | None) -> None:
     """The jobs of one page, newest first, looked at again and again."""
-    kept_refusal()
+    show_refusal()
     after = _number(st.query_params.get("after", ""))
     found = queue_of(registry).list(state=state, lane=lane, limit=PAGE + 1, after=after)
     _missing_workers(registry, found)

@@ -1,11 +1,17 @@
-"""The pages' addresses, the links between them, and the registry that they share."""
+"""The pages' addresses, the links between them, and the registry and settings that they share."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from registry import Registry
-from workbench.opening import open_registry
+from workbench.opening import open_registry, settings_of
+
+if TYPE_CHECKING:
+    from streamlit.elements.lib.layout_utils import Width
+
+    from registry.settings import Settings
 
 CATALOG = "catalog.py"
 MODEL = "model.py"
@@ -26,9 +32,15 @@ def shared_registry() -> Registry:
     return open_registry()
 
 
-def link_to(ref: str, label: str, icon: str | None = None) -> None:
+@st.cache_resource(show_spinner=False)
+def shared_settings() -> "Settings":
+    """The TAU_* settings that the server process began with."""
+    return settings_of()
+
+
+def link_to(ref: str, label: str, icon: str | None = None, width: "Width" = "content") -> None:
     """A link to a version's page; `label` is Markdown."""
-    st.page_link(MODEL, label=label, icon=icon, query_params={"ref": ref})
+    st.page_link(MODEL, label=label, icon=icon, query_params={"ref": ref}, width=width)
 
 
 def link_to_catalog(label: str = "Catalog") -> None:

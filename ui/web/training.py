@@ -9,7 +9,7 @@ import streamlit as st
 from ui.web.findings import findings
 from ui.web.job_words import progress_bar, state_badge
 from ui.web.navigation import JOBS, shared_registry
-from ui.web.refusal import kept_refusal, refusals_kept, refusals_shown
+from ui.web.refusals import refusals_kept, refusals_shown, show_refusal
 from ui.web.words import plain
 from workbench.guidance import in_both_ways
 from workbench.jobs import UNDER_WAY, queue_of
@@ -71,7 +71,7 @@ def show_form(registry: "Registry", kind: str) -> None:
     with st.form("training"):
         said = _always(registry) | _own(registry, form) | _machine()
         asked = st.form_submit_button("Check before starting", type="primary", icon=":material/flight_takeoff:")
-    kept_refusal()
+    show_refusal()
     if asked:
         _check(registry, kind, said)
     if (job := st.query_params.get("check", "")).isdecimal():

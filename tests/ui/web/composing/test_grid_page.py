@@ -131,14 +131,16 @@ def test_an_axis_can_be_built_from_what_the_recipe_has(open_page: OpenPage) -> N
 
 
 @pytest.mark.parametrize(
-    ("parameter", "value"), [("steps", "8"), ("guidance", "2.0"), ("solver", "tcd"), ("seed", "7"), ("base", "tiny:1")]
+    ("parameter", "value"),
+    [("steps", "8"), ("guidance", "2.0"), ("negative", "fog"), ("solver", "tcd"), ("seed", "7"), ("base", "tiny:1")],
 )
 def test_what_is_chosen_decides_which_pictures_they_are(
     studio: Registry, picture: Callable[[int], bytes], open_page: OpenPage, parameter: str, value: str
 ) -> None:
     paint(studio, plan(studio), picture, 0, 1, 2, 3)
     painted = "4 of 4" if parameter == "base" else "0 of 4"
-    assert f"{painted} pictures" in words(open_page("grid.py", **ORDER, **{parameter: value}))
+    guided = {"guidance": "2.0"} if parameter == "negative" else {}
+    assert f"{painted} pictures" in words(open_page("grid.py", **ORDER, **guided, **{parameter: value}))
 
 
 def test_several_prompts_are_several_sheets(open_page: OpenPage) -> None:
