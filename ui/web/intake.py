@@ -43,12 +43,10 @@ def first_steps(registry: "Registry") -> None:
         st.code("tau demo\ntau ui --demo --port 8502", language=None)
 
 
-def import_fold() -> None:
-    """The import form behind a fold."""
-    fold = st.expander("Import", icon=":material/add_circle:", key="import", on_change="rerun", bind="query-params")
-    if fold.open:
-        with fold:
-            import_form()
+def import_panel() -> None:
+    """The import form in a frame."""
+    with st.container(border=True):
+        import_form()
 
 
 def import_form() -> None:

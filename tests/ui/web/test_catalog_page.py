@@ -127,7 +127,7 @@ def test_several_values_of_a_key_are_alternatives(filled: Registry, open_page: O
 
 
 def test_everything_on_offer_has_a_chip_behind_the_fold(filled: Registry, open_page: OpenPage) -> None:
-    app = open_page(filters="true")
+    app = open_page(panel="Filters")
     chips = {one.key for one in app.button if one.key and one.key.startswith("all-")}
     assert chips == {f"all-{key}-{value}" for key, offered in filter_values(filled).items() for value in offered}
     app.button(key="all-tag-approved").click().run()
