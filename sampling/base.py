@@ -1,4 +1,4 @@
-"""Opens a base: a diffusers folder as a Stable-Diffusion or SDXL pipeline that is ready to paint."""
+"""Opens a base, a diffusers folder or one file, as a Stable-Diffusion or SDXL pipeline that is ready to paint."""
 
 import json
 from collections.abc import Iterator
@@ -13,36 +13,29 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from sampling.errors import BaseUnreadable
+from sampling.shipped import INDEX
+from sampling.single_file import Checkpoint, assemble, networks_of
 from sampling.warnings import known_warnings_silenced
 
 Pipeline = StableDiffusionPipeline | StableDiffusionXLPipeline
 """What paints: SD-1.x and SD-2.x are the first, SDXL and SSD-1B (an SDXL with a smaller U-Net) the second."""
 
-INDEX = "model_index.json"
-
 
 def load_pipeline(
-    folder: Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    place: Path | Checkpoint, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
 ) -> StableDiffusionPipeline | StableDiffusionXLPipeline:
-    """The pipeline in `folder`, every component in `dtype` on `device`, in evaluation mode, without safety checker.
+    """The base at `place`, a folder or one file, in `dtype` on `device`, ready to paint, without safety checker.
 
     Nothing is downloaded. On a CPU use float32: half precision is emulated there. Asked for float16, SDXL's VAE stays
     in float32 where its configuration says that it overflows (force_upcast).
 
-    Raises BaseUnreadable when the folder is missing or holds neither a StableDiffusionPipeline nor a
-    StableDiffusionXLPipeline.
+    Raises BaseUnreadable when nothing is there, it is no base of these two kinds, or one that paints over pictures.
     """
-    kind = _pipeline_class(Path(folder))
-    own: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False}
-    if kind is StableDiffusionXLPipeline:
-        own = {"add_watermarker": False}
-    try:
-        with known_warnings_silenced(), progress_bars_off():
-            pipe = kind.from_pretrained(str(folder), dtype=dtype, local_files_only=True, use_safetensors=True, **own)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise BaseUnreadable(f"{folder}: diffusers cannot open it as a {kind.__name__}: {error}") from error
+    with known_warnings_silenced(), progress_bars_off():
+        pipe = _of_file(place, dtype) if isinstance(place, Checkpoint) else _of_folder(Path(place), dtype)
+    _require_painter(pipe, place.file if isinstance(place, Checkpoint) else Path(place))
     pipe.set_progress_bar_config(disable=True)
-    if dtype is torch.float16 and is_sdxl(pipe) and pipe.vae.config.force_upcast:
+    if dtype is torch.float16 and overflows_in_half(pipe):
         pipe.vae.float()
     pipe.to(device)
     for network in networks(pipe).values():
@@ -76,6 +69,39 @@ def is_sdxl(pipe: Pipeline) -> bool:
 def empty_prompt_is_zeros(pipe: Pipeline) -> bool:
     """Whether guidance leads away from zeros in place of the encoded empty prompt."""
     return is_sdxl(pipe) and bool(pipe.config.force_zeros_for_empty_prompt)
+
+
+def overflows_in_half(pipe: Pipeline) -> bool:
+    """Whether the VAE has to stay in float32."""
+    return is_sdxl(pipe) and bool(pipe.vae.config.force_upcast)
+
+
+def _of_folder(folder: Path, dtype: torch.dtype) -> Pipeline:
+    kind = _pipeline_class(folder)
+    own: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False}
+    if kind is StableDiffusionXLPipeline:
+        own = {"add_watermarker": False}
+    try:
+        return kind.from_pretrained(str(folder), dtype=dtype, local_files_only=True, use_safetensors=True, **own)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BaseUnreadable(f"{folder}: diffusers cannot open it as a {kind.__name__}: {error}") from error
+
+
+def _of_file(checkpoint: Checkpoint, dtype: torch.dtype) -> Pipeline:
+    try:
+        return assemble(checkpoint, networks_of(checkpoint, dtype))
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise BaseUnreadable(f"{checkpoint.file}: cannot be opened as a base: {error}") from error
+
+
+def _require_painter(pipe: Pipeline, place: Path) -> None:
+    """Raise BaseUnreadable for a U-Net that reads a picture, a mask or a depth beside the latents."""
+    reads, latents = pipe.unet.config.in_channels, pipe.vae.config.latent_channels
+    if reads != latents:
+        raise BaseUnreadable(
+            f"{place}: its U-Net reads {reads} channels, the VAE gives {latents}: it paints over a picture that it is "
+            "shown (inpainting, depth, instructions). Take the base that it was made from."
+        )
 
 
 def _pipeline_class(folder: Path) -> type[StableDiffusionPipeline] | type[StableDiffusionXLPipeline]:

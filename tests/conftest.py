@@ -2,13 +2,14 @@
 
 A test that asks for `database_url` runs once on each. One that is marked `both_databases` does so through the fixtures
 that it uses, such as `registry`. Where PostgreSQL is missing, those runs are skipped and say why; with `postgres` in
-TAU_TEST_REQUIRE they fail instead. So it is with `ray` and `ray_cluster`.
+TAU_TEST_REQUIRE they fail instead. So it is with `ray` and `ray_cluster`, and with `browser` and `chromium`.
 """
 
 import contextlib
 import inspect
 import os
 import pwd
+import re
 import shutil
 import socket
 import subprocess
@@ -170,6 +171,19 @@ def await_answer(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None
             if server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{url} does not answer: {log.read_text()}") from None
             time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where the browser is that Playwright drives."""
+    from scripts.browsing import find_chromium
+
+    if find_spec("playwright") is None:
+        lack("browser", "playwright is not installed")
+    found = find_chromium()
+    if found is None:
+        lack("browser", "chromium is not installed")
+    return str(found)
 
 
 NUMBERS = count(1)
@@ -366,3 +380,80 @@ def sdxl_unet(text_width: int) -> Any:
         addition_time_embed_dim=8,
         projection_class_embeddings_input_dim=6 * 8 + 32,
     )
+
+
+@pytest.fixture(scope="session")
+def write_checkpoint() -> Callable[[Path, Path], Path]:
+    """write_checkpoint(folder, path): the base of a diffusers folder as one file under the original code's names."""
+    return _write_checkpoint
+
+
+def _write_checkpoint(folder: Path, path: Path) -> Path:
+    from safetensors.torch import load_file, save_file
+
+    is_sdxl = (folder / "text_encoder_2").is_dir()
+    stored = {name: load_file(next((folder / name).glob("*.safetensors"))) for name in ("unet", "vae", "text_encoder")}
+    state = {**_original_unet(folder, stored["unet"]), **_original_vae(stored["vae"])}
+    prefix = "conditioner.embedders.0.transformer." if is_sdxl else "cond_stage_model.transformer."
+    state |= {f"{prefix}text_model.{key.removeprefix('text_model.')}": t for key, t in stored["text_encoder"].items()}
+    if is_sdxl:
+        second = load_file(next((folder / "text_encoder_2").glob("*.safetensors")))
+        state |= _openclip("conditioner.embedders.1.model.", second)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({key: tensor.contiguous() for key, tensor in state.items()}, path)
+    return path
+
+
+def _original_unet(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
+    from formats import architecture_of_folder
+    from formats.sgm import layers_per_block, sgm_name, up_blocks_with_attention
+
+    table = architecture_of_folder(folder, "original").modules
+    layers, attended = layers_per_block(table), up_blocks_with_attention(table)
+    renamed = {}
+    for key, tensor in state.items():
+        module, _, end = key.rpartition(".")
+        renamed[f"model.diffusion_model.{sgm_name(module, layers, attended)}.{end}"] = tensor
+    return renamed
+
+
+def _original_vae(state: dict[str, Any]) -> dict[str, Any]:
+    """Attention is made of 1x1 convolutions there."""
+    from sampling.autoencoder import original_name
+
+    blocks = 1 + max(int(key.split(".")[2]) for key in state if key.startswith("encoder.down_blocks."))
+    is_linear = {key for key, tensor in state.items() if ".attentions." in key and tensor.ndim == 2}
+    return {
+        original_name(key, blocks): tensor[:, :, None, None] if key in is_linear else tensor
+        for key, tensor in state.items()
+    }
+
+
+def _openclip(prefix: str, state: dict[str, Any]) -> dict[str, Any]:
+    """OpenCLIP's names: query, key and value in one tensor, the projection the other way round."""
+    import torch
+
+    outside = {
+        "embeddings.token_embedding.weight": "token_embedding.weight",
+        "embeddings.position_embedding.weight": "positional_embedding",
+        "final_layer_norm.weight": "ln_final.weight",
+        "final_layer_norm.bias": "ln_final.bias",
+    }
+    inside = {"layer_norm1": "ln_1", "layer_norm2": "ln_2", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj"}
+    found = {}
+    for key, tensor in state.items():
+        name = key.removeprefix("text_model.")
+        if name == "text_projection.weight":
+            found["text_projection"] = tensor.T
+        elif name in outside:
+            found[outside[name]] = tensor
+        elif ".self_attn.q_proj." in name:
+            projections = [state[key.replace("q_proj", f"{one}_proj")] for one in "qkv"]
+            layer, end = name.split(".")[2], name.rpartition(".")[2]
+            found[f"transformer.resblocks.{layer}.attn.in_proj_{end}"] = torch.cat(projections)
+        elif not re.search(r"self_attn\.[kv]_proj", name):
+            layer, _, rest = name.removeprefix("encoder.layers.").partition(".")
+            module, _, end = rest.rpartition(".")
+            module = inside.get(module, module.replace("self_attn", "attn"))
+            found[f"transformer.resblocks.{layer}.{module}.{end}"] = tensor
+    return {prefix + key: tensor for key, tensor in found.items()}

@@ -3,16 +3,24 @@
 WorkbenchError
 |-- BaseUndecided           no base is named, and not exactly one fits; the candidates are listed
 |-- NotABase                what stands for the base is something else
+|-- UnpaintableBase         a base without all that it takes to paint
+|   `-- TokenizerMissing    one file whose tokenizer is nowhere in the registry
+|-- TooLittleMemory         a painting that does not fit on its device in any way
+|-- UnknownDevice           a device that this machine does not have
 |-- NotAVector              what stands for a vector is something else
 |-- UnsupportedRecipe       a recipe that this operation cannot carry out
 |-- UnsupportedLayout       a key layout that no output can be written in
 |-- UnknownInRecipe         a reference in a recipe that nothing answers to; shows the place with a caret
+|-- UnknownTerm             a place in a recipe at which no term stands
 |-- NoRegistry              a name where there is no registry to find it in
 |-- InvalidSize             a text that is no number of bytes
 |-- UnknownPath             a path in a recipe or argument at which nothing lies
 |-- InvalidSettings         settings of a job that its kind does not accept
+|-- InvalidAxis             an axis of a grid that names nothing, or whose values are none
+|-- NotInspected            a training whose pre-flight has not ended, or found what would go wrong
 |-- ChangedInput            a path whose content is no longer what a recipe was locked to
 |-- NotCertified            there is no certificate to prove a file against
+|-- NotAPicture             a file that is no picture which a painting could begin with
 |-- NotBaked                a checkpoint that does not say what was baked into it
 |-- JobUnfinished           a job that was waited for ended without a result
 |-- WorkerDied              a local worker ended while it was starting
@@ -64,6 +72,31 @@ class NotABase(WorkbenchError):
     """What stands for the base is something else."""
 
 
+class UnpaintableBase(WorkbenchError):
+    """A base without all that it takes to paint."""
+
+
+class TokenizerMissing(UnpaintableBase):
+    """One file whose tokenizer is nowhere in the registry."""
+
+    def __init__(self, base: str, families: Sequence[str]) -> None:
+        alone = "; or the tokenizer alone, a folder with vocab.json and merges.txt: "
+        alone += "tau import FOLDER --kind other --name clip-tokenizer"
+        super().__init__(
+            f"{base}: one file, which holds no tokenizer, and no registered base has one that fits. Import a base of "
+            f"{' or '.join(families)} as a diffusers folder: tau import FOLDER --kind base"
+            f"{alone if len(families) > 1 else ''}"
+        )
+
+
+class TooLittleMemory(WorkbenchError):
+    """A painting that does not fit on its device in any way."""
+
+
+class UnknownDevice(WorkbenchError):
+    """A device that this machine does not have."""
+
+
 class NotAVector(WorkbenchError):
     """What stands for a vector is something else."""
 
@@ -85,6 +118,10 @@ class UnknownInRecipe(WorkbenchError):
         super().__init__(f"{reason}\n  {text}\n  {' ' * place}{'^' * len(reference)}")
 
 
+class UnknownTerm(WorkbenchError):
+    """A place in a recipe at which no term stands."""
+
+
 class UnknownPath(WorkbenchError):
     """A path at which nothing lies."""
 
@@ -97,6 +134,10 @@ class InvalidSettings(WorkbenchError):
     """Settings of a job that its kind does not accept."""
 
 
+class InvalidAxis(WorkbenchError):
+    """An axis of a grid that names nothing, or whose values are none."""
+
+
 class NoRegistry(WorkbenchError):
     """A name where there is no registry to find it in."""
 
@@ -105,12 +146,20 @@ class InvalidSize(WorkbenchError):
     """A text that is no number of bytes."""
 
 
+class NotInspected(WorkbenchError):
+    """A training whose pre-flight has not ended, or found what would go wrong."""
+
+
 class ChangedInput(WorkbenchError):
     """A path whose content is no longer what a recipe was locked to."""
 
 
 class NotCertified(WorkbenchError):
     """There is no certificate to prove a file against."""
+
+
+class NotAPicture(WorkbenchError):
+    """A file is no picture that can be opened."""
 
 
 class NotBaked(WorkbenchError):

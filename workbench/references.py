@@ -102,8 +102,9 @@ def content_digest(path: Path) -> str:
 
 
 def weights_of(registry: "Registry", version: "Version") -> Path:
-    """The weight file of a vector (its folder for PEFT), or the folder of a base."""
-    return registry.folder(version) if version.kind == "base" else registry.file(version)
+    """The weight file of a vector (its folder for PEFT), the folder of a base, or the one file that it is."""
+    is_folder = version.kind == "base" and len(version.artifacts) > 1
+    return registry.folder(version) if is_folder else registry.file(version)
 
 
 def _digest_of(version: "Version") -> str:

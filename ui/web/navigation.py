@@ -1,5 +1,6 @@
 """The pages' addresses, the links between them, and the registry and settings that they share."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 CATALOG = "catalog.py"
 MODEL = "model.py"
+COMPOSE = "compose.py"
+GRID = "grid.py"
+COMPARE = "compare.py"
+JOBS = "jobs.py"
+ADMIN = "admin.py"
 REPORT = "report.py"
 
 DEMO_COMMANDS = "tau demo\ntau ui --demo --port 8502"
@@ -40,3 +46,13 @@ def link_to(ref: str, label: str, icon: str | None = None, width: "Width" = "con
 def link_to_catalog(label: str = "Catalog") -> None:
     """A link back to the catalog without filters."""
     st.page_link(CATALOG, label=label, icon=":material/arrow_back:")
+
+
+def link_to_job(job: int, label: str, icon: str = ":material/pending_actions:") -> None:
+    """A link to a job's page; `label` is Markdown."""
+    st.page_link(JOBS, label=label, icon=icon, query_params={"job": str(job)})
+
+
+def link_to_page(page: str, label: str, icon: str | None = None, **parameters: str | Sequence[str]) -> None:
+    """A link to a page with the parameters of its URL, those that are empty left out; `label` is Markdown."""
+    st.page_link(page, label=label, icon=icon, query_params={name: said for name, said in parameters.items() if said})

@@ -1,7 +1,9 @@
 """Registries with real small LoRA files and pictures, and the pages that show them."""
 
+import fcntl
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from io import BytesIO
 from itertools import cycle
 from pathlib import Path
@@ -16,6 +18,7 @@ from streamlit.testing.v1 import AppTest
 from formats import architecture
 from registry import Parent, Registry
 from ui.web.launch import APP
+from workbench.workers import LOCKS
 
 PAGE_SECONDS = 60
 """How long a page may take on a busy machine."""
@@ -179,3 +182,13 @@ def certificate_of(sha256: str) -> dict[str, object]:
             {"name": "lcm-sd15", "sha256": "22" * 32, "weight": 1.0},
         ],
     }
+
+
+@pytest.fixture
+def staff(registry: Registry) -> Iterator[None]:
+    """Inside, workers of both lanes seem alive on this machine, and do nothing."""
+    with ExitStack() as held:
+        for lock in LOCKS.values():
+            file = held.enter_context((registry.home / lock).open("ab"))
+            fcntl.flock(file, fcntl.LOCK_SH)
+        yield
