@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from registry import NotFound, RegistryError
-from ui.web.navigation import link_to, shared_registry, shared_settings
+from ui.web.job_words import duration_label, kind_label, subject
+from ui.web.navigation import DEMO_COMMANDS, link_to, link_to_job, shared_registry, shared_settings
 from ui.web.refusals import refuse, remember_refusal
 from ui.web.words import KINDS, plain
 from workbench.demo_jobs import submit_demo
@@ -40,7 +41,7 @@ def first_steps(registry: "Registry") -> None:
         )
         st.button("Run the demo here", on_click=_run_demo, icon=":material/play_arrow:", type="primary", key="run-demo")
         st.caption("In a registry of its own")
-        st.code("tau demo\ntau ui --demo --port 8502", language=None)
+        st.code(DEMO_COMMANDS, language=None)
 
 
 def import_panel() -> None:
@@ -79,6 +80,8 @@ def follow_job(registry: "Registry") -> None:
             _under_way(job.id)
         else:
             _ended(job)
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            link_to_job(job.id, f"Job {job.id}")
             st.button("Close", on_click=_forget_job, icon=":material/close:", key="close-job")
 
 
@@ -93,15 +96,13 @@ def _under_way(number: int) -> None:
     st.progress(min(1.0, step / steps) if steps else 0.0, plain(f"{title_of(job)}: {note}"))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if left := job.progress.get("eta_seconds"):
-            st.caption(
-                f"about {left:.0f} s to go" if left < 90 else f"about {left / 60:.0f} min to go", width="content"
-            )
+            st.caption(f"about {duration_label(left)} left", width="content")
         st.button("Cancel", on_click=_cancel, args=(number,), icon=":material/stop_circle:", key="cancel-job")
 
 
 def title_of(job: "Job") -> str:
     """What a job is, for people."""
-    return "Demo" if job.kind == "demo" else f"Import of {job.spec.get('source', '')}"
+    return f"{kind_label(job.kind)} {subject(job)}".strip()
 
 
 def _ended(job: "Job") -> None:

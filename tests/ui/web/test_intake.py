@@ -58,7 +58,7 @@ def test_a_path_is_imported_by_a_job_that_the_url_carries(registry: Registry, ro
     run_job(registry, job.id)
     app.run()
     assert "1 new, 0 known already, 0 left out" in said(app)
-    assert [link.value.replace("\\", "") for link in app.page_link][:1] == ["fast:1"]
+    assert "fast:1" in [link.value.replace("\\", "") for link in app.page_link]
     app.button(key="close-job").click().run()
     assert "job" not in app.query_params
 
