@@ -36,7 +36,7 @@ def show() -> None:
     show_refusal()
     follow_job(registry)
     if is_empty(registry):
-        first_steps(registry)
+        first_steps()
         return
     text, sort = _question()
     filters = filters_of_url()
