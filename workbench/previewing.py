@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
     from PIL.Image import Image
 
-    from arithmetic import Finding
+    from arithmetic import Finding, Vector
     from arithmetic.sources.source import Origin
     from registry import Registry, Version
     from registry.jobs import Lease
@@ -44,7 +44,7 @@ OnStep = Callable[[int, int], None]
 """Called with (denoising steps done, in all)."""
 
 OpenBase = Callable[["Version", Path], "StableDiffusionPipeline"]
-"""Called with a base and its folder; the pipeline comes back as it was."""
+"""Called with a base and its folder. The recipe's vectors stay on the pipeline: given again, it loads what is new."""
 
 SHEET = "sheet.png"
 
@@ -174,26 +174,20 @@ def paint_pairs(
     on_step: OnStep | None,
     cancelled: Callable[[], object] | None,
 ) -> "Painting":
-    """A picture of the recipe for each (prompt, seed); the pipeline comes back as it was."""
+    """A picture of the recipe for each (prompt, seed); its vectors stay on the pipeline for the next one."""
     from arithmetic import attachments
-    from sampling import attach, attached, detach, paint, set_strengths
+    from sampling import hold, paint
 
-    terms = attachments(resolved.bound.combination) if resolved.bound.combination else ()
-    try:
-        attach(pipe, {term.name: term.source for term in terms})
-        set_strengths(pipe, {term.name: term.strength for term in terms})
-        return paint(
-            pipe,
-            [prompt for prompt, _ in pairs],
-            seeds=[seed for _, seed in pairs],
-            init=init,
-            **asdict(sampling.settings()),
-            on_step=on_step,
-            cancelled=cancelled,
-        )
-    finally:
-        if attached(pipe):
-            detach(pipe)
+    hold(pipe, attachments(resolved.bound.combination) if resolved.bound.combination else ())
+    return paint(
+        pipe,
+        [prompt for prompt, _ in pairs],
+        seeds=[seed for _, seed in pairs],
+        init=init,
+        **asdict(sampling.settings()),
+        on_step=on_step,
+        cancelled=cancelled,
+    )
 
 
 def record_of(
@@ -214,19 +208,27 @@ def record_of(
         "recipe": str(resolved.recipe),
         "locked": str(resolved.locked),
         "base": {"name": base.ref, "sha256": base.digest},
-        "inputs": [_input(origin, weight) for weight, origin in inputs(combination)] if combination else [],
+        "inputs": [_input(resolved, origin, weight) for weight, origin in inputs(combination)] if combination else [],
     }
 
 
-def _input(origin: "Origin", weight: float) -> dict[str, Any]:
+def _input(resolved: ResolvedRecipe, origin: "Origin", weight: float) -> dict[str, Any]:
     """A vector also by the hash of its tensors; of a base, whose difference was taken, the digest says enough."""
     from arithmetic import Vector
+
+    named = {"name": origin.name, "weight": weight, "sha256": origin.sha256}
+    return {**named, "tensor_hash": _tensor_hash(resolved, origin)} if isinstance(origin, Vector) else named
+
+
+def _tensor_hash(resolved: ResolvedRecipe, vector: "Vector") -> str | None:
+    """As it was found when the vector was registered; a file at a path is read for it."""
     from formats import digest
 
-    if not isinstance(origin, Vector):
-        return {"name": origin.name, "weight": weight, "sha256": origin.sha256}
-    digests = digest(origin.weights_path)
-    return {"name": origin.name, "weight": weight, "sha256": digests.sha256, "tensor_hash": digests.tensor_hash}
+    version = next((version for _, one, version in resolved.vectors if one is vector), None)
+    known = (version.facts or {}).get("hashes") if version else None
+    if known and known["sha256"] == vector.sha256:
+        return str(known["tensor_hash"])
+    return digest(vector.weights_path).tensor_hash
 
 
 def _save(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 USUAL_STEPS = 4
 """What is taken of the steps that a profile allows, or the nearest to it."""
 
+INIT_STRENGTH = 0.8
+
 PRECEDENCE = ("acceleration", "composition", "other", "style", "base")
 """Whose profile counts where several say something."""
 
@@ -39,7 +41,7 @@ class Sampling:
     """What guidance leads away from, in place of the empty prompt."""
     init: str | None = None
     """The picture to begin with: a path, or the sha256 under which the registry keeps it."""
-    init_strength: float = 0.8
+    init_strength: float = INIT_STRENGTH
     """How much of `init` is painted over: 1 leaves next to nothing of it."""
     original_inference_steps: int | None = None
     """Of lcm and tcd: how many timesteps the vector was distilled on, of which `steps` are taken; None: 50."""
@@ -87,7 +89,12 @@ class Sampling:
     def settings(self) -> "Settings":
         """The same for `paint`. Raises UnknownSolver, UnsupportedSetting."""
         from sampling import Settings
+        from sampling.errors import UnsupportedSetting
 
+        if self.init is None and self.init_strength != INIT_STRENGTH:
+            raise UnsupportedSetting(
+                f"init strength {self.init_strength:g} was given, but no picture to begin with; give both or neither."
+            )
         own = {key: value for key, value in asdict(self).items() if key not in ("init", "init_strength")}
         return Settings(**own, init_strength=None if self.init is None else self.init_strength)
 
@@ -121,11 +128,7 @@ def chosen_sampling(
     Another solver than the recommended one takes its steps and guidance over, and nothing else. Raises UnknownSolver
     and UnsupportedSetting.
     """
-    from sampling.errors import UnsupportedSetting
-
     words = {key: value for key, value in said.items() if value is not None}
-    if "init_strength" in words and "init" not in words and (sampling is None or sampling.init is None):
-        raise UnsupportedSetting("an init strength was given, but no picture to begin with; give both or neither.")
     if "init" in words:
         words["init"] = str(words["init"])
     if sampling is None:
