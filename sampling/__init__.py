@@ -36,6 +36,7 @@ _MODULES = {
     "find_solver": "solvers",
     "guidance_embedding": "guidance",
     "heads_right": "metrics",
+    "hold": "vectors",
     "joint_right": "metrics",
     "known_warnings_silenced": "warnings",
     "load_judge": "judge",

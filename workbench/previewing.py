@@ -10,16 +10,31 @@ from typing import TYPE_CHECKING, Any, Unpack
 from workbench.base_files import base_files
 from workbench.checking import base_findings, verdict_of
 from workbench.composing import recipe_sha256
-from workbench.init_pictures import keep_init, open_init
+from workbench.init_pictures import init_of, keep_init
 from workbench.picture_keys import picture_key
 from workbench.profiles import Sampling, SamplingWords, chosen_sampling, is_accelerated
 from workbench.recipes import ResolvedRecipe, resolve_recipe
+
+__all__ = [
+    "SHEET",
+    "OnStep",
+    "OpenBase",
+    "Preview",
+    "Sampling",
+    "keep",
+    "load_base",
+    "paint_pairs",
+    "preview",
+    "recall",
+    "record_of",
+    "require_fitting",
+]
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
     from PIL.Image import Image
 
-    from arithmetic import Finding
+    from arithmetic import Finding, Vector
     from arithmetic.sources.source import Origin
     from registry import Registry, Version
     from registry.jobs import Lease
@@ -29,7 +44,7 @@ OnStep = Callable[[int, int], None]
 """Called with (denoising steps done, in all)."""
 
 OpenBase = Callable[["Version", Path], "StableDiffusionPipeline"]
-"""Called with a base and its folder; the pipeline comes back as it was."""
+"""Called with a base and its folder. The recipe's vectors stay on the pipeline: given again, it loads what is new."""
 
 SHEET = "sheet.png"
 
@@ -95,8 +110,8 @@ def preview(
     base_version = resolved.required_base
     pipe = open_base(base_version, folder) if open_base else load_base(registry, base_version)
     pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
-    painting = paint_pairs(registry, pipe, resolved, pairs, sampling, on_step, cancelled)
-    records = records_of(resolved, pairs, sampling, painting)
+    painting = paint_pairs(pipe, resolved, pairs, sampling, init_of(registry, sampling), on_step, cancelled)
+    records = tuple(record_of(resolved, prompt, seed, sampling, painting) for prompt, seed in pairs)
     place = out or registry.home / "previews" / recipe_sha256(resolved)[:16]
     paths = _save(painting.images, records, place, is_file=out is not None and len(pairs) == 1)
     digests = tuple(
@@ -160,37 +175,33 @@ def paint_pairs(
     on_step: OnStep | None,
     cancelled: Callable[[], object] | None,
 ) -> "Painting":
-    """A picture of the recipe for each (prompt, seed); the pipeline comes back as it was."""
+    """A picture of the recipe for each (prompt, seed); its vectors stay on the pipeline for the next one."""
     from arithmetic import attachments
-    from sampling import attach, attached, detach, paint, set_strengths
+    from sampling import hold, paint
 
-    terms = attachments(resolved.bound.combination) if resolved.bound.combination else ()
-    try:
-        attach(pipe, {term.name: term.source for term in terms})
-        set_strengths(pipe, {term.name: term.strength for term in terms})
-        return paint(
-            pipe,
-            [prompt for prompt, _ in pairs],
-            seeds=[seed for _, seed in pairs],
-            init=None if sampling.init is None else open_init(registry, sampling.init),
-            **asdict(sampling.settings()),
-            on_step=on_step,
-            cancelled=cancelled,
-        )
-    finally:
-        if attached(pipe):
-            detach(pipe)
+    hold(pipe, attachments(resolved.bound.combination) if resolved.bound.combination else ())
+    return paint(
+        pipe,
+        [prompt for prompt, _ in pairs],
+        seeds=[seed for _, seed in pairs],
+        init=init,
+        **asdict(sampling.settings()),
+        on_step=on_step,
+        cancelled=cancelled,
+    )
 
 
-def records_of(
-    resolved: ResolvedRecipe, pairs: Sequence[tuple[str, int]], sampling: Sampling, painting: "Painting"
-) -> tuple[dict[str, Any], ...]:
-    """Everything that it takes to paint each picture again; the inputs are all files that the recipe reads."""
+def record_of(
+    resolved: ResolvedRecipe, prompt: str, seed: int, sampling: Sampling, painting: "Painting"
+) -> dict[str, Any]:
+    """Everything that it takes to paint the picture again; the inputs are all files that the recipe reads."""
     from arithmetic import inputs
 
     base, combination = resolved.required_base, resolved.bound.combination
     width, height = painting.images[0].size
-    shared = {
+    return {
+        "prompt": prompt,
+        "seed": seed,
         **sampling.said,
         "width": width,
         "height": height,
@@ -198,20 +209,27 @@ def records_of(
         "recipe": str(resolved.recipe),
         "locked": str(resolved.locked),
         "base": {"name": base.ref, "sha256": base.digest},
-        "inputs": [_input(origin, weight) for weight, origin in inputs(combination)] if combination else [],
+        "inputs": [_input(resolved, origin, weight) for weight, origin in inputs(combination)] if combination else [],
     }
-    return tuple({"prompt": prompt, "seed": seed, **shared} for prompt, seed in pairs)
 
 
-def _input(origin: "Origin", weight: float) -> dict[str, Any]:
+def _input(resolved: ResolvedRecipe, origin: "Origin", weight: float) -> dict[str, Any]:
     """A vector also by the hash of its tensors; of a base, whose difference was taken, the digest says enough."""
     from arithmetic import Vector
+
+    named = {"name": origin.name, "weight": weight, "sha256": origin.sha256}
+    return {**named, "tensor_hash": _tensor_hash(resolved, origin)} if isinstance(origin, Vector) else named
+
+
+def _tensor_hash(resolved: ResolvedRecipe, vector: "Vector") -> str | None:
+    """As it was found when the vector was registered; a file at a path is read for it."""
     from formats import digest
 
-    if not isinstance(origin, Vector):
-        return {"name": origin.name, "weight": weight, "sha256": origin.sha256}
-    digests = digest(origin.weights_path)
-    return {"name": origin.name, "weight": weight, "sha256": digests.sha256, "tensor_hash": digests.tensor_hash}
+    version = next((version for _, one, version in resolved.vectors if one is vector), None)
+    known = (version.facts or {}).get("hashes") if version else None
+    if known and known["sha256"] == vector.sha256:
+        return str(known["tensor_hash"])
+    return digest(vector.weights_path).tensor_hash
 
 
 def _save(
