@@ -23,8 +23,10 @@ _MODULES = {
     "Settings": "settings",
     "Solver": "solvers",
     "accuracy": "metrics",
+    "agreement": "metrics",
     "attach": "vectors",
     "attached": "vectors",
+    "clip_scores": "clip_score",
     "configuration_of": "shipped",
     "contact_sheet": "sheet",
     "decode": "painting",
@@ -51,6 +53,7 @@ _MODULES = {
     "save_png": "pictures",
     "save_sheet": "pictures",
     "set_strengths": "vectors",
+    "sharpness": "metrics",
     "shipped_configuration": "shipped",
     "strengths": "vectors",
 }

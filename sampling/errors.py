@@ -6,6 +6,7 @@ SamplingError
 ├── UnsupportedSetting    a setting that the chosen solver, or any solver, cannot honour
 ├── VectorMismatch        a vector that does not fit the base, or a name attached twice or not at all
 ├── JudgeUnreadable       a folder is no judge
+├── ClipUnreadable        a folder is no CLIP model, or the package that scores with one is missing
 ├── RecordRefused         a picture's record lacks a setting or carries an empty or wrong hash
 ├── NoRecord              a picture carries no record of Tauworks
 └── Cancelled             somebody asked the painting to stop
@@ -34,6 +35,10 @@ class VectorMismatch(SamplingError):
 
 class JudgeUnreadable(SamplingError):
     """A folder is no classifier whose labels read "head=value"."""
+
+
+class ClipUnreadable(SamplingError):
+    """A folder is no CLIP model that transformers can open, or torchmetrics is not installed."""
 
 
 class RecordRefused(SamplingError):

@@ -23,7 +23,7 @@ from sampling.errors import Cancelled, UnsupportedSetting
 from sampling.guidance import embeds_guidance, timestep_condition
 from sampling.prompts import embed, unconditional
 from sampling.settings import Settings
-from sampling.software import software
+from sampling.software import machine, software
 from sampling.solvers import find_solver
 
 OnStep = Callable[[int, int], None]
@@ -50,6 +50,17 @@ class Painting:
     evaluations: int
     seconds: float
     settings: dict[str, Any]
+    batch: int = 48
+    """At most so many were painted at once."""
+
+    def company(self, index: int) -> dict[str, int]:
+        """With how many others picture `index` was painted at once, and its place among them.
+
+        Kernels add in another order for another size, so that its last bits depend on that, and on nothing else of
+        the others.
+        """
+        start = index - index % self.batch
+        return {"size": min(self.batch, len(self.images) - start), "place": index - start}
 
     def record(self, index: int) -> dict[str, Any]:
         """What `save_png` keeps of picture `index`: its own prompt and seed, and the settings that all share."""
@@ -81,8 +92,14 @@ def paint(
         latents=latents,
         evaluations=settings.steps_taken if embeds_guidance(pipe.unet) else settings.evaluations,
         seconds=time.perf_counter() - began,
-        settings={**asdict(settings), "prompts": list(prompts), "seeds": list(seeds), "versions": software()},
+        settings={**asdict(settings), "prompts": list(prompts), "seeds": list(seeds), **_made_by(pipe)},
+        batch=batch,
     )
+
+
+def _made_by(pipe: Pipeline) -> dict[str, Any]:
+    """What the pixels depend on beside settings and weights."""
+    return {"versions": software(), "machine": {"device": pipe.device.type, **machine()}}
 
 
 @torch.no_grad()

@@ -118,8 +118,8 @@ def _kept(
 
     with TemporaryDirectory(prefix="tau-grid-") as folder:
         path = Path(folder) / "cell.png"
-        for cell, image in zip(batch, painting.images, strict=True):
-            record = record_of(resolved, cell.prompt, cell.seed, cell.sampling, painting)
+        for index, (cell, image) in enumerate(zip(batch, painting.images, strict=True)):
+            record = record_of(resolved, cell.sampling, painting, index)
             save_png(image, path, record)
             yield keep(registry, resolved, record, cell.sampling, path, lease)
 

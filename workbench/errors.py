@@ -18,6 +18,7 @@ WorkbenchError
 |-- InvalidSettings         settings of a job that its kind does not accept
 |-- InvalidAxis             an axis of a grid that names nothing, or whose values are none
 |-- NotInspected            a training whose pre-flight has not ended, or found what would go wrong
+|-- MissingInputs           what a picture was painted from, and is not here; each with its sha256
 |-- ChangedInput            a path whose content is no longer what a recipe was locked to
 |-- NotCertified            there is no certificate to prove a file against
 |-- NotAPicture             a file that is no picture which a painting could begin with
@@ -148,6 +149,15 @@ class InvalidSize(WorkbenchError):
 
 class NotInspected(WorkbenchError):
     """A training whose pre-flight has not ended, or found what would go wrong."""
+
+
+class MissingInputs(WorkbenchError):
+    """What a picture was painted from, and is not here."""
+
+    def __init__(self, path: Path, missing: Sequence[str]) -> None:
+        self.path, self.missing = path, tuple(missing)
+        listed = "; ".join(missing)
+        super().__init__(f"{path}: cannot be painted again without {listed}. Import these very files: tau import PATH")
 
 
 class ChangedInput(WorkbenchError):

@@ -63,6 +63,7 @@ OUTCOMES: Final[dict[str, Outcome]] = {
     "workbench.errors.InvalidSettings": Outcome.USAGE,
     "workbench.errors.InvalidSize": Outcome.USAGE,
     "workbench.errors.LookupsAreOff": Outcome.USAGE,
+    "workbench.errors.MissingInputs": Outcome.NOT_FOUND,
     "workbench.errors.NotABase": Outcome.USAGE,
     "workbench.errors.NotADemo": Outcome.REFUSED,
     "workbench.errors.NotAVector": Outcome.REFUSED,

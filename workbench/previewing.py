@@ -25,7 +25,6 @@ __all__ = [
     "load_base",
     "paint_pairs",
     "preview",
-    "recall",
     "record_of",
     "require_fitting",
 ]
@@ -106,12 +105,12 @@ def preview(
     sampling = keep_init(registry, chosen_sampling(registry, resolved, sampling, **said))
     folder = registry.folder(resolved.required_base)
     require_fitting(resolved)
-    findings = _findings(registry, resolved, sampling)
+    findings = findings_of(registry, resolved, sampling)
     base_version = resolved.required_base
     pipe = open_base(base_version, folder) if open_base else load_base(registry, base_version)
     pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
     painting = paint_pairs(pipe, resolved, pairs, sampling, init_of(registry, sampling), on_step, cancelled)
-    records = tuple(record_of(resolved, prompt, seed, sampling, painting) for prompt, seed in pairs)
+    records = tuple(record_of(resolved, sampling, painting, index) for index in range(len(pairs)))
     place = out or registry.home / "previews" / recipe_sha256(resolved)[:16]
     paths = _save(painting.images, records, place, is_file=out is not None and len(pairs) == 1)
     digests = tuple(
@@ -131,16 +130,6 @@ def preview(
     )
 
 
-def recall(path: Path) -> dict[str, Any]:
-    """The record inside a picture: recipe, base, prompt, seed, solver, steps, hashes of every input.
-
-    Raises NoRecord, RecordRefused, FileNotFoundError.
-    """
-    from sampling import read_png
-
-    return read_png(path)
-
-
 def require_fitting(resolved: ResolvedRecipe) -> None:
     """Raises what there is to raise before a base is loaded: BaseUndecided, ValidationRefused, UnsupportedRecipe."""
     from arithmetic import Verdict
@@ -149,7 +138,7 @@ def require_fitting(resolved: ResolvedRecipe) -> None:
     Verdict(base_findings(resolved)).require()
 
 
-def _findings(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling) -> "tuple[Finding, ...]":
+def findings_of(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling) -> "tuple[Finding, ...]":
     """What there is to know before painting: hints alone, since nothing is written that would outlast a mistake."""
     from arithmetic import SamplingSettings
 
@@ -191,21 +180,21 @@ def paint_pairs(
     )
 
 
-def record_of(
-    resolved: ResolvedRecipe, prompt: str, seed: int, sampling: Sampling, painting: "Painting"
-) -> dict[str, Any]:
+def record_of(resolved: ResolvedRecipe, sampling: Sampling, painting: "Painting", index: int) -> dict[str, Any]:
     """Everything that it takes to paint the picture again; the inputs are all files that the recipe reads."""
     from arithmetic import inputs
 
     base, combination = resolved.required_base, resolved.bound.combination
     width, height = painting.images[0].size
     return {
-        "prompt": prompt,
-        "seed": seed,
+        "prompt": painting.settings["prompts"][index],
+        "seed": painting.settings["seeds"][index],
         **sampling.said,
         "width": width,
         "height": height,
         "versions": painting.settings["versions"],
+        "machine": painting.settings["machine"],
+        "batch": painting.company(index),
         "recipe": str(resolved.recipe),
         "locked": str(resolved.locked),
         "base": {"name": base.ref, "sha256": base.digest},

@@ -1,4 +1,4 @@
-"""Commands on pictures: preview, recall."""
+"""Paint pictures: preview."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,9 +27,8 @@ OF_THE_VECTORS = "Default: what the vectors were made for."
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
+    """Add the command to `app`."""
     app.command(cls=RecipeCommand)(preview)
-    app.command()(recall)
 
 
 def preview(
@@ -161,25 +160,3 @@ def _queued(
             progress(job.progress["step"], job.progress["steps"])
 
     return queued_preview(registry, recipe, prompts, **settings, on_job=show, timeout=timeout)
-
-
-def recall(
-    picture: Annotated[Path, typer.Argument(help="A PNG that Tauworks painted.")],
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """The recipe, prompt, seed and hashes inside a picture. Needs no registry."""
-    from workbench.previewing import recall
-
-    record = recall(picture)
-    if json:
-        output.document("picture", {"record": record})
-    elif quiet:
-        output.lines([record["locked"] if "locked" in record else record["prompt"]])
-    else:
-        base, inputs = record.get("base") or {}, record.get("inputs") or []
-        output.fields(
-            {key: record.get(key) for key in ("recipe", "prompt", "seed", "solver", "steps", "guidance", "spacing")}
-            | {"base": " ".join(str(base[key]) for key in ("name", "sha256") if key in base)}
-            | {f"input {i + 1}": f"{x['weight']:g} * {x['name']} sha256:{x['sha256']}" for i, x in enumerate(inputs)}
-        )
