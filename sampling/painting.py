@@ -17,10 +17,11 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from PIL import Image
 from torch import Tensor
 
-from sampling.base import Pipeline
+from sampling.base import Pipeline, device_of
 from sampling.conditioning import Condition
 from sampling.errors import Cancelled, UnsupportedSetting
 from sampling.guidance import embeds_guidance, timestep_condition
+from sampling.placement import at_once
 from sampling.prompts import embed, unconditional
 from sampling.solvers import check_settings, find_solver, make_scheduler
 from sampling.warnings import known_warnings_silenced
@@ -65,7 +66,7 @@ class Settings:
         """A fresh scheduler for one batch, its timesteps set."""
         scheduler = make_scheduler(self.solver, pipe.scheduler.config, spacing=self.spacing)
         with known_warnings_silenced():
-            scheduler.set_timesteps(self.steps, device=pipe.device)
+            scheduler.set_timesteps(self.steps, device=device_of(pipe))
         if scheduler.timesteps.unique().numel() != self.steps:
             raise UnsupportedSetting(
                 f"{self.solver}: {self.spacing} spacing does not give {self.steps} different timesteps; take fewer."
@@ -109,16 +110,16 @@ def paint(
     seeds: Sequence[int],
     spacing: str = "trailing",
     eta: float = 0.0,
-    batch: int = 48,
+    batch: int | None = None,
     on_step: OnStep | None = None,
     cancelled: StopAsked | None = None,
 ) -> Painting:
-    """One picture for each (prompt, seed) pair, at most `batch` at a time.
+    """One picture for each (prompt, seed) pair, at most `batch` at a time, or as many as were chosen for the pipeline.
 
     Raises UnknownSolver, UnsupportedSetting, and Cancelled between two denoising steps.
     """
     settings = Settings(solver, steps, guidance, spacing, eta)
-    began = time.perf_counter()
+    began, batch = time.perf_counter(), batch or at_once(pipe)
     latents = denoise(pipe, prompts, seeds, settings, batch=batch, on_step=on_step, cancelled=cancelled)
     images = decode(pipe, latents, batch=batch)
     return Painting(
@@ -147,7 +148,7 @@ def denoise(
     The same x_T up to its scale for every solver: Euler starts at sigma_max * x_T, 0.2 % below the others' level.
     """
     _refuse_unpaired(prompts, seeds, batch)
-    told = embed(pipe, prompts).to(pipe.device, pipe.unet.dtype)
+    told = embed(pipe, prompts).to(device_of(pipe), pipe.unet.dtype)
     blank = _guided_away_from(pipe, told, settings.guidance)
     done, total, finished = 0, settings.steps * ceil(len(seeds) / batch), []
     for start in range(0, len(seeds), batch):
@@ -155,7 +156,7 @@ def denoise(
         scheduler, generators = settings.scheduler(pipe), _generators(seeds[part])
         fresh_noise = find_solver(settings.solver).step_arguments(settings.eta, generators)
         here, away = told.at(part), None if blank is None else blank.at(part)
-        x_T = _draw(generators, latent_shape(pipe)).to(pipe.device, pipe.unet.dtype)
+        x_T = _draw(generators, latent_shape(pipe)).to(device_of(pipe), pipe.unet.dtype)
         z = x_T * scheduler.init_noise_sigma
         for t in scheduler.timesteps:
             _stop_if_asked(cancelled, done, total)
@@ -175,9 +176,9 @@ def predict(
     pipe: Pipeline, prompts: Sequence[str], z: Tensor, timestep: int, guidance: float = 1.0, *, batch: int = 48
 ) -> Tensor:
     """The U-Net's outputs (N, channels, height, width) at latents z of one timestep, a prompt each."""
-    told = embed(pipe, prompts).to(pipe.device, pipe.unet.dtype)
+    told = embed(pipe, prompts).to(device_of(pipe), pipe.unet.dtype)
     away = _guided_away_from(pipe, told, guidance)
-    t, given, outputs = torch.tensor(timestep, device=pipe.device), z.to(pipe.device, pipe.unet.dtype), []
+    t, given, outputs = torch.tensor(timestep, device=device_of(pipe)), z.to(device_of(pipe), pipe.unet.dtype), []
     for start in range(0, len(z), batch):
         part = slice(start, start + batch)
         blank = None if away is None else away.at(part)

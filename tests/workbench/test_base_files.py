@@ -69,9 +69,7 @@ def called(family: str, base: Version) -> Version:
 def test_a_known_familys_file_takes_a_tokenizer_that_stands_alone(gallery, checkpoint, pipeline_folder: Path) -> None:
     registry = gallery.registry
     base = called("sd15", import_file(registry, checkpoint, name="dream"))
-    with pytest.raises(
-        TokenizerMissing, match=r"dream:1: .* sd15 or .*--kind base; .* clip-tokenizer$"
-    ):
+    with pytest.raises(TokenizerMissing, match=r"dream:1: .* sd15 or .*--kind base; .* clip-tokenizer$"):
         base_files(registry, base)
     import_file(registry, pipeline_folder / "tokenizer", name="clip-tokenizer", kind="other")
     found = base_files(registry, base)
