@@ -16,7 +16,7 @@ BENCH_POSTGRES ?=
 RIVAL ?=
 WITH_RIVALS := --folder build/bench --rivals-python $(RIVALS_VENV)/bin/python
 
-.PHONY: demo test check bench reproduce ui docs clean help
+.PHONY: demo test check bench reproduce ui docs screenshots clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -52,6 +52,8 @@ bench: $(DEV_STAMP) $(MLFLOW_STAMP) $(RIVALS_STAMP)  ## every figure: docs/shape
 	$(BIN)/python -m benchmarks.arithmetic_composition --folder build/bench --out docs/benchmarks/arithmetic-composition.json
 	$(BIN)/python -m benchmarks.arithmetic_bake $(WITH_RIVALS) --out docs/benchmarks/arithmetic-bake.json
 	$(BIN)/python -m benchmarks.arithmetic_checks --folder build/bench --out docs/benchmarks/arithmetic-checks.json
+	$(BIN)/python -m benchmarks.preview --out docs/benchmarks/preview.json
+	$(BIN)/python -m benchmarks.catalog_page --versions 50000 --out docs/benchmarks/catalog-page.json
 	test -z "$(RIVAL)" || \
 		$(BIN)/python -m benchmarks.distillation --rival "$(RIVAL)" $(WITH_RIVALS) --out docs/benchmarks/distillation.json
 	test -z "$(RIVAL)" || ! nvidia-smi >/dev/null 2>&1 || $(BIN)/python -m benchmarks.distillation --device cuda \
@@ -63,6 +65,9 @@ ui: $(STAMP)  ## the workbench in the browser, on the demo's registry
 
 docs: $(DEV_STAMP)  ## rewrite the generated pages of docs/
 	$(BIN)/python -m typer ui.cli.main utils docs --name tau --output docs/cli.md
+
+screenshots: $(DEV_STAMP)  ## docs/pages: each page on the demo's registry, dark and light; needs chromium
+	$(BIN)/python -m scripts.screenshots
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV). Note: where no CPU build is offered, torch's CUDA build is several GB."

@@ -25,9 +25,8 @@ from distill_jobs import LcdLoraSettings, LcfLoraSettings, distil, read_dataset,
 from distill_jobs.adapters import LCD_TARGETS
 from distill_jobs.progress import Progress
 from formats import architecture_of_folder
-from sampling import attach, load_judge, load_pipeline, paired_bootstrap, set_strengths
+from sampling import Settings, attach, decode, denoise, load_judge, load_pipeline, paired_bootstrap, set_strengths
 from sampling.metrics import heads_right
-from sampling.painting import Settings, decode, denoise
 from workbench.evaluation import Contender, baselines, exam, teacher
 
 SEEDS = (0, 1, 2)

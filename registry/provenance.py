@@ -1,4 +1,4 @@
-"""What is recorded beside versions: data sets, recipes, certificates, previews."""
+"""What is recorded beside versions: data sets, recipes, certificates."""
 
 import re
 from collections.abc import Mapping
@@ -9,14 +9,12 @@ from sqlalchemy import select
 
 from registry.errors import InvalidReference, NotFound
 from registry.history import record, record_subject
-from registry.jobs.fencing import hold
-from registry.jobs.lease import Lease
 from registry.lineage import find_dataset
 from registry.names import require_slug
 from registry.references import resolve
-from registry.tables import CertificateRow, DatasetRow, ModelRow, PreviewRow, RecipeRow, VersionRow
+from registry.tables import CertificateRow, DatasetRow, RecipeRow, VersionRow
 from registry.unit_of_work import UnitOfWork
-from registry.values import Dataset, Json, Preview, RecipeText
+from registry.values import Dataset, Json, RecipeText
 
 SAID_OF_DATASETS = ("uri", "license", "kind", "revision", "pictures", "left_out")
 RECIPE = "recipe:"
@@ -111,49 +109,6 @@ def certificate_of(uow: UnitOfWork, ref: str) -> Json | None:
     own = select(CertificateRow).where(CertificateRow.version_id == resolve(uow, ref).id)
     row = uow.session.scalar(own.order_by(CertificateRow.id.desc()).limit(1))
     return row.certificate if row else None
-
-
-def add_preview(
-    uow: UnitOfWork, subject: str, picture: str, settings: Json, metrics: Json, lease: Lease | None = None
-) -> Preview:
-    """Record a picture blob of what a version, or a recipe named by its sha256, paints; while `lease` is held."""
-    if lease is not None:
-        hold(uow, lease)
-    version_id, recipe_id = _subject(uow, subject)
-    row = PreviewRow(
-        version_id=version_id, recipe_id=recipe_id, picture_sha256=picture, settings=settings, metrics=metrics
-    )
-    uow.session.add(row)
-    uow.session.flush()
-    preview = _preview(uow, row)
-    if version_id is None:
-        record_subject(uow, "painted", preview.subject, after={"picture": picture})
-    else:
-        record(uow, "painted", uow.session.get_one(VersionRow, version_id), after={"picture": picture})
-    return preview
-
-
-def previews(uow: UnitOfWork, subject: str, limit: int) -> list[Preview]:
-    """The pictures of a version or a recipe, newest first."""
-    version_id, recipe_id = _subject(uow, subject)
-    about = PreviewRow.version_id == version_id if version_id else PreviewRow.recipe_id == recipe_id
-    rows = uow.session.scalars(select(PreviewRow).where(about).order_by(PreviewRow.id.desc()).limit(limit))
-    return [_preview(uow, row) for row in rows]
-
-
-def _subject(uow: UnitOfWork, subject: str) -> tuple[int | None, int | None]:
-    if subject.startswith(RECIPE) or SHA256.fullmatch(subject):
-        return None, require_recipe(uow, subject.removeprefix(RECIPE)).id
-    return resolve(uow, subject).id, None
-
-
-def _preview(uow: UnitOfWork, row: PreviewRow) -> Preview:
-    if row.recipe_id is not None:
-        subject = RECIPE + uow.session.scalars(select(RecipeRow.sha256).where(RecipeRow.id == row.recipe_id)).one()
-    else:
-        named = select(ModelRow.slug, VersionRow.number).join(VersionRow).where(VersionRow.id == row.version_id)
-        subject = ":".join(map(str, uow.session.execute(named).one()))
-    return Preview(subject, row.settings, row.picture_sha256, row.metrics, row.created_at)
 
 
 def _require_own_file(version: VersionRow, sha256: str) -> None:

@@ -1,6 +1,7 @@
 """Where the registry lies and who uses it: argument, environment, the user's own config file, default."""
 
 import getpass
+import os
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -29,6 +30,8 @@ class Settings(BaseSettings):
     For what comes from outside: TAU_URL_HOSTS are hosts of a private network that files may be fetched from,
     TAU_URL_MAX_BYTES is the largest file, TAU_LOOKUP_URL the service that is asked about hashes (none: none is asked).
     TAU_EXECUTOR says where the processes of jobs run: local, or http://head:8265 for a cluster's Ray Jobs.
+    For the pages: TAU_IMPORT_ROOTS are the folders that may be imported from (none: no folder), separated as in PATH;
+    TAU_BLUR_NSFW whether pictures of models that are marked so are blurred until they are asked for.
     """
 
     model_config = SettingsConfigDict(env_prefix="TAU_", extra="forbid", frozen=True)
@@ -41,6 +44,8 @@ class Settings(BaseSettings):
     url_max_bytes: int = Field(default=LARGEST_DOWNLOAD, gt=0)
     lookup_url: str | None = None
     executor: str = LOCAL
+    import_roots: Annotated[tuple[Path, ...], NoDecode] = ()
+    blur_nsfw: bool = True
 
     @field_validator("url_hosts", mode="before")
     @classmethod
@@ -48,6 +53,22 @@ class Settings(BaseSettings):
         """Hosts separated by commas, as an environment variable has them; a config file may also have a list."""
         words = said.split(",") if isinstance(said, str) else said
         return [word.strip().lower() for word in words if word.strip()] if isinstance(words, list) else words
+
+    @field_validator("import_roots", mode="before")
+    @classmethod
+    def _split_roots(cls, said: object) -> object:
+        """Folders separated as in PATH, as an environment variable has them; a config file may also have a list."""
+        return tuple(filter(None, said.split(os.pathsep))) if isinstance(said, str) else said
+
+    @field_validator("import_roots")
+    @classmethod
+    def _require_whole_paths(cls, roots: tuple[Path, ...]) -> tuple[Path, ...]:
+        """Folders that mean the same wherever a process stands."""
+        roots = tuple(root.expanduser() for root in roots)
+        for root in roots:
+            if not root.is_absolute():
+                raise ValueError(f"{str(root)!r}: expected the whole path of a folder, such as /srv/loras")
+        return roots
 
     @classmethod
     def settings_customise_sources(

@@ -226,3 +226,5 @@ class Preview:
     picture: str
     metrics: Json
     created_at: datetime
+    key: str | None = None
+    """The digest of all that decides its pixels, where it was painted under one."""

@@ -1,30 +1,31 @@
 """Paints: prompts and seeds to latents and pictures, one flat denoising loop for every solver.
 
-Every random number of a picture comes from a CPU generator seeded with that picture's own seed: first x_T, then the
-fresh noise of each step. So a picture does not depend on its batch, its place in a grid or the device, and it is the
-one that the plain diffusers pipeline paints with `generator=[torch.Generator().manual_seed(seed)]`.
+Every random number of a picture comes from a CPU generator seeded with that picture's own seed: first the VAE's choice
+where it begins with another picture, then x_T, then the fresh noise of each step. So a picture does not depend on its
+batch, its place in a grid or the device, and it is the one that the plain diffusers pipeline paints with
+`generator=[torch.Generator().manual_seed(seed)]`.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from math import ceil, inf
+from math import ceil
 from typing import Any
 
-import diffusers
 import torch
-from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from PIL import Image
 from torch import Tensor
 
-from sampling.base import Pipeline, device_of
+from sampling.base import Pipeline, device_of, picture_size
+from sampling.beginnings import beginning, encoded, generators_of
 from sampling.conditioning import Condition
 from sampling.errors import Cancelled, UnsupportedSetting
 from sampling.guidance import embeds_guidance, timestep_condition
 from sampling.placement import at_once
 from sampling.prompts import embed, unconditional
-from sampling.solvers import check_settings, find_solver, make_scheduler
-from sampling.warnings import known_warnings_silenced
+from sampling.settings import Settings
+from sampling.software import software
+from sampling.solvers import find_solver
 
 OnStep = Callable[[int, int], None]
 """Called after each denoising step with (steps done, steps in all), over all batches."""
@@ -34,44 +35,6 @@ Trace = Callable[[Tensor, Tensor], None]
 
 StopAsked = Callable[[], object]
 """Asked before each denoising step; anything true (a reason, say) stops the painting with Cancelled."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to paint, checked once: nothing in it is ignored by the solver.
-
-    Raises UnknownSolver or UnsupportedSetting.
-    """
-
-    solver: str
-    steps: int
-    guidance: float
-    spacing: str = "trailing"
-    eta: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_settings(find_solver(self.solver), steps=self.steps, spacing=self.spacing, eta=self.eta)
-        if not 1 <= self.guidance < inf:
-            raise UnsupportedSetting(f"guidance must be at least 1 (which means none) and finite, got {self.guidance}.")
-
-    @property
-    def evaluations(self) -> int:
-        """U-Net evaluations of one picture: the conditional one a step, and the unconditional one if guided.
-
-        A U-Net that is told its guidance needs no unconditional one: `Painting.evaluations` has what was spent.
-        """
-        return self.steps * (2 if self.guidance > 1 else 1)
-
-    def scheduler(self, pipe: Pipeline) -> SchedulerMixin:
-        """A fresh scheduler for one batch, its timesteps set."""
-        scheduler = make_scheduler(self.solver, pipe.scheduler.config, spacing=self.spacing)
-        with known_warnings_silenced():
-            scheduler.set_timesteps(self.steps, device=device_of(pipe))
-        if scheduler.timesteps.unique().numel() != self.steps:
-            raise UnsupportedSetting(
-                f"{self.solver}: {self.spacing} spacing does not give {self.steps} different timesteps; take fewer."
-            )
-        return scheduler
 
 
 @dataclass(frozen=True)
@@ -95,39 +58,32 @@ class Painting:
         return {"prompt": self.settings["prompts"][index], "seed": self.settings["seeds"][index], **shared}
 
 
-def noise_for(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """x_T of each seed: (len(seeds), *shape) float32 on the CPU; row i depends on seeds[i] alone."""
-    return _draw(_generators(seeds), shape)
-
-
 def paint(
     pipe: Pipeline,
     prompts: Sequence[str],
     *,
-    solver: str,
-    steps: int,
-    guidance: float,
     seeds: Sequence[int],
-    spacing: str = "trailing",
-    eta: float = 0.0,
+    init: Image.Image | None = None,
     batch: int | None = None,
     on_step: OnStep | None = None,
     cancelled: StopAsked | None = None,
+    **how: Any,
 ) -> Painting:
-    """One picture for each (prompt, seed) pair, at most `batch` at a time, or as many as were chosen for the pipeline.
+    """One picture for each (prompt, seed) pair; `how` are the fields of Settings.
 
+    At most `batch` at a time, or as many as were chosen for the pipeline when it was opened.
     Raises UnknownSolver, UnsupportedSetting, and Cancelled between two denoising steps.
     """
-    settings = Settings(solver, steps, guidance, spacing, eta)
+    settings = Settings(**how)
     began, batch = time.perf_counter(), batch or at_once(pipe)
-    latents = denoise(pipe, prompts, seeds, settings, batch=batch, on_step=on_step, cancelled=cancelled)
+    latents = denoise(pipe, prompts, seeds, settings, init=init, batch=batch, on_step=on_step, cancelled=cancelled)
     images = decode(pipe, latents, batch=batch)
     return Painting(
         images=images,
         latents=latents,
-        evaluations=settings.steps if embeds_guidance(pipe.unet) else settings.evaluations,
+        evaluations=settings.steps_taken if embeds_guidance(pipe.unet) else settings.evaluations,
         seconds=time.perf_counter() - began,
-        settings={**asdict(settings), "prompts": list(prompts), "seeds": list(seeds), "versions": _versions()},
+        settings={**asdict(settings), "prompts": list(prompts), "seeds": list(seeds), "versions": software()},
     )
 
 
@@ -138,6 +94,7 @@ def denoise(
     seeds: Sequence[int],
     settings: Settings,
     *,
+    init: Image.Image | None = None,
     batch: int = 48,
     on_step: OnStep | None = None,
     cancelled: StopAsked | None = None,
@@ -145,20 +102,24 @@ def denoise(
 ) -> Tensor:
     """The endpoints z_0 of each (prompt, seed) pair: (N, channels, height, width), scaled as the U-Net sees them.
 
-    The same x_T up to its scale for every solver: Euler starts at sigma_max * x_T, 0.2 % below the others' level.
+    `init` is the picture that they all begin with, at the strength in `settings`. The same x_T up to its scale for
+    every solver: Euler starts at sigma_max * x_T, 0.2 % below the others' level.
     """
     _refuse_unpaired(prompts, seeds, batch)
-    told = embed(pipe, prompts).to(device_of(pipe), pipe.unet.dtype)
-    blank = _guided_away_from(pipe, told, settings.guidance)
-    done, total, finished = 0, settings.steps * ceil(len(seeds) / batch), []
+    _refuse_idle(pipe, settings, init)
+    size = settings.size(pipe)
+    told = embed(pipe, prompts, size).to(device_of(pipe), pipe.unet.dtype)
+    blank = _guided_away_from(pipe, told, settings, size)
+    picture = None if init is None else encoded(pipe, init, size)
+    done, total, finished = 0, settings.steps_taken * ceil(len(seeds) / batch), []
     for start in range(0, len(seeds), batch):
         part = slice(start, start + batch)
-        scheduler, generators = settings.scheduler(pipe), _generators(seeds[part])
+        scheduler, generators = settings.scheduler(pipe), generators_of(seeds[part])
+        timesteps = settings.visited(scheduler)
         fresh_noise = find_solver(settings.solver).step_arguments(settings.eta, generators)
         here, away = told.at(part), None if blank is None else blank.at(part)
-        x_T = _draw(generators, latent_shape(pipe)).to(device_of(pipe), pipe.unet.dtype)
-        z = x_T * scheduler.init_noise_sigma
-        for t in scheduler.timesteps:
+        z = beginning(pipe, scheduler, timesteps[:1], generators, latent_shape(pipe, size), picture)
+        for t in timesteps:
             _stop_if_asked(cancelled, done, total)
             if trace is not None:
                 trace(t, z)
@@ -177,7 +138,7 @@ def predict(
 ) -> Tensor:
     """The U-Net's outputs (N, channels, height, width) at latents z of one timestep, a prompt each."""
     told = embed(pipe, prompts).to(device_of(pipe), pipe.unet.dtype)
-    away = _guided_away_from(pipe, told, guidance)
+    away = unconditional(pipe, told) if _is_guided(pipe, guidance) else None
     t, given, outputs = torch.tensor(timestep, device=device_of(pipe)), z.to(device_of(pipe), pipe.unet.dtype), []
     for start in range(0, len(z), batch):
         part = slice(start, start + batch)
@@ -197,16 +158,25 @@ def decode(pipe: Pipeline, latents: Tensor, *, batch: int = 48) -> list[Image.Im
     return images
 
 
-def latent_shape(pipe: Pipeline) -> tuple[int, int, int]:
-    """(channels, height, width) of one picture's latents at the base's own size."""
-    size = pipe.unet.config.sample_size
-    height, width = (size, size) if isinstance(size, int) else size
-    return pipe.unet.config.in_channels, height, width
+def latent_shape(pipe: Pipeline, size: tuple[int, int] | None = None) -> tuple[int, int, int]:
+    """(channels, height, width) of one picture's latents, at the base's own size or at (height, width) pixels."""
+    height, width = size or picture_size(pipe)
+    return pipe.unet.config.in_channels, height // pipe.vae_scale_factor, width // pipe.vae_scale_factor
 
 
-def _guided_away_from(pipe: Pipeline, told: Condition, guidance: float) -> Condition | None:
-    """What the pictures are guided away from; None where guidance is 1, or the U-Net is told it."""
-    return unconditional(pipe, told) if guidance > 1 and not embeds_guidance(pipe.unet) else None
+def _is_guided(pipe: Pipeline, guidance: float) -> bool:
+    """Whether each step asks the U-Net twice: not where guidance is 1, or the U-Net is told it."""
+    return guidance > 1 and not embeds_guidance(pipe.unet)
+
+
+def _guided_away_from(pipe: Pipeline, told: Condition, settings: Settings, size: tuple[int, int]) -> Condition | None:
+    """What the pictures are guided away from; None where they are not guided."""
+    if not _is_guided(pipe, settings.guidance):
+        return None
+    if settings.negative:
+        negative = embed(pipe, [settings.negative], size).repeated(len(told))
+        return negative.to(device_of(pipe), pipe.unet.dtype)
+    return unconditional(pipe, told)
 
 
 def _predict(
@@ -224,14 +194,6 @@ def _predict(
     return u + guidance * (c - u)
 
 
-def _generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    return [torch.Generator().manual_seed(seed) for seed in seeds]
-
-
-def _draw(generators: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor:
-    return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators])
-
-
 def _stop_if_asked(cancelled: StopAsked | None, done: int, total: int) -> None:
     if cancelled is not None and (reason := cancelled()):
         why = f": {reason}" if isinstance(reason, str) else ""
@@ -247,5 +209,12 @@ def _refuse_unpaired(prompts: Sequence[str], seeds: Sequence[int], batch: int) -
         raise UnsupportedSetting(f"batch must be at least 1, got {batch}.")
 
 
-def _versions() -> dict[str, str]:
-    return {"torch": torch.__version__, "diffusers": diffusers.__version__}
+def _refuse_idle(pipe: Pipeline, settings: Settings, init: Image.Image | None) -> None:
+    """Raise for what would make no difference here."""
+    if (init is None) != (settings.init_strength is None):
+        said, missing = ("a picture", "strength") if init is not None else ("an init strength", "picture")
+        raise UnsupportedSetting(f"{said} to begin with was given, but no {missing}; give both or neither.")
+    if settings.negative and embeds_guidance(pipe.unet):
+        raise UnsupportedSetting(
+            "this base is told its guidance and is guided away from nothing; leave the negative prompt out."
+        )

@@ -31,8 +31,11 @@ _KEPT: WeakKeyDictionary[Pipeline, _Kept] = WeakKeyDictionary()
 
 
 @torch.no_grad()
-def embed(pipe: Pipeline, prompts: Sequence[str]) -> Condition:
-    """What the U-Net is told of `prompts`, a row each, on the pipeline's device; SDXL of whole pictures of its size."""
+def embed(pipe: Pipeline, prompts: Sequence[str], size: tuple[int, int] | None = None) -> Condition:
+    """What the U-Net is told of `prompts`, a row each, on the pipeline's device.
+
+    SDXL also of whole pictures of (height, width) pixels, by default its own.
+    """
     state = tuple(map(_state, text_encoders(pipe).values()))
     if pipe not in _KEPT or _KEPT[pipe].state != state:
         _KEPT[pipe] = _Kept(state)
@@ -44,14 +47,17 @@ def embed(pipe: Pipeline, prompts: Sequence[str]) -> Condition:
         del rows[prompt]
     if not is_sdxl(pipe):
         return Condition(torch.stack(text))
-    return Condition(torch.stack(text), torch.stack(pooled), _whole_picture(pipe, len(prompts)))
+    return Condition(
+        torch.stack(text), torch.stack(pooled), _whole_picture(pipe, len(prompts), size or picture_size(pipe))
+    )
 
 
 def unconditional(pipe: Pipeline, condition: Condition) -> Condition:
     """What guidance leads away from, a row for each of `condition`: the empty prompt, or zeros if the base says so."""
     if empty_prompt_is_zeros(pipe):
         return condition.zeroed()
-    return embed(pipe, [""]).repeated(len(condition))
+    blank = embed(pipe, [""]).repeated(len(condition)).with_time_ids(condition.time_ids)
+    return blank.to(condition.text.device, condition.text.dtype)
 
 
 def forget(pipe: Pipeline) -> None:
@@ -69,9 +75,8 @@ def _encode(pipe: Pipeline, prompts: list[str]) -> list[Row]:
     return list(zip(embedded.unbind(), pooled.unbind(), strict=True))
 
 
-def _whole_picture(pipe: Pipeline, count: int) -> Tensor:
-    """Time ids (count, 6) of pictures of the base's own size that nothing was cut from."""
-    size = picture_size(pipe)
+def _whole_picture(pipe: Pipeline, count: int, size: tuple[int, int]) -> Tensor:
+    """Time ids (count, 6) of pictures of (height, width) pixels that nothing was cut from."""
     ids = torch.tensor([micro_condition(size, (0, 0), size)], dtype=pipe.text_encoder_2.dtype, device=device_of(pipe))
     return ids.expand(count, -1)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -28,6 +29,9 @@ from sampling.warnings import known_warnings_silenced
 
 SPACINGS = ("trailing", "leading", "linspace")
 """Lin et al. 2023 (arXiv 2305.08891), table 2. Trailing starts at the last timestep, where x_T is pure noise."""
+
+MOST_STEPS = 1000
+"""As many as there are timesteps."""
 
 ORIGINAL_INFERENCE_STEPS = 50
 """N of the distillation grid 19, 39, ..., 999 on which LCM and TCD paint."""
@@ -65,7 +69,19 @@ class Solver:
     settings: Mapping[str, Any] = field(repr=False)
     fresh_noise: FreshNoise = FreshNoise.NEVER
     spacings: tuple[str, ...] = SPACINGS
-    most_steps: int = 1000
+    most_steps: int = MOST_STEPS
+    heeds_timesteps: bool = True
+    """Whether it can be given its timesteps one by one."""
+
+    @property
+    def heeds_eta(self) -> bool:
+        """Whether eta makes a difference to it."""
+        return self.fresh_noise is FreshNoise.WITH_ETA
+
+    @property
+    def heeds_original_steps(self) -> bool:
+        """Whether its timesteps are taken from those of a distillation."""
+        return "original_inference_steps" in self.settings
 
     @property
     def deterministic(self) -> bool:
@@ -97,7 +113,7 @@ _DPM = {**_MULTISTEP, "solver_type": "midpoint", "euler_at_final": False}
 _ALL = (
     Solver("lcm", "LCM", LCMScheduler, _DISTILLED, FreshNoise.ALWAYS, ("trailing",), ORIGINAL_INFERENCE_STEPS),
     Solver("tcd", "TCD", TCDScheduler, _DISTILLED, FreshNoise.WITH_ETA, ("trailing",), ORIGINAL_INFERENCE_STEPS),
-    Solver("ddim", "DDIM", DDIMScheduler, _STABLE_DIFFUSION, FreshNoise.WITH_ETA, ("trailing", "leading", "linspace")),
+    Solver("ddim", "DDIM", DDIMScheduler, _STABLE_DIFFUSION, FreshNoise.WITH_ETA, heeds_timesteps=False),
     Solver(
         "dpm",
         "DPM-Solver",
@@ -122,6 +138,7 @@ _ALL = (
         "UniPC",
         UniPCMultistepScheduler,
         {**_MULTISTEP, "solver_type": "bh2", "predict_x0": True, "final_sigmas_type": "zero"},
+        heeds_timesteps=False,
     ),
 )
 
@@ -138,18 +155,61 @@ def find_solver(name: str) -> Solver:
     raise UnknownSolver(f"{name!r} is no solver; there are {', '.join(SOLVERS)}.{hint}")
 
 
-def check_settings(solver: Solver, *, steps: int, spacing: str, eta: float) -> None:
-    """Raise UnsupportedSetting for steps, a spacing or an eta that `solver` would ignore or cannot honour."""
-    if not 1 <= steps <= solver.most_steps:
-        raise UnsupportedSetting(f"{solver.title}: steps must lie in 1 to {solver.most_steps}, got {steps}.")
+def check_settings(
+    solver: Solver,
+    *,
+    steps: int,
+    spacing: str,
+    eta: float,
+    original_inference_steps: int | None = None,
+    timesteps: Sequence[int] | None = None,
+) -> None:
+    """Raise UnsupportedSetting for what `solver` would ignore or cannot honour."""
+    most_steps = original_inference_steps or solver.most_steps
+    if not 1 <= steps <= most_steps:
+        raise UnsupportedSetting(f"{solver.title}: steps must lie in 1 to {most_steps}, got {steps}.")
     if spacing not in solver.spacings:
         accepted = " or ".join(solver.spacings)
         raise UnsupportedSetting(f"{solver.title}: timestep spacing must be {accepted}, got {spacing!r}.")
     if not 0 <= eta <= 1:
         raise UnsupportedSetting(f"{solver.title}: eta must lie in 0 to 1, got {eta}.")
-    if eta and solver.fresh_noise is not FreshNoise.WITH_ETA:
-        heed = ", ".join(s.name for s in SOLVERS.values() if s.fresh_noise is FreshNoise.WITH_ETA)
-        raise UnsupportedSetting(f"{solver.title} has no eta (got {eta}); leave it at 0 or take one of {heed}.")
+    if eta and not solver.heeds_eta:
+        raise UnsupportedSetting(
+            f"{solver.title} has no eta (got {eta}); leave it at 0 or take one of {_who('heeds_eta')}."
+        )
+    if original_inference_steps is not None:
+        _check_original_steps(solver, original_inference_steps)
+    if timesteps is not None:
+        _check_timesteps(solver, steps, timesteps)
+
+
+def _check_original_steps(solver: Solver, count: int) -> None:
+    if not solver.heeds_original_steps:
+        raise UnsupportedSetting(
+            f"{solver.title} takes its timesteps from no distillation (got original inference steps {count}); "
+            f"leave them out or take one of {_who('heeds_original_steps')}."
+        )
+    if not 1 <= count <= MOST_STEPS:
+        raise UnsupportedSetting(
+            f"{solver.title}: original inference steps must lie in 1 to {MOST_STEPS}, got {count}."
+        )
+
+
+def _check_timesteps(solver: Solver, steps: int, timesteps: Sequence[int]) -> None:
+    listed = ", ".join(map(str, timesteps))
+    if not solver.heeds_timesteps:
+        raise UnsupportedSetting(
+            f"{solver.title} chooses its timesteps itself (got {listed}); take one of {_who('heeds_timesteps')}."
+        )
+    if len(timesteps) != steps:
+        raise UnsupportedSetting(f"{solver.title}: {steps} steps take {steps} timesteps, got {listed}.")
+    if min(timesteps) < 0 or any(later >= sooner for sooner, later in pairwise(timesteps)):
+        raise UnsupportedSetting(f"{solver.title}: timesteps must fall from noise to picture, got {listed}.")
+
+
+def _who(heeds: str) -> str:
+    """The solvers that heed something."""
+    return ", ".join(solver.name for solver in SOLVERS.values() if getattr(solver, heeds))
 
 
 def make_scheduler(name: str, config: Mapping[str, Any], *, spacing: str = "trailing") -> SchedulerMixin:

@@ -80,6 +80,14 @@ KNOWN_MESSAGES: tuple[KnownMessage, ...] = (
         message=r"There are modules in \w+ that should be kept in float32: \[\]\.",
         reason="The list of them is empty.",
     ),
+    *(
+        KnownMessage(
+            logger=f"diffusers.schedulers.scheduling_{solver}",
+            message=r"The (first timestep on the |number of timesteps in the )?custom timestep schedule",
+            reason="The timesteps are those that the vector was made for, or that were asked for one by one.",
+        )
+        for solver in ("lcm", "tcd")
+    ),
 )
 
 

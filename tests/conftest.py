@@ -2,7 +2,7 @@
 
 A test that asks for `database_url` runs once on each. One that is marked `both_databases` does so through the fixtures
 that it uses, such as `registry`. Where PostgreSQL is missing, those runs are skipped and say why; with `postgres` in
-TAU_TEST_REQUIRE they fail instead. So it is with `ray` and `ray_cluster`.
+TAU_TEST_REQUIRE they fail instead. So it is with `ray` and `ray_cluster`, and with `browser` and `chromium`.
 """
 
 import contextlib
@@ -171,6 +171,19 @@ def await_answer(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None
             if server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{url} does not answer: {log.read_text()}") from None
             time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where the browser is that Playwright drives."""
+    from scripts.browsing import find_chromium
+
+    if find_spec("playwright") is None:
+        lack("browser", "playwright is not installed")
+    found = find_chromium()
+    if found is None:
+        lack("browser", "chromium is not installed")
+    return str(found)
 
 
 NUMBERS = count(1)

@@ -19,6 +19,7 @@ from workbench.references import Resolved, is_path, resolve, resolve_path, resol
 if TYPE_CHECKING:
     from arithmetic import Certificate, Resources, Stage, Verdict
     from registry import Parent, Registry, Version
+    from registry.jobs import Lease
 
 KIND = "composition"
 
@@ -50,6 +51,7 @@ def compose(
     progress: OnModule | None = None,
     cancelled: Callable[[], object] | None = None,
     resources: "Resources | None" = None,
+    lease: "Lease | None" = None,
 ) -> Composition:
     """Write the exact sum that `text` describes, prove it, and register it.
 
@@ -60,7 +62,7 @@ def compose(
     Without a registry, references are paths, and `out` must be given.
 
     `cancelled` is asked before each module; a true answer stops the work. `resources` are the device, threads and
-    memory to use.
+    memory to use. With `lease` the version is the work of a job, refused once the lease is lost.
 
     Raises ValidationRefused for a verdict with errors, BoundExceeded for a file that misses its sum, Cancelled; nothing
     is left behind then, nor after an interruption.
@@ -80,7 +82,7 @@ def compose(
     require_free(registry, name, KIND)
     with _destination(registry, out, layout) as path:
         certificate = _write(resolved, report.verdict, path, layout, progress, cancelled, used)
-        version = _register(registry, resolved, certificate, path, name, draft)
+        version = _register(registry, resolved, certificate, path, name, draft, lease)
         measure_version(registry, version)
         return Composition(version, out or registry.file(version), certificate, report)
 
@@ -168,6 +170,7 @@ def _register(
     path: Path,
     name: str,
     draft: bool,
+    lease: "Lease | None",
 ) -> "Version":
     from registry import Origin
 
@@ -187,6 +190,7 @@ def _register(
         trigger_words=tuple(dict.fromkeys(words)),
         recommended_strength=1.0,
         recipe=recipe.sha256,
+        lease=lease,
     )
     registry.add_certificate(version.ref, json.loads(certificate.to_json()))
     return version

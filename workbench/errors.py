@@ -9,16 +9,21 @@ WorkbenchError
 |-- UnsupportedRecipe       a recipe that this operation cannot carry out
 |-- UnsupportedLayout       a key layout that no output can be written in
 |-- UnknownInRecipe         a reference in a recipe that nothing answers to; shows the place with a caret
+|-- UnknownTerm             a place in a recipe at which no term stands
 |-- NoRegistry              a name where there is no registry to find it in
 |-- InvalidSize             a text that is no number of bytes
 |-- UnknownPath             a path in a recipe or argument at which nothing lies
 |-- InvalidSettings         settings of a job that its kind does not accept
+|-- InvalidAxis             an axis of a grid that names nothing, or whose values are none
+|-- NotInspected            a training whose pre-flight has not ended, or found what would go wrong
 |-- ChangedInput            a path whose content is no longer what a recipe was locked to
 |-- NotCertified            there is no certificate to prove a file against
+|-- NotAPicture             a file that is no picture which a painting could begin with
 |-- NotBaked                a checkpoint that does not say what was baked into it
 |-- JobUnfinished           a job that was waited for ended without a result
 |-- WorkerDied              a local worker ended while it was starting
 |-- InvalidAddress          a text that is no http, https or hf address of the accepted form
+|-- ForbiddenPath           a path outside the folders that pages may import from
 |-- ForbiddenAddress        a host that is unknown, or that lies in a private network and is not named in the settings
 |-- DownloadFailed          an address that did not answer, or not with a whole file
 |   |-- NotThere            the server says that there is no such thing
@@ -103,6 +108,10 @@ class UnknownInRecipe(WorkbenchError):
         super().__init__(f"{reason}\n  {text}\n  {' ' * place}{'^' * len(reference)}")
 
 
+class UnknownTerm(WorkbenchError):
+    """A place in a recipe at which no term stands."""
+
+
 class UnknownPath(WorkbenchError):
     """A path at which nothing lies."""
 
@@ -115,6 +124,10 @@ class InvalidSettings(WorkbenchError):
     """Settings of a job that its kind does not accept."""
 
 
+class InvalidAxis(WorkbenchError):
+    """An axis of a grid that names nothing, or whose values are none."""
+
+
 class NoRegistry(WorkbenchError):
     """A name where there is no registry to find it in."""
 
@@ -123,12 +136,20 @@ class InvalidSize(WorkbenchError):
     """A text that is no number of bytes."""
 
 
+class NotInspected(WorkbenchError):
+    """A training whose pre-flight has not ended, or found what would go wrong."""
+
+
 class ChangedInput(WorkbenchError):
     """A path whose content is no longer what a recipe was locked to."""
 
 
 class NotCertified(WorkbenchError):
     """There is no certificate to prove a file against."""
+
+
+class NotAPicture(WorkbenchError):
+    """A file is no picture that can be opened."""
 
 
 class NotBaked(WorkbenchError):
@@ -149,6 +170,10 @@ class NotADemo(WorkbenchError):
 
 class InvalidAddress(WorkbenchError):
     """A text that is no http, https or hf address of the accepted form."""
+
+
+class ForbiddenPath(WorkbenchError):
+    """A path outside the folders that pages may import from."""
 
 
 class ForbiddenAddress(WorkbenchError):

@@ -6,11 +6,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from workbench.errors import InvalidSettings
+from workbench.init_pictures import keep_init
 from workbench.jobs import queue_of, wait
 from workbench.previewing import preview, require_fitting
+from workbench.profiles import Sampling, SamplingWords, chosen_sampling
 from workbench.recipes import resolve_recipe
 from workbench.references import is_path
 from workbench.workers import OnJob
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
 
 KIND = "preview"
 KEYS = ("recipe", "base", "prompts", "seeds", "solver", "steps", "guidance", "spacing", "eta")
-"""What a spec says."""
+"""What every spec says."""
+
+MORE_KEYS = ("width", "height", "negative", "init", "init_strength", "original_inference_steps", "timesteps")
+"""What a spec may say beside them."""
 
 POLL_SECONDS = 0.05
 
@@ -52,30 +57,21 @@ def submit_preview(
     prompts: Sequence[str],
     *,
     base: str | None = None,
-    solver: str = "lcm",
-    steps: int = 4,
-    guidance: float = 1.0,
-    spacing: str = "trailing",
-    eta: float = 0.0,
+    sampling: Sampling | None = None,
     seeds: Sequence[int] = (0,),
     priority: int = 0,
+    **said: Unpack[SamplingWords],
 ) -> "Job":
     """Queue a preview for the painters. What can be known to be wrong is refused here, as `preview` would refuse it."""
-    from sampling import Settings
-
-    Settings(solver, steps, guidance, spacing, eta)
     resolved = resolve_recipe(registry, text, base)
+    chosen = keep_init(registry, chosen_sampling(registry, resolved, sampling, **said))
     require_fitting(resolved)
     spec = {
         "recipe": str(resolved.recipe.lock(_absolute)),
         "base": base,
         "prompts": list(prompts),
         "seeds": list(seeds),
-        "solver": solver,
-        "steps": steps,
-        "guidance": guidance,
-        "spacing": spacing,
-        "eta": eta,
+        **chosen.said,
     }
     return queue_of(registry).submit(KIND, spec, lane="interactive", priority=priority)
 
@@ -112,9 +108,11 @@ def paint_preview(context: "JobContext") -> dict[str, Any]:
     from sampling import Cancelled, SamplingError
     from workbench.errors import WorkbenchError
 
-    if set(context.spec) != set(KEYS):
-        raise InvalidSettings(f"the job's spec has {', '.join(sorted(context.spec))}; expected {', '.join(KEYS)}")
-    settings = {key: value for key, value in context.spec.items() if key not in ("recipe", "prompts")}
+    if not set(KEYS) <= set(context.spec) <= {*KEYS, *MORE_KEYS}:
+        raise InvalidSettings(
+            f"the job's spec has {', '.join(sorted(context.spec))}; expected {', '.join(KEYS)}, and beside them "
+            f"at most {', '.join(MORE_KEYS)}"
+        )
     loaded: list[str] = []
 
     def open_base(base: "Version", folder: Path) -> "StableDiffusionPipeline":
@@ -128,7 +126,9 @@ def paint_preview(context: "JobContext") -> dict[str, Any]:
             context.registry,
             context.spec["recipe"],
             context.spec["prompts"],
-            **settings,
+            base=context.spec["base"],
+            sampling=Sampling.of_record(context.spec),
+            seeds=context.spec["seeds"],
             on_step=_reporter(context),
             cancelled=context.cancelled,
             open_base=open_base,

@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from workbench.base_files import base_files
 from workbench.checking import base_findings, verdict_of
 from workbench.composing import recipe_sha256
+from workbench.init_pictures import keep_init, open_init
+from workbench.picture_keys import picture_key
+from workbench.profiles import Sampling, SamplingWords, chosen_sampling, is_accelerated
 from workbench.recipes import ResolvedRecipe, resolve_recipe
 
 if TYPE_CHECKING:
@@ -32,17 +35,6 @@ SHEET = "sheet.png"
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How to paint; guidance 1 is one evaluation a step, more is two."""
-
-    solver: str
-    steps: int
-    guidance: float
-    spacing: str
-    eta: float
-
-
-@dataclass(frozen=True)
 class Preview:
     """Painted pictures and where they lie; `path` is the picture, or the contact sheet of several."""
 
@@ -58,6 +50,8 @@ class Preview:
     """What to change when the settings cannot give a finished picture."""
     findings: "tuple[Finding, ...]"
     """What is known of the sum, and of how its vectors want to be sampled."""
+    sampling: Sampling
+    """As it was painted."""
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -71,20 +65,18 @@ def preview(
     prompts: Sequence[str],
     *,
     base: str | None = None,
-    solver: str = "lcm",
-    steps: int = 4,
-    guidance: float = 1.0,
-    spacing: str = "trailing",
-    eta: float = 0.0,
+    sampling: Sampling | None = None,
     seeds: Sequence[int] = (0,),
     out: Path | None = None,
     on_step: OnStep | None = None,
     cancelled: Callable[[], object] | None = None,
     open_base: OpenBase | None = None,
     lease: "Lease | None" = None,
+    **said: Unpack[SamplingWords],
 ) -> Preview:
     """Paint every prompt with every seed, save the pictures and record them in the registry.
 
+    How is said as a whole (`sampling`) or word by word (`said`); the rest is as the recipe's vectors were made for.
     `out` is the file of one picture, or the folder of several; by default both go below the registry's home.
     `open_base` gives the base's pipeline, which is loaded otherwise. With `lease` the pictures are the work of a job:
     once its lease is lost none is recorded.
@@ -95,18 +87,21 @@ def preview(
     Raises BaseUndecided, UnsupportedRecipe for a sum of bases, ValidationRefused for vectors of another architecture,
     NotAttachable for a term that only the base's own weights could hold, UnsupportedSetting, Cancelled.
     """
-    sampling = Sampling(solver, steps, guidance, spacing, eta)
     resolved = resolve_recipe(registry, text, base)
+    sampling = keep_init(registry, chosen_sampling(registry, resolved, sampling, **said))
     folder = registry.folder(resolved.required_base)
     require_fitting(resolved)
     findings = _findings(registry, resolved, sampling)
-    pipe = open_base(resolved.required_base, folder) if open_base else _load(registry, resolved.required_base)
-    painting = _paint(pipe, resolved, prompts, seeds, sampling, on_step, cancelled)
+    base_version = resolved.required_base
+    pipe = open_base(base_version, folder) if open_base else load_base(registry, base_version)
     pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
-    records = tuple(_record(resolved, prompt, seed, painting.settings) for prompt, seed in pairs)
+    painting = paint_pairs(registry, pipe, resolved, pairs, sampling, on_step, cancelled)
+    records = records_of(resolved, pairs, sampling, painting)
     place = out or registry.home / "previews" / recipe_sha256(resolved)[:16]
     paths = _save(painting.images, records, place, is_file=out is not None and len(pairs) == 1)
-    digests = _register(registry, resolved, records, paths, lease)
+    digests = tuple(
+        keep(registry, resolved, record, sampling, path, lease) for record, path in zip(records, paths, strict=False)
+    )
     return Preview(
         tuple(painting.images),
         records,
@@ -115,8 +110,9 @@ def preview(
         digests,
         painting.evaluations,
         painting.seconds,
-        _unfinished_hint(resolved, sampling),
+        _unfinished_hint(registry, resolved, sampling),
         findings,
+        sampling,
     )
 
 
@@ -144,25 +140,27 @@ def _findings(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling
 
     if resolved.bound.combination is None:
         return ()
-    settings = SamplingSettings(sampling.solver, sampling.steps, sampling.guidance)
+    settings = SamplingSettings(**sampling.judged)
     return verdict_of(registry, resolved, layout=None, settings=settings).findings
 
 
-def _load(registry: "Registry", base: "Version") -> "StableDiffusionPipeline":
+def load_base(registry: "Registry", base: "Version") -> "StableDiffusionPipeline":
+    """A pipeline of its own, whatever the base's files are."""
     from sampling import load_pipeline
 
     return load_pipeline(base_files(registry, base))
 
 
-def _paint(
+def paint_pairs(
+    registry: "Registry",
     pipe: "StableDiffusionPipeline",
     resolved: ResolvedRecipe,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
+    pairs: Sequence[tuple[str, int]],
     sampling: Sampling,
     on_step: OnStep | None,
     cancelled: Callable[[], object] | None,
 ) -> "Painting":
+    """A picture of the recipe for each (prompt, seed); the pipeline comes back as it was."""
     from arithmetic import attachments
     from sampling import attach, attached, detach, paint, set_strengths
 
@@ -172,9 +170,10 @@ def _paint(
         set_strengths(pipe, {term.name: term.strength for term in terms})
         return paint(
             pipe,
-            [prompt for prompt in prompts for _ in seeds],
-            seeds=[seed for _ in prompts for seed in seeds],
-            **asdict(sampling),
+            [prompt for prompt, _ in pairs],
+            seeds=[seed for _, seed in pairs],
+            init=None if sampling.init is None else open_init(registry, sampling.init),
+            **asdict(sampling.settings()),
             on_step=on_step,
             cancelled=cancelled,
         )
@@ -183,20 +182,25 @@ def _paint(
             detach(pipe)
 
 
-def _record(resolved: ResolvedRecipe, prompt: str, seed: int, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that it takes to paint the picture again; the inputs are all files that the recipe reads."""
+def records_of(
+    resolved: ResolvedRecipe, pairs: Sequence[tuple[str, int]], sampling: Sampling, painting: "Painting"
+) -> tuple[dict[str, Any], ...]:
+    """Everything that it takes to paint each picture again; the inputs are all files that the recipe reads."""
     from arithmetic import inputs
 
     base, combination = resolved.required_base, resolved.bound.combination
-    return {
-        "prompt": prompt,
-        "seed": seed,
-        **{key: settings[key] for key in ("solver", "steps", "guidance", "spacing", "eta", "versions")},
+    width, height = painting.images[0].size
+    shared = {
+        **sampling.said,
+        "width": width,
+        "height": height,
+        "versions": painting.settings["versions"],
         "recipe": str(resolved.recipe),
         "locked": str(resolved.locked),
         "base": {"name": base.ref, "sha256": base.digest},
         "inputs": [_input(origin, weight) for weight, origin in inputs(combination)] if combination else [],
     }
+    return tuple({"prompt": prompt, "seed": seed, **shared} for prompt, seed in pairs)
 
 
 def _input(origin: "Origin", weight: float) -> dict[str, Any]:
@@ -259,26 +263,25 @@ def _rows(images: Sequence["Image"], records: Sequence[Mapping[str, Any]]) -> li
     return list(rows.items())
 
 
-def _register(
+def keep(
     registry: "Registry",
     resolved: ResolvedRecipe,
-    records: Sequence[Mapping[str, Any]],
-    paths: Sequence[Path],
-    lease: "Lease | None",
-) -> tuple[str, ...]:
-    """Keep the pictures: of the version when the recipe is a version as it stands, else of the recipe."""
-    registry.add_recipe(str(resolved.recipe), str(resolved.locked), recipe_sha256(resolved))
-    subject = resolved.sole_version.ref if resolved.sole_version else f"recipe:{recipe_sha256(resolved)}"
-    return tuple(
-        registry.add_preview(subject, dict(record), path, {}, lease=lease).picture
-        for record, path in zip(records, paths, strict=False)
-    )
+    record: Mapping[str, Any],
+    sampling: Sampling,
+    path: Path,
+    lease: "Lease | None" = None,
+) -> str:
+    """Keep a picture: of the version when the recipe is a version as it stands, else of the recipe; its sha256."""
+    sha256 = recipe_sha256(resolved)
+    registry.add_recipe(str(resolved.recipe), str(resolved.locked), sha256)
+    subject = resolved.sole_version.ref if resolved.sole_version else f"recipe:{sha256}"
+    base = resolved.required_base.digest
+    key = picture_key(str(resolved.locked), base, record["prompt"], record["seed"], sampling)
+    return registry.add_preview(subject, dict(record), path, {}, key=key, lease=lease).picture
 
 
-def _unfinished_hint(resolved: ResolvedRecipe, sampling: Sampling) -> str | None:
-    fast = ("acceleration", "composition")
-    accelerated = any(version is None or version.kind in fast for _, _, version in resolved.vectors)
-    if accelerated or sampling.solver not in ("lcm", "tcd"):
+def _unfinished_hint(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling) -> str | None:
+    if sampling.solver not in ("lcm", "tcd") or is_accelerated(registry, resolved):
         return None
     return (
         f"no acceleration vector takes part, so {sampling.steps} steps of {sampling.solver} are not enough; "

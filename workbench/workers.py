@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +29,17 @@ LOCKS = {BATCH: "worker.lock", INTERACTIVE: "painter.lock"}
 JOB_COMMAND = ("-P", "-m", "ui.cli.main", "worker")
 """What Python runs on a node of a cluster: our own `tau worker --job ID`."""
 
-LOG = "worker.log"
+LOGS = {BATCH: "worker.log", INTERACTIVE: "painters.log"}
+"""What the worker in the background of a lane writes to, in its registry's home."""
+
+ATTACHED = "--attached"
+"""Tells workbench.background to work until its standard input ends."""
+
 START_SECONDS = 60.0
+STOP_SECONDS = 60.0
+LINGER_SECONDS = 600.0
+"""How long a painter in the background waits for the next picture, the base still loaded."""
+
 POLL_SECONDS = 0.05
 LOOK_SECONDS = 0.25
 LOG_TAIL_CHARACTERS = 2_000
@@ -65,9 +74,14 @@ class Duties:
 
 
 def run_worker(
-    registry: "Registry", duties: Duties | None = None, *, until_idle: bool = False, on_job: OnJob | None = None
+    registry: "Registry",
+    duties: Duties | None = None,
+    *,
+    until_idle: bool = False,
+    linger_seconds: float = 0.0,
+    on_job: OnJob | None = None,
 ) -> None:
-    """Run the queue's jobs until SIGTERM or an interruption, or with `until_idle` until none is left.
+    """Run the queue's jobs until SIGTERM or an interruption, or with `until_idle` until none was left for so long.
 
     However it ends, a running job writes a checkpoint and is queued again. `on_job` is called again and again with each
     batch job of this worker as it is, and once more when it has ended. Raises InvalidSettings, Unsupported,
@@ -84,7 +98,13 @@ def run_worker(
         with ExitStack() as presence:
             for lane in duties.lanes:
                 presence.enter_context(_presence(registry.home, lane))
-            became_idle = go_round(stations, poll_seconds=LOOK_SECONDS, until_idle=until_idle, watch=watch)
+            became_idle = go_round(
+                stations,
+                poll_seconds=LOOK_SECONDS,
+                until_idle=until_idle,
+                linger_seconds=linger_seconds,
+                watch=watch,
+            )
         # whoever submitted a job while the lock was held relied on this worker
         if not became_idle or all(station.is_idle() for station in stations):
             return
@@ -137,23 +157,27 @@ def ensure_worker(registry: "Registry") -> StartedWorker | None:
 
     Raises WorkerDied when it ends before it has begun.
     """
-    if is_worker_alive(registry.home):
-        return None
-    log = registry.home / LOG
-    begin = log.stat().st_size if log.exists() else 0
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "workbench.background"],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=_environment(registry),
-        )
-    # it outlives this process; until then somebody has to take note of its end
-    threading.Thread(target=process.wait, daemon=True).start()
-    _await_start(process, registry.home, log, begin)
-    return StartedWorker(process.pid, log)
+    return _ensure(registry, BATCH)
+
+
+def ensure_painter(registry: "Registry") -> StartedWorker | None:
+    """Start a painter in the background that ends when it had nothing to paint for LINGER_SECONDS; else as a worker."""
+    return _ensure(registry, INTERACTIVE)
+
+
+@contextmanager
+def staffed(registry: "Registry", environment: Mapping[str, str] = os.environ) -> Iterator[Mapping[str, StartedWorker]]:
+    """Inside, each lane that nobody on this machine works for has a worker of its own, told to stop at the end.
+
+    Nothing is waited for at the beginning. What a worker runs at the end is put down, and queued again. Should this
+    process die, its workers stop as well. Gives lane -> worker of those that were started, with this `environment`.
+    """
+    missing = [lane for lane in LOCKS if not is_worker_alive(registry.home, lane)]
+    workers = {lane: _start(registry, lane, ATTACHED, environment=environment) for lane in missing}
+    try:
+        yield {lane: StartedWorker(process.pid, registry.home / LOGS[lane]) for lane, process in workers.items()}
+    finally:
+        _stop(list(workers.values()))
 
 
 def is_worker_alive(home: Path, lane: str = BATCH) -> bool:
@@ -205,10 +229,49 @@ def _lock(file: IO[bytes], *, exclusive: bool) -> bool:
     return True
 
 
-def _environment(registry: "Registry") -> dict[str, str]:
-    """This process's environment and import path, and which registry it is."""
+def _ensure(registry: "Registry", lane: str) -> StartedWorker | None:
+    if is_worker_alive(registry.home, lane):
+        return None
+    log = registry.home / LOGS[lane]
+    begin = log.stat().st_size if log.exists() else 0
+    process = _start(registry, lane)
+    # it outlives this process; until then somebody has to take note of its end
+    threading.Thread(target=process.wait, daemon=True).start()
+    _await_start(process, registry.home, lane, begin)
+    return StartedWorker(process.pid, log)
+
+
+def _start(
+    registry: "Registry", lane: str, *arguments: str, environment: Mapping[str, str] = os.environ
+) -> "subprocess.Popen[bytes]":
+    """A process of workbench.background for a lane; what it says is added to the lane's log."""
+    with (registry.home / LOGS[lane]).open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "workbench.background", lane, *arguments],
+            stdin=subprocess.PIPE if ATTACHED in arguments else subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**environment, **_told(registry)},
+        )
+
+
+def _stop(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
+    """Have workers put down what they run, and end; kill what takes too long."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in processes:
+        try:
+            process.communicate(timeout=max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+def _told(registry: "Registry") -> dict[str, str]:
+    """What a process is told in its environment: this one's import path, and which registry it is."""
     return {
-        **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "PYTHONUNBUFFERED": "1",
         "TAU_HOME": str(registry.home),
@@ -217,10 +280,11 @@ def _environment(registry: "Registry") -> dict[str, str]:
     }
 
 
-def _await_start(process: "subprocess.Popen[bytes]", home: Path, log: Path, begin: int) -> None:
+def _await_start(process: "subprocess.Popen[bytes]", home: Path, lane: str, begin: int) -> None:
     until = time.monotonic() + START_SECONDS
-    while process.poll() is None and not is_worker_alive(home) and time.monotonic() < until:
+    while process.poll() is None and not is_worker_alive(home, lane) and time.monotonic() < until:
         time.sleep(POLL_SECONDS)
     if process.poll():
+        log = home / LOGS[lane]
         tail = log.read_bytes()[begin:].decode("utf-8", errors="replace")[-LOG_TAIL_CHARACTERS:]
         raise WorkerDied(f"a worker ended with code {process.returncode} while it was starting; {log} says:\n{tail}")

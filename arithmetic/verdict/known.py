@@ -28,6 +28,14 @@ class SamplingProfile:
     original_inference_steps: int | None = None
     timesteps: tuple[int, ...] | None = None
 
+    @property
+    def guidance_scales(self) -> tuple[float, float] | None:
+        """The guidance as diffusers counts it, where 1 is none: w of the other convention is one less."""
+        if self.guidance is None:
+            return None
+        low, high = self.guidance
+        return (low + 1, high + 1) if self.convention == "w" else (low, high)
+
     @classmethod
     def from_json(cls, said: Mapping[str, Any], where: str) -> "SamplingProfile":
         """A version's sampling profile as a registry keeps it; keys that mean nothing here are left to others.
@@ -66,6 +74,12 @@ class SamplingSettings:
     solver: str
     steps: int
     guidance: float
+    """1 is none."""
+    spacing: str | None = None
+    """None, here and below: left to the solver, and not judged."""
+    eta: float | None = None
+    original_inference_steps: int | None = None
+    timesteps: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -45,17 +45,30 @@ def _exclusions(left: SamplingProfile, right: SamplingProfile) -> Iterator[str]:
 
 
 def _unsuitable(dossier: Dossier, settings: SamplingSettings) -> Iterator[Finding]:
-    profile, asked = dossier.profile, []
-    if profile.solver is not None and profile.solver != settings.solver:
-        asked.append(f"solver {profile.solver}, not {settings.solver}")
-    if profile.steps is not None and settings.steps not in profile.steps:
-        asked.append(f"{_alternatives(profile.steps)} steps, not {settings.steps}")
-    if profile.guidance is not None and not profile.guidance[0] <= settings.guidance <= profile.guidance[1]:
-        asked.append(f"guidance {_span(profile.guidance)}, not {settings.guidance:g}")
+    asked = list(_left(dossier.profile, settings))
     if asked:
         yield Finding(
             CODE, "warning", f"{dossier.name} is made for {'; '.join(asked)}.", "Take the settings that it is made for."
         )
+
+
+def _left(profile: SamplingProfile, settings: SamplingSettings) -> Iterator[str]:
+    """What the profile says, wherever the settings say something else."""
+    if profile.solver is not None and profile.solver != settings.solver:
+        yield f"solver {profile.solver}, not {settings.solver}"
+    if profile.steps is not None and settings.steps not in profile.steps:
+        yield f"{_alternatives(profile.steps)} steps, not {settings.steps}"
+    scales = profile.guidance_scales
+    if scales is not None and not scales[0] <= settings.guidance <= max(1.0, scales[1]):
+        yield f"guidance {_span(scales)}, not {settings.guidance:g}"
+    for what, said, taken in (
+        ("timestep spacing", profile.spacing, settings.spacing),
+        ("eta", profile.eta, settings.eta),
+        ("original inference steps", profile.original_inference_steps, settings.original_inference_steps),
+        ("timesteps", profile.timesteps, settings.timesteps),
+    ):
+        if said is not None and taken is not None and said != taken:
+            yield f"{what} {_shown(said)}" + (f", not {_shown(taken)}" if taken != () else "")
 
 
 def _shown(value: object) -> str:
@@ -65,7 +78,10 @@ def _shown(value: object) -> str:
 
 
 def _alternatives(steps: tuple[int, ...]) -> str:
-    *rest, last = map(str, sorted(set(steps)))
+    listed = sorted(set(steps))
+    if len(listed) > 3 and listed[-1] - listed[0] == len(listed) - 1:
+        return f"{listed[0]} to {listed[-1]}"
+    *rest, last = map(str, listed)
     return f"{', '.join(rest)} or {last}" if rest else last
 
 

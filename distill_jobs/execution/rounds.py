@@ -28,13 +28,15 @@ def go_round(
     *,
     poll_seconds: float,
     until_idle: bool = False,
+    linger_seconds: float = 0.0,
     watch: Callable[[], object] | None = None,
 ) -> bool:
-    """Go from station to station until SIGTERM, or with `until_idle` until all are idle; however it ends, stop them.
+    """Go from station to station until SIGTERM, or with `until_idle` until all have been idle for `linger_seconds`.
 
-    Returns whether it ended because they were idle. `watch` is called after every round.
+    However it ends, they are stopped. Returns whether it ended because they were idle. `watch` is called after every
+    round.
     """
-    asked = StopRequests()
+    asked, last_busy = StopRequests(), time.monotonic()
     with asked.listening():
         try:
             while asked.reason is None:
@@ -43,7 +45,9 @@ def go_round(
                     station.take_up()
                 if watch is not None:
                     watch()
-                if until_idle and all(station.is_idle() for station in stations):
+                if until_idle and not all(station.is_idle() for station in stations):
+                    last_busy = time.monotonic()
+                elif until_idle and time.monotonic() - last_busy >= linger_seconds:
                     return True
                 time.sleep(poll_seconds)
             return False

@@ -181,3 +181,19 @@ def test_the_executor_is_this_machine_unless_a_cluster_is_named(monkeypatch: pyt
 def test_an_executor_that_is_neither_is_refused_with_the_remedy(said: str) -> None:
     with pytest.raises(Unsupported, match=r"TAU_EXECUTOR '.*': expected local, or .* such as http://head:8265"):
         _ = Settings(executor=said).ray_address
+
+
+def test_folders_to_import_from_are_separated_as_in_path_or_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().import_roots == ()
+    monkeypatch.setenv("TAU_IMPORT_ROOTS", os.pathsep.join(["/srv/loras", "", "/srv/bases"]))
+    assert Settings().import_roots == (Path("/srv/loras"), Path("/srv/bases"))
+    monkeypatch.delenv("TAU_IMPORT_ROOTS")
+    config_file().parent.mkdir(parents=True)
+    config_file().write_text('import_roots = ["/srv/loras"]\nblur_nsfw = false\n')
+    assert (Settings().import_roots, Settings().blur_nsfw) == ((Path("/srv/loras"),), False)
+
+
+def test_a_folder_to_import_from_needs_its_whole_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAU_IMPORT_ROOTS", "loras")
+    with pytest.raises(ValidationError, match="'loras': expected the whole path of a folder"):
+        Settings()

@@ -1,5 +1,7 @@
 """Workers on this machine."""
 
+import os
+import signal
 import time
 
 import pytest
@@ -7,7 +9,15 @@ import pytest
 from registry import Registry
 from workbench.errors import JobUnfinished, WaitTimedOut
 from workbench.jobs import log_text, queue_of, wait
-from workbench.workers import ensure_worker, is_worker_alive, run_worker
+from workbench.workers import (
+    BATCH,
+    INTERACTIVE,
+    ensure_painter,
+    ensure_worker,
+    is_worker_alive,
+    run_worker,
+    staffed,
+)
 
 
 def test_without_jobs_a_worker_that_runs_until_idle_ends_at_once(registry: Registry) -> None:
@@ -47,3 +57,32 @@ def test_waiting_ends_with_the_timeout_or_when_the_job_is_put_aside(registry: Re
     queue.cancel(job.id)
     with pytest.raises(JobUnfinished, match=f"tau jobs retry {job.id}"):
         wait(registry, job)
+
+
+def test_a_lane_that_nobody_works_for_has_a_worker_inside_which_is_gone_afterwards(registry: Registry) -> None:
+    job = queue_of(registry).submit("preview", {"recipe": "nothing"}, lane=INTERACTIVE)
+    with staffed(registry) as started:
+        assert set(started) == {BATCH, INTERACTIVE}
+        with pytest.raises(JobUnfinished, match="the job's spec has"):
+            wait(registry, job, timeout=60)
+        assert ensure_painter(registry) is None
+        with staffed(registry) as others:
+            assert others == {}
+        assert is_worker_alive(registry.home, INTERACTIVE)
+    assert not is_worker_alive(registry.home, INTERACTIVE)
+    assert not is_worker_alive(registry.home, BATCH)
+
+
+def test_a_painter_in_the_background_stays_for_the_next_picture(registry: Registry) -> None:
+    started = ensure_painter(registry)
+    assert started is not None
+    try:
+        assert started.log.parent == registry.home
+        job = queue_of(registry).submit("preview", {}, lane=INTERACTIVE)
+        with pytest.raises(JobUnfinished):
+            wait(registry, job, timeout=60)
+        assert is_worker_alive(registry.home, INTERACTIVE)
+    finally:
+        os.kill(started.pid, signal.SIGTERM)
+        while is_worker_alive(registry.home, INTERACTIVE):
+            time.sleep(0.05)

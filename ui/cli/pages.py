@@ -2,8 +2,12 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -44,7 +48,7 @@ def demo(
     else:
         output.lines(("", "Go on with:", *(f"  {line}" for line in result.commands)))
     if open_:
-        raise typer.Exit(_serve_pages(_environment(place, None), port=PORT, open_browser=True))
+        raise typer.Exit(_serve(place, None, port=PORT, open_browser=True))
 
 
 def _own_name() -> str:
@@ -61,12 +65,15 @@ def ui(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Of the pages' server.")] = PORT,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser window.")] = True,
 ) -> None:
-    """Serve the workbench's pages to this machine alone; stop with Ctrl-C."""
+    """Serve the workbench's pages to this machine alone, with workers for what they ask for; stop with Ctrl-C.
+
+    A painter and a worker are started where none is alive, and stopped at the end; unfinished jobs are queued again.
+    """
     from workbench.opening import demo_home
 
     place = place_of(context)
     home = demo_home(place.home) if demo else place.home
-    raise typer.Exit(_serve_pages(_environment(home, None if demo else place.database), port, browser))
+    raise typer.Exit(_serve(home, None if demo else place.database, port, browser))
 
 
 def _environment(home: Path | None, database: str | None) -> dict[str, str]:
@@ -76,20 +83,60 @@ def _environment(home: Path | None, database: str | None) -> dict[str, str]:
     return kept | {name: str(value) for name, value in said.items() if value is not None}
 
 
-def _serve_pages(environment: dict[str, str], port: int, open_browser: bool) -> int:
-    """Run the pages' server until it ends or Ctrl-C; its exit code."""
+def _serve(home: Path | None, database: str | None, port: int, open_browser: bool) -> int:
+    """Run the pages' server, and workers beside it, until it ends or Ctrl-C; its exit code."""
     from ui.web.launch import command
 
+    environment = _environment(home, database)
     output.hint(f"the workbench: http://127.0.0.1:{port}   (stop with Ctrl-C)")
     arguments = command(port=port, open_browser=open_browser and sys.stderr.isatty())
     server = subprocess.Popen(arguments, env=environment, stdout=sys.stderr)
     try:
-        return server.wait()
-    except KeyboardInterrupt:
-        server.terminate()
-        try:
-            server.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-        raise
+        with _stopping_in_order(), _workers(home, database, environment):
+            return server.wait()
+    finally:
+        _end(server)
+
+
+@contextmanager
+def _workers(home: Path | None, database: str | None, environment: Mapping[str, str]) -> Iterator[None]:
+    """Inside, somebody paints and trains for this registry; where it cannot be opened, the pages say why."""
+    from registry import RegistryError
+    from workbench.opening import open_registry
+    from workbench.workers import staffed
+
+    try:
+        registry = open_registry(home, database)
+    except RegistryError as error:
+        output.hint(f"no worker was started: {error}")
+        yield
+        return
+    with registry, staffed(registry, environment) as started:
+        for lane, worker in started.items():
+            output.hint(f"started a worker for {lane} jobs (process {worker.pid}); its log: {worker.log}")
+        yield
+
+
+@contextmanager
+def _stopping_in_order() -> Iterator[None]:
+    """Inside, SIGTERM ends things as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(server: "subprocess.Popen[bytes]") -> None:
+    """Ask the pages' server to end; kill it when it takes too long."""
+    if server.poll() is not None:
+        return
+    server.terminate()
+    try:
+        server.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()

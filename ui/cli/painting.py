@@ -23,6 +23,9 @@ Prompts = Annotated[list[str], typer.Option("--prompt", "-p", help="What to pain
 Seeds = Annotated[list[int] | None, typer.Option("--seed", min=0, help="One picture each; may be repeated. Default 0.")]
 
 
+OF_THE_VECTORS = "Default: what the vectors were made for."
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     app.command(cls=RecipeCommand)(preview)
@@ -34,11 +37,35 @@ def preview(
     recipe: Recipe,
     prompt: Prompts,
     base: Base = None,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Denoising steps.")] = 4,
-    solver: Annotated[str, typer.Option("--solver", help="lcm, tcd, ddim, dpm, dpm++, euler or unipc.")] = "lcm",
-    guidance: Annotated[float, typer.Option("--guidance", help="1 is none, and costs half.")] = 1.0,
-    spacing: Annotated[str, typer.Option("--spacing", help="trailing, leading or linspace.")] = "trailing",
-    eta: Annotated[float, typer.Option("--eta", help="Fresh noise of ddim and tcd, 0 to 1.")] = 0.0,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help=f"Denoising steps. {OF_THE_VECTORS}")] = None,
+    solver: Annotated[
+        str | None, typer.Option("--solver", help=f"lcm, tcd, ddim, dpm, dpm++, euler or unipc. {OF_THE_VECTORS}")
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option("--guidance", help=f"1 is none, and costs half. {OF_THE_VECTORS}")
+    ] = None,
+    spacing: Annotated[
+        str | None, typer.Option("--spacing", help="Of the timesteps: trailing, leading or linspace.")
+    ] = None,
+    eta: Annotated[float | None, typer.Option("--eta", help="Fresh noise of ddim and tcd, 0 to 1.")] = None,
+    width: Annotated[int | None, typer.Option("--width", min=1, help="In pixels. Default: the base's own.")] = None,
+    height: Annotated[int | None, typer.Option("--height", min=1, help="In pixels. Default: the base's own.")] = None,
+    negative: Annotated[
+        str | None, typer.Option("--negative", "-n", help="What to lead away from, with guidance above 1.")
+    ] = None,
+    init: Annotated[
+        Path | None, typer.Option("--init", help="A picture to begin with; its size is painted unless one is said.")
+    ] = None,
+    init_strength: Annotated[
+        float | None, typer.Option("--init-strength", help="How much of it is painted over, to 1. Default 0.8.")
+    ] = None,
+    original_inference_steps: Annotated[
+        int | None,
+        typer.Option("--original-inference-steps", min=1, help="Timesteps that lcm and tcd take theirs from."),
+    ] = None,
+    timesteps: Annotated[
+        str | None, typer.Option("--timesteps", help="Exactly these, from noise to picture: 999,749,499,249.")
+    ] = None,
     seed: Seeds = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture, or the folder of several.")] = None,
     queue: Annotated[
@@ -56,6 +83,13 @@ def preview(
         "guidance": guidance,
         "spacing": spacing,
         "eta": eta,
+        "width": width,
+        "height": height,
+        "negative": negative,
+        "init": init,
+        "init_strength": init_strength,
+        "original_inference_steps": original_inference_steps,
+        "timesteps": _numbers(timesteps),
         "seeds": tuple(seed or (0,)),
         "out": out,
     }
@@ -89,6 +123,15 @@ def preview(
             output.hint(f"{finding.severity}: {finding.sentence} {finding.remedy}".rstrip())
     if painted.unfinished_hint:
         output.hint(painted.unfinished_hint)
+
+
+def _numbers(listed: str | None) -> tuple[int, ...] | None:
+    if listed is None:
+        return None
+    try:
+        return tuple(int(one) for one in listed.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"--timesteps {listed}: expected whole numbers, such as 999,749,499,249") from None
 
 
 def _painted(

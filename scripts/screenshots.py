@@ -1,0 +1,80 @@
+"""Writes docs/pages/*.png: each page of the workbench, dark and light, on a laptop and on a phone.
+
+`python -m scripts.screenshots --home FOLDER` shows the registry in FOLDER (default: the demo's, which `tau demo`
+fills). The pictures have few colours, so that all of them together stay small.
+"""
+
+import argparse
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from scripts.browsing import ROOT, Visitor, launched, served
+from workbench.opening import demo_home
+
+FOLDER = ROOT / "docs" / "pages"
+WINDOWS = {"laptop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
+SCHEMES = ("light", "dark")
+COLOURS = 128
+RECIPE = "1.1*glow + 0.85*lcm-shapes"
+OTHER = "1.3*stripes + 0.85*lcm-shapes"
+PROMPT = "a large red circle on a white background"
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One page as it is shown: its name in docs/pages, its address, and whether all of it is wanted."""
+
+    name: str
+    page: str
+    parameters: Mapping[str, str | list[str]] = field(default_factory=dict)
+
+
+SHOTS = (
+    Shot("catalog", ""),
+    Shot("model", "model", {"ref": "glow-fast:1"}),
+    Shot("lineage", "model", {"ref": "glow-fast:1", "section": "Lineage"}),
+    Shot("report", "report"),
+)
+
+
+def main() -> None:
+    """Take every picture, or those whose names are given."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--home", type=Path, default=None, help="of the registry that is shown")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="for the pictures")
+    parser.add_argument("names", nargs="*", help="of the pages; default: all")
+    options = parser.parse_args()
+    wanted = [shot for shot in SHOTS if not options.names or shot.name in options.names]
+    options.folder.mkdir(parents=True, exist_ok=True)
+    for path in taken(options.home or demo_home(), wanted, options.folder):
+        print(f"{path} {path.stat().st_size:,} bytes", flush=True)
+
+
+def taken(home: Path, shots: list[Shot], folder: Path) -> Iterator[Path]:
+    """The pictures' files, each as it is written. Raises SystemExit when a page had trouble."""
+    with served(home) as address, launched() as browser:
+        for window, size in WINDOWS.items():
+            for scheme in SCHEMES:
+                with Visitor.arriving(browser, address, viewport=size, color_scheme=scheme) as visitor:
+                    for shot in shots:
+                        visitor.open(shot.page, **shot.parameters)
+                        yield _take(visitor, folder / f"{shot.name}-{window}-{scheme}.png")
+                    if visitor.troubles:
+                        raise SystemExit("\n".join(visitor.troubles))
+
+
+def _take(visitor: Visitor, path: Path) -> Path:
+    """What the window shows, when its pictures have come."""
+    visitor.page.wait_for_load_state("networkidle")
+    with Image.open(io.BytesIO(visitor.page.screenshot())) as shown:
+        few = shown.convert("RGB").quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
+    return path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Grids through the queue: submit one to the painters, wait for it, and what a painter does with it."""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.cell_painting import paint_cells
+from workbench.grids import GridPlan
+from workbench.jobs import queue_of, wait
+from workbench.workers import OnJob
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
+    from distill_jobs import JobContext
+    from registry import Registry, Version
+    from registry.jobs import Job
+
+KIND = "grid"
+POLL_SECONDS = 0.1
+
+
+def submit_grid(registry: "Registry", plan: GridPlan, *, priority: int = 0) -> "Job":
+    """Queue a grid for the painters; cells that are painted by then are not painted again."""
+    return queue_of(registry).submit(KIND, plan.to_json(), lane="interactive", priority=priority)
+
+
+def plan_of_job(job: "Job") -> GridPlan:
+    """The grid that a job paints. Raises InvalidSettings for a job of another kind."""
+    return GridPlan.from_json(job.spec)
+
+
+def queued_grid(
+    registry: "Registry", plan: GridPlan, *, on_job: OnJob | None = None, timeout: float | None = None
+) -> "Job":
+    """Have a painter paint the grid, and wait for it; whoever stops waiting cancels it.
+
+    Raises WaitTimedOut, JobUnfinished.
+    """
+    job = submit_grid(registry, plan)
+    try:
+        return wait(registry, job, on_job, timeout=timeout, poll_seconds=POLL_SECONDS)
+    except BaseException:
+        queue = queue_of(registry)
+        if queue.get(job.id).state in ("queued", "running"):
+            queue.cancel(job.id)
+        raise
+
+
+def paint_grid(context: "JobContext") -> Mapping[str, Any]:
+    """Run a job of the kind grid: paint what is not painted yet, keep each cell as it is finished."""
+    from arithmetic import AlgebraError
+    from distill_jobs.errors import Stopped
+    from registry import RegistryError
+    from sampling import Cancelled, SamplingError
+    from workbench.errors import WorkbenchError
+
+    plan, loaded = plan_of_job(context.lease.job), list[str]()
+
+    def open_base(base: "Version", folder: Path) -> "StableDiffusionPipeline":
+        from sampling import load_pipeline
+
+        loaded.append(base.digest)
+        return context.shelf.get(base.digest, lambda: load_pipeline(folder))
+
+    try:
+        done = paint_cells(
+            context.registry,
+            plan.cells,
+            on_step=_reporter(context),
+            cancelled=context.cancelled,
+            open_base=open_base,
+            lease=context.lease,
+        )
+    except Cancelled as error:
+        raise Stopped(str(error)) from error
+    except (AlgebraError, RegistryError, SamplingError, WorkbenchError):
+        raise
+    except Exception:  # nobody knows in which state this left the pipeline
+        for digest in loaded:
+            context.shelf.drop(digest)
+        raise
+    return {**vars(done), "painter": {"pid": os.getpid(), "loads": context.shelf.made}}
+
+
+def _reporter(context: "JobContext") -> Any:
+    """Reports each denoising step."""
+    from distill_jobs import Progress
+
+    began = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        left = (time.monotonic() - began) / done * (total - done)
+        context.report(Progress(done, total, None, None, left))
+
+    return report
