@@ -17,6 +17,8 @@ AUTO = "auto"
 PRECISIONS: dict[Kind, torch.dtype] = {"cuda": torch.float16, "mps": torch.float16, "cpu": torch.float32}
 """Half precision is emulated on a CPU."""
 
+METAL, PROCESSOR = "Apple GPU", "CPU"
+
 CGROUP = Path("/sys/fs/cgroup")
 """Where Linux says how much memory a container may take, which is less than its machine has."""
 
@@ -67,6 +69,13 @@ def find_device(name: str = AUTO) -> Device:
     raise UnknownDevice(f"device {name!r}: this machine has {there}. Name one of them, or {AUTO} for the first.")
 
 
+def title_of(device: torch.device) -> str:
+    """What a device is called."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return METAL if device.type == "mps" else PROCESSOR
+
+
 def empty_caches() -> None:
     """Give back to the devices what torch keeps of their memory without using it."""
     if torch.cuda.is_available():
@@ -83,15 +92,15 @@ def _cuda(number: int) -> Device:
 
 def _mps() -> Device:
     total = torch.mps.recommended_max_memory()
-    return Device("mps", "Apple GPU", max(0, total - torch.mps.current_allocated_memory()), total)
+    return Device("mps", METAL, max(0, total - torch.mps.current_allocated_memory()), total)
 
 
 def _cpu() -> Device:
     memory = psutil.virtual_memory()
     limit = container_limit(CGROUP)
     if limit is None or limit[1] >= memory.total:
-        return Device("cpu", "CPU", memory.available, memory.total)
-    return Device("cpu", "CPU", min(memory.available, limit[0]), limit[1])
+        return Device("cpu", PROCESSOR, memory.available, memory.total)
+    return Device("cpu", PROCESSOR, min(memory.available, limit[0]), limit[1])
 
 
 def container_limit(folder: Path) -> tuple[int, int] | None:

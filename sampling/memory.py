@@ -6,7 +6,7 @@ computed in blocks and takes no matrix, but on devices where it does (`attends_w
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -44,6 +44,22 @@ class Footprint:
     vae_itemsize: int
     largest_module: int
     """Bytes of the largest single layer: all that is there at a time where each is brought when it is needed."""
+
+    @property
+    def own_size(self) -> tuple[int, int]:
+        """(height, width) in pixels that the base was made for."""
+        side = self.unet.get("sample_size") or 64
+        height, width = (side, side) if isinstance(side, int) else side
+        factor = 2 ** (len(self.vae["block_out_channels"]) - 1)
+        return height * factor, width * factor
+
+    def beside(self, vector_bytes: int) -> "Footprint":
+        """The same with vectors on the U-Net."""
+        return replace(self, weights={**self.weights, "unet": self.weights["unet"] + vector_bytes})
+
+    def resident(self, offload: str) -> int:
+        """Bytes that stay on the device between two paintings."""
+        return sum(self.weights.values()) if offload == "none" else 0
 
     def painting(
         self, batch: int, size: tuple[int, int], *, guided: bool, offload: str, tiled: bool, attends_whole: bool = False
@@ -105,3 +121,8 @@ def vae_elements(config: Mapping[str, Any]) -> float:
     widths = config["block_out_channels"]
     inside = [widths[min(level + 1, len(widths) - 1)] for level in range(len(widths))]
     return max(DECODER * width * 4.0**-level for level, width in enumerate(inside))
+
+
+def spelled(count: int) -> str:
+    """Bytes for people: 3.2 GiB, 640 MiB."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -13,7 +13,7 @@ import torch
 
 from sampling.devices import Device
 from sampling.errors import TooLittleMemory
-from sampling.memory import SLICED_FROM, TILE, Footprint
+from sampling.memory import SLICED_FROM, TILE, Footprint, spelled
 
 Offload = Literal["none", "model", "sequential"]
 
@@ -126,12 +126,7 @@ def _refusal(footprint: Footprint, work: Work, device: Device, free_bytes: int) 
     remedy = "not even the smallest picture fits there" if side is None else f"{side}x{side} pixels would fit"
     height, width = work.size
     return (
-        f"a picture of {width}x{height} pixels takes at least {in_gib(least)} on {device.name} ({device.title}), where "
-        f"{in_gib(free_bytes)} of {in_gib(device.total_bytes)} are free; {remedy}. Close what else uses that memory, "
-        "paint fewer pixels (--width, --height), or on another device (--device)."
+        f"a picture of {width}x{height} pixels takes at least {spelled(least)} on {device.name} ({device.title}), "
+        f"where {spelled(free_bytes)} of {spelled(device.total_bytes)} are free; {remedy}. Close what else uses that "
+        "memory, paint fewer pixels (--width, --height), or on another device (--device)."
     )
-
-
-def in_gib(count: int) -> str:
-    """3.2 GiB."""
-    return f"{count / 2**30:.1f} GiB"
