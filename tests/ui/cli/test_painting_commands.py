@@ -111,3 +111,8 @@ def test_a_device_is_named_for_painting_here(painted: Tau) -> None:
     unknown = painted("preview", "lcm", "-p", CIRCLE, "--steps", 1, "--device", "cuda:9")
     assert (unknown.exit_code, "this machine has" in unknown.stderr) == (2, True)
     assert painted("preview", "lcm", "-p", CIRCLE, "--queue", "--device", "cpu").exit_code == 2
+
+
+def test_a_painters_memory_is_a_size_and_for_painters(tau: Tau) -> None:
+    assert tau("worker", "--until-idle", "--lanes", "batch", "--memory", "1G").exit_code == 2
+    assert tau("worker", "--until-idle", "--lanes", "interactive", "--memory", "some").exit_code == 2
