@@ -19,6 +19,7 @@ _MODULES = {
     "Interval": "metrics",
     "Judge": "judge",
     "Painting": "painting",
+    "Placement": "placement",
     "SamplingError": "errors",
     "Settings": "settings",
     "Solver": "solvers",

@@ -5,8 +5,6 @@ WorkbenchError
 |-- NotABase                what stands for the base is something else
 |-- UnpaintableBase         a base without all that it takes to paint
 |   `-- TokenizerMissing    one file whose tokenizer is nowhere in the registry
-|-- TooLittleMemory         a painting that does not fit on its device in any way
-|-- UnknownDevice           a device that this machine does not have
 |-- NotAVector              what stands for a vector is something else
 |-- UnsupportedRecipe       a recipe that this operation cannot carry out
 |-- UnsupportedLayout       a key layout that no output can be written in
@@ -88,14 +86,6 @@ class TokenizerMissing(UnpaintableBase):
             f"{' or '.join(families)} as a diffusers folder: tau import FOLDER --kind base"
             f"{alone if len(families) > 1 else ''}"
         )
-
-
-class TooLittleMemory(WorkbenchError):
-    """A painting that does not fit on its device in any way."""
-
-
-class UnknownDevice(WorkbenchError):
-    """A device that this machine does not have."""
 
 
 class NotAVector(WorkbenchError):

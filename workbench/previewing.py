@@ -7,27 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from workbench.base_files import base_files
 from workbench.checking import base_findings, verdict_of
 from workbench.composing import recipe_sha256
 from workbench.init_pictures import init_of, keep_init
+from workbench.painting_plans import Opener, learn_from
 from workbench.picture_keys import picture_key
 from workbench.profiles import Sampling, SamplingWords, chosen_sampling, is_accelerated
 from workbench.recipes import ResolvedRecipe, resolve_recipe
-
-__all__ = [
-    "SHEET",
-    "OnStep",
-    "OpenBase",
-    "Preview",
-    "Sampling",
-    "keep",
-    "load_base",
-    "paint_pairs",
-    "preview",
-    "record_of",
-    "require_fitting",
-]
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -85,6 +71,7 @@ def preview(
     on_step: OnStep | None = None,
     cancelled: Callable[[], object] | None = None,
     open_base: OpenBase | None = None,
+    device: str | None = None,
     lease: "Lease | None" = None,
     **said: Unpack[SamplingWords],
 ) -> Preview:
@@ -92,8 +79,8 @@ def preview(
 
     How is said as a whole (`sampling`) or word by word (`said`); the rest is as the recipe's vectors were made for.
     `out` is the file of one picture, or the folder of several; by default both go below the registry's home.
-    `open_base` gives the base's pipeline, which is loaded otherwise. With `lease` the pictures are the work of a job:
-    once its lease is lost none is recorded.
+    `open_base` gives the base's pipeline, which is otherwise loaded as `plan_painting` says, on `device`. With `lease`
+    the pictures are the work of a job: once its lease is lost none is recorded.
 
     What is painted is what `compose` would write: each term of the recipe, with its scopes, stages and methods, stands
     beside the base's weights at its lambda.
@@ -107,9 +94,10 @@ def preview(
     require_fitting(resolved)
     findings = findings_of(registry, resolved, sampling)
     base_version = resolved.required_base
-    pipe = open_base(base_version, folder) if open_base else load_base(registry, base_version)
     pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
+    pipe = (open_base or Opener(registry, [sampling], len(pairs), device=device))(base_version, folder)
     painting = paint_pairs(pipe, resolved, pairs, sampling, init_of(registry, sampling), on_step, cancelled)
+    learn_from(registry, base_version, pipe, painting)
     records = tuple(record_of(resolved, sampling, painting, index) for index in range(len(pairs)))
     place = out or registry.home / "previews" / recipe_sha256(resolved)[:16]
     paths = _save(painting.images, records, place, is_file=out is not None and len(pairs) == 1)
@@ -148,19 +136,12 @@ def findings_of(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampli
     return verdict_of(registry, resolved, layout=None, settings=settings).findings
 
 
-def load_base(registry: "Registry", base: "Version") -> "StableDiffusionPipeline":
-    """A pipeline of its own, whatever the base's files are."""
-    from sampling import load_pipeline
-
-    return load_pipeline(base_files(registry, base))
-
-
 def paint_pairs(
-    registry: "Registry",
     pipe: "StableDiffusionPipeline",
     resolved: ResolvedRecipe,
     pairs: Sequence[tuple[str, int]],
     sampling: Sampling,
+    init: "Image | None",
     on_step: OnStep | None,
     cancelled: Callable[[], object] | None,
 ) -> "Painting":
