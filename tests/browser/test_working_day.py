@@ -46,8 +46,9 @@ def compose_it_with_an_acceleration(visitor: Visitor) -> None:
     """Two LoRAs are added from what fits; their sliders rewrite the recipe, and the verdict follows."""
     page = visitor.page
     page.get_by_role("link", name="Compose").click()
-    add(page, "glow", STYLE)
-    add(page, "kind:acceleration", FAST)
+    expect(page.get_by_role("heading", name="Compose")).to_be_visible()
+    add(visitor, "glow", STYLE)
+    add(visitor, "kind:acceleration", FAST)
     expect(recipe(page)).to_have_value(f"{STYLE} + {FAST}")
     move(strength(page, 0), "ArrowRight", times=2)
     expect(recipe(page)).to_have_value(f"1.1*{STYLE} + {FAST}")
@@ -117,12 +118,13 @@ def cancel_it(visitor: Visitor) -> None:
     expect(page.get_by_text("cancelled", exact=True)).to_be_visible()
 
 
-def add(page: Page, text: str, ref: str) -> None:
-    """Search what fits for a text that finds `ref` alone, and add it."""
-    heading = page.get_by_text("Add a LoRA")
+def add(visitor: Visitor, text: str, ref: str) -> None:
+    """Search what fits, and add `ref` out of what is found."""
+    page = visitor.page
+    visitor.settle()
     search = page.get_by_placeholder("A name, a word")
-    if not search.is_visible():
-        heading.click()
+    if not search.is_visible():  # the fold closes once the sum has a LoRA
+        page.get_by_text("Add a LoRA").click()
     search.fill(text)
     search.press("Enter")
     page.locator(f".st-key-add-{ref.replace(':', '-')}").get_by_role("button").click()
