@@ -80,13 +80,15 @@ def read_draft(
 ) -> Draft:
     """What `text` means as far as it goes; `said` are the settings of the sampling that somebody chose, by name.
 
-    Only registered versions take part: a path is not looked at. What is wrong is in the draft, for people.
+    `base` is for a recipe that names none. Only registered versions take part: a path is not looked at. What is wrong
+    is in the draft, for people.
     """
     try:
         written, text = terms_of(text), canonical(text)
     except Exception as error:
         return Draft(text, error=_message(error))
     draft = Draft(text, tuple(DraftTerm(one, _version(registry, one.reference), tuple(one.parts)) for one in written))
+    base = None if any(term.is_base for term in draft.terms) else base
     try:
         if not text:
             return _alone(registry, draft, base, said or {})

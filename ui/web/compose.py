@@ -11,13 +11,14 @@ from ui.web.composing.terms import terms
 from ui.web.navigation import link_to_catalog, shared_registry
 from workbench.drafts import read_draft
 
+PAGE = "compose"
 RECIPE = "compose-recipe"
 
 
 def show() -> None:
     """The recipe that the URL says, its parts on the left, what it paints on the right."""
     registry = shared_registry()
-    restore()
+    restore(PAGE)
     st.title("Compose", anchor=False)
     if is_unstocked(registry):
         _first_steps()
@@ -42,7 +43,7 @@ def show() -> None:
     with right:
         save(registry, draft)
         copies(registry, draft)
-    remember()
+    remember(PAGE)
 
 
 def _recipe() -> None:

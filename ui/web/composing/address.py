@@ -1,12 +1,9 @@
-"""What the URL of the Compose page says: it is the truth of the page, and callbacks rewrite it."""
+"""What the URL of a page says: it is the truth of the page, and callbacks rewrite it."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
-
-LAST = "compose-last"
-"""The address that the page had when the visitor left it."""
 
 LIVE, WANTED = "compose-live", "compose-wanted"
 """Whether every change is painted, and whether the page that is drawn next asks for a picture."""
@@ -14,15 +11,15 @@ LIVE, WANTED = "compose-live", "compose-wanted"
 LONGEST_SEED = 10
 
 
-def restore() -> None:
-    """Bring back what the visitor left, where the address says nothing."""
-    if not st.query_params and (last := st.session_state.get(LAST)):
+def restore(page: str) -> None:
+    """Bring back what the visitor left on the page, where the address says nothing."""
+    if not st.query_params and (last := st.session_state.get(f"{page}-last")):
         st.query_params.from_dict(last)
 
 
-def remember() -> None:
+def remember(page: str) -> None:
     """Keep the address for when the visitor comes back to the page."""
-    st.session_state[LAST] = {name: st.query_params.get_all(name) for name in st.query_params}
+    st.session_state[f"{page}-last"] = {name: st.query_params.get_all(name) for name in st.query_params}
 
 
 def text_of(name: str) -> str:
