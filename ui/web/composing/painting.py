@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from ui.web.composing.address import LIVE, WANTED, number_of, say, text_of
-from ui.web.composing.sampling import SOLVERS, changed
+from ui.web.composing.sampling import changed
 from ui.web.composing.showing import picture, refused, state_line, stored_line, stored_picture
 from ui.web.shortcuts import CANCEL, PAINT
-from ui.web.words import plain
+from ui.web.words import SOLVERS, plain
 from workbench.cells import stored_preview
 from workbench.picture_jobs import submit_preview
 from workbench.picture_watch import Watched, cancel_unfinished, paints, watch, watch_briefly
@@ -162,7 +162,7 @@ def _look(registry: "Registry", draft: "Draft", own: int | None, beside: Sequenc
     others = [(title, one) for title, job in beside if (one := watch(registry, job)) is not None]
     for column, (title, one) in zip(st.columns(len(others)) if others else (), others, strict=True):
         with column:
-            st.caption(f"{plain(title)}, {plain(state_line(one))}")
+            st.caption(plain(state_line(one) if one.pictures else f"{title}, {state_line(one)}"))
             picture(registry, one, key=f"rival-{title}")
     going = [one.job.id for one in (seen, *(one for _, one in others)) if one is not None and one.is_under_way]
     if going:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from ui.web.composing.address import LARGEST, STEP, chosen_settings, follow, say, text_of, want
 from ui.web.composing.showing import refused
-from ui.web.words import plain
+from ui.web.words import SOLVERS, plain
 from workbench.init_pictures import kept_picture
 from workbench.recipe_edits import has_word, with_word, without_word
 from workbench.rivals import evaluations
@@ -19,16 +19,6 @@ if TYPE_CHECKING:
 PROMPT, WORDS = "compose-prompt", "compose-words"
 UPLOAD, UPLOADED = "compose-upload", "compose-uploaded"
 """The field that takes a picture to begin with, and the one that was taken last."""
-
-SOLVERS = {
-    "lcm": "LCM",
-    "tcd": "TCD",
-    "ddim": "DDIM",
-    "dpm": "DPM-Solver",
-    "dpm++": "DPM-Solver++",
-    "euler": "Euler",
-    "unipc": "UniPC",
-}
 
 
 def prompt_field(draft: "Draft") -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from registry import CorruptBlob, NotFound
 from ui.web.refusals import refuse
-from ui.web.words import plain, seconds_label, time_label
+from ui.web.words import SOLVERS, plain, seconds_label, time_label
 from workbench.outcomes import outcome_of
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def _how(record: Mapping[str, Any]) -> list[str]:
     """Solver, steps and guidance, as far as they are recorded."""
     if "steps" not in record:
         return []
-    return [str(record.get("solver", "")), f"{record['steps']} steps", f"guidance {record['guidance']:g}"]
+    solver = str(record.get("solver", ""))
+    return [SOLVERS.get(solver, solver), f"{record['steps']} steps", f"guidance {record['guidance']:g}"]
 
 
 def _image(registry: "Registry", digest: str, alt: str) -> None:

@@ -48,7 +48,7 @@ def test_a_picture_appears_and_is_found_again_wherever_the_same_is_asked_for(
     work()
     app.run()
     assert pictures(app) == ["a fox"]
-    assert "lcm, 2 steps, guidance 1, 2 evaluations" in captions(app)
+    assert "LCM, 2 steps, guidance 1, 2 evaluations" in captions(app)
     app.slider(key="strength-0").set_value(0.5).run()
     assert pictures(app) == ["The picture before"]
     work()
