@@ -178,7 +178,7 @@ def test_how_two_vectors_meet_is_compared_when_somebody_asks(studio: Registry, o
     assert "cosine" not in words(app)
     app.toggle(key="compose-meet").set_value(True).run()
     assert said(app, "meet") == "1"
-    assert "soft:1 and fast:1" in words(app)
+    assert "**soft:1** and **fast:1**" in words(app)
     [table] = app.dataframe
     assert {"block", "both act in", "soft:1", "fast:1", "cosine"} == set(table.value.columns)
     norms = table.value["fast:1"]
