@@ -6,7 +6,8 @@ from ui.web.composing.address import chosen_settings, follow, remember, restore,
 from ui.web.composing.choosing import additions, base_choice, is_unstocked, sole_base
 from ui.web.composing.judgement import meetings, verdict
 from ui.web.composing.keeping import copies, save
-from ui.web.composing.painting import ask, canvas, controls, prompt_field, settings
+from ui.web.composing.painting import ask, canvas, controls
+from ui.web.composing.sampling import prompt_field, settings
 from ui.web.composing.terms import terms
 from ui.web.navigation import link_to_catalog, shared_registry
 from workbench.drafts import read_draft
@@ -33,7 +34,7 @@ def show() -> None:
     with right:  # the picture does not wait for what is costly to look up
         prompt_field(draft)
         controls(draft)
-        settings(draft)
+        settings(registry, draft)
         ask(registry, draft)
         canvas(registry, draft)
     with left:

@@ -17,7 +17,12 @@ REFUSAL = "refusal"
 
 def refuse(error: Exception) -> None:
     """Say an error: its first line, then what stands on lines of its own, such as a query with a caret below it."""
-    sentence, _, place = str(error).partition("\n")
+    say_refusal(str(error))
+
+
+def say_refusal(message: str) -> None:
+    """Say what an error said."""
+    sentence, _, place = message.partition("\n")
     st.error(plain(sentence), icon=":material/error:")
     if place:
         st.code(unindented(place), language=None)

@@ -8,8 +8,9 @@ import streamlit as st
 from ui.web.comparing.address import MOST, WANTED, add, keep, kept_jobs, kept_recipes, remove, write
 from ui.web.composing.address import follow, number_of, text_of
 from ui.web.composing.painting import LARGEST_SEED, POLL_SECONDS
-from ui.web.composing.showing import picture, refused, say_error, state_line
+from ui.web.composing.showing import picture, refused, state_line
 from ui.web.navigation import COMPOSE, link_to_page
+from ui.web.refusals import say_refusal
 from ui.web.shortcuts import CANCEL, PAINT
 from ui.web.words import plain
 from workbench.picture_jobs import submit_preview
@@ -123,7 +124,7 @@ def _text(place: int, draft: "Draft", *, is_alone: bool) -> None:
     st.session_state[key] = kept_recipes()[place]
     st.text_area(f"Recipe {place + 1}", key=key, height=100, on_change=write, args=(place, key))
     if draft.error is not None:
-        say_error(draft.error)
+        say_refusal(draft.error)
     for finding in draft.findings:
         if finding.severity == "error":
             st.error(plain(finding.sentence), icon=":material/block:")

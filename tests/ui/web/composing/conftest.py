@@ -41,6 +41,12 @@ def write_vector(path: Path, seed: int, shapes: dict[str, tuple[int, ...]] = SHA
     return path
 
 
+@pytest.fixture(name="write_vector")
+def _write_vector() -> Callable[..., Path]:
+    """write_vector(path, seed, shapes): a kohya file of rank 2 for modules of these shapes."""
+    return write_vector
+
+
 @pytest.fixture
 def studio(registry: Registry, tmp_path: Path, staffed: None) -> Registry:
     """The base `tiny`, the styles `soft` (trigger words, a recommended band) and `hard`, the acceleration `fast`."""
