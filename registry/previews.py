@@ -31,12 +31,16 @@ def add_preview(
 ) -> Preview:
     """Record a picture blob of what a version, or a recipe named by its sha256, paints; while `lease` is held.
 
-    `key` is the digest of all that decides its pixels. Raises InvalidReference for a key that is no digest.
+    `key` is the digest of all that decides its pixels; `init` in the settings is that of the picture that the painting
+    began with, which is kept as long as this one. Raises InvalidReference for one of
+    them that is no digest.
     """
     if lease is not None:
         hold(uow, lease)
     if key is not None and not SHA256.fullmatch(key):
         raise InvalidReference(f"key {key!r} of a picture: expected 64 hexadecimal digits.")
+    if (init := settings.get("init")) is not None and not SHA256.fullmatch(str(init)):
+        raise InvalidReference(f"init {init!r} of a picture: expected 64 hexadecimal digits; keep it first.")
     version_id, recipe_id = _subject(uow, subject)
     row = PreviewRow(
         version_id=version_id,
@@ -45,6 +49,7 @@ def add_preview(
         settings=settings,
         metrics=metrics,
         content_key=key,
+        init_sha256=init,
     )
     uow.session.add(row)
     uow.session.flush()

@@ -4,12 +4,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from registry import RegistryError
 from ui.web.navigation import ADMIN, CATALOG, COMPARE, COMPOSE, GRID, JOBS, MODEL, REPORT
 from ui.web.pictures import tab_icon
-from ui.web.refusals import refuse
+from ui.web.refusals import refusals_shown
 from ui.web.shortcuts import shortcuts
-from workbench.errors import WorkbenchError
 
 FOLDER = Path(__file__).parent
 
@@ -36,10 +34,8 @@ def run() -> None:
         ],
         position="top",
     )
-    try:
+    with refusals_shown():
         page.run()
-    except (RegistryError, WorkbenchError) as error:
-        refuse(error)
     shortcuts({page: title for page, (title, _) in shown.items()})
 
 
