@@ -37,15 +37,15 @@ def keep_init(registry: "Registry", sampling: Sampling) -> Sampling:
     )
 
 
-def init_of(registry: "Registry", sampling: Sampling) -> "Image | None":
-    """The kept picture that a painting begins with, None where it begins with noise."""
-    return None if sampling.init is None else open_init(registry, sampling.init)
-
-
 def kept_picture(registry: "Registry", content: bytes) -> str:
     """The digest under which the registry keeps a picture from now on. Raises NotAPicture."""
     _opened(BytesIO(content))
     return registry.put_blob(content)
+
+
+def init_of(registry: "Registry", sampling: Sampling) -> "Image | None":
+    """The kept picture that a painting begins with, None where it begins with noise."""
+    return None if sampling.init is None else open_init(registry, sampling.init)
 
 
 def open_init(registry: "Registry", sha256: str) -> "Image":
