@@ -52,6 +52,8 @@ bench: $(DEV_STAMP) $(MLFLOW_STAMP) $(RIVALS_STAMP)  ## every figure: docs/shape
 	$(BIN)/python -m benchmarks.arithmetic_composition --folder build/bench --out docs/benchmarks/arithmetic-composition.json
 	$(BIN)/python -m benchmarks.arithmetic_bake $(WITH_RIVALS) --out docs/benchmarks/arithmetic-bake.json
 	$(BIN)/python -m benchmarks.arithmetic_checks --folder build/bench --out docs/benchmarks/arithmetic-checks.json
+	$(BIN)/python -m benchmarks.preview --out docs/benchmarks/preview.json
+	$(BIN)/python -m benchmarks.catalog_page --versions 50000 --out docs/benchmarks/catalog-page.json
 	test -z "$(RIVAL)" || \
 		$(BIN)/python -m benchmarks.distillation --rival "$(RIVAL)" $(WITH_RIVALS) --out docs/benchmarks/distillation.json
 	test -z "$(RIVAL)" || ! nvidia-smi >/dev/null 2>&1 || $(BIN)/python -m benchmarks.distillation --device cuda \

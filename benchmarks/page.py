@@ -16,12 +16,14 @@ from benchmarks import (
     arithmetic_composition,
     arithmetic_recompression,
     catalog,
+    catalog_page,
     distillation,
     few_steps,
     identification,
     intake,
     job_queue,
     mlflow_registry,
+    preview,
 )
 
 FIGURES = Path("docs/benchmarks")
@@ -103,6 +105,8 @@ SECTIONS = (
         arithmetic_checks,
         {"arithmetic-checks": "python -m benchmarks.arithmetic_checks --folder build/bench"},
     ),
+    Section("Seeing a strength", preview, {"preview": "python -m benchmarks.preview"}),
+    Section("The catalog's page", catalog_page, {"catalog-page": "python -m benchmarks.catalog_page --versions 50000"}),
     Section("What a few steps paint", few_steps, {"few-steps": "python -m benchmarks.few_steps"}),
     Section(
         "Distilling",

@@ -19,6 +19,8 @@ class Progress:
     eta_seconds: float
     strip: Path | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+    """What is being done, for people."""
 
 
 Report = Callable[[Progress], None]

@@ -62,4 +62,5 @@ class ProgressReport:
             "learning_rate": progress.learning_rate,
             "eta_seconds": round(progress.eta_seconds, 1),
             "strip": self._strip,
+            **({"note": progress.note} if progress.note else {}),
         }

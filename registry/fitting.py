@@ -9,7 +9,7 @@ from formats.architecture import Architecture
 from formats.findings import UNKNOWN
 from formats.fitting import Fitting, Verdict
 from registry.errors import Refused
-from registry.search.query import Condition, Query
+from registry.search.query import Condition, Query, parse_query
 from registry.search.search import bases, ids
 from registry.snapshots import snapshots
 from registry.tables import EdgeRow, ModelRow, VersionRow
@@ -29,13 +29,20 @@ class Fit:
     reasons: tuple[str, ...]
 
 
-def vectors_for(uow: UnitOfWork, base: Version, tables: Iterable[Architecture], limit: int) -> tuple[Fit, ...]:
-    """The newest vectors that a base can take: those of its own family, then those of families that are parts of it."""
+def vectors_for(
+    uow: UnitOfWork, base: Version, tables: Iterable[Architecture], limit: int, text: str | None = None
+) -> tuple[Fit, ...]:
+    """The newest vectors that a base can take: those of its own family, then those of families that are parts of it.
+
+    Only those that the query `text` finds, where there is one. Raises InvalidQuery.
+    """
+    said = parse_query(text or "")
     family = _family(base)
     wider = [family, *_parts_of(family, tuple(tables))]
     found: list[Fit] = []
     for name in wider:
-        query = Query(conditions=(Condition("kind", VECTORS), Condition("family", (name,))))
+        own = (Condition("kind", VECTORS), Condition("family", (name,)))
+        query = Query(said.terms, (*said.conditions, *own))
         keys = ids(uow, query, limit=limit - len(found))
         declared = _bases_of(uow, keys)
         found += [_vector(one, base, declared.get(one.id, ())) for one in snapshots(uow, keys)]

@@ -144,11 +144,11 @@ class Registry:
 
     def folder(self, version: Version) -> Path:
         """A folder with the version's files under the names that they had, for libraries that open folders."""
-        return materialised.version_folder(version, self._blob_paths, self._materialised)
+        return materialised.version_folder(version, self.blob_paths, self._materialised)
 
     def file(self, version: Version) -> Path:
         """What a vector is opened from: its weight file, or its folder where a PEFT config belongs to it."""
-        return materialised.version_file(version, self._blob_paths, self._materialised)
+        return materialised.version_file(version, self.blob_paths, self._materialised)
 
     def put_blob(self, content: Path | bytes) -> str:
         """Store bytes on their own, such as a picture; their sha256."""
@@ -156,7 +156,11 @@ class Registry:
 
     def blob_path(self, sha256: str) -> Path:
         """Where a blob's bytes are, to be read only. Raises NotFound and CorruptBlob."""
-        return self._blob_paths([sha256])[sha256]
+        return self.blob_paths([sha256])[sha256]
+
+    def blob_paths(self, digests: Sequence[str]) -> Mapping[str, Path]:
+        """Where the bytes of several blobs are, asked for at once. Raises NotFound and CorruptBlob."""
+        return stored.blob_paths(self.database, self.store, digests)
 
     @property
     def storage(self) -> Storage:
@@ -246,15 +250,17 @@ class Registry:
         query = search.query_of(text, **conditions)
         return self._read(lambda uow: search.count(uow, query))
 
-    def fits(self, ref: str, *, limit: int = 50) -> tuple[fitting.Fit, ...]:
+    def fits(self, ref: str, *, text: str | None = None, limit: int = 50) -> tuple[fitting.Fit, ...]:
         """What fits: vectors for a base, bases for a vector, by modules and shapes, each with the reasons.
+
+        Of the vectors for a base only those that the query `text` finds, where there is one.
 
         Raises Refused for a version that is neither and for a base whose modules are not known, and formats' errors.
         """
         version = self.get(ref)
         tables = all_architectures(self.architectures())
         if version.kind == Kind.BASE:
-            return self._read(lambda uow: fitting.vectors_for(uow, version, tables, limit))
+            return self._read(lambda uow: fitting.vectors_for(uow, version, tables, limit, text))
         fitting.require_vector(version)
         found = fittings(self.file(version), tables)
         return self._read(lambda uow: fitting.bases_for(uow, version, found, limit))
@@ -423,9 +429,6 @@ class Registry:
     def record_metrics(self, key: str, metrics: Mapping[str, Any]) -> Preview:
         """Add numbers to those of the newest picture of a key. Raises NotFound."""
         return self._write(lambda uow: previews.record_metrics(uow, key, dict(metrics)))
-
-    def _blob_paths(self, digests: Sequence[str]) -> Mapping[str, Path]:
-        return stored.blob_paths(self.database, self.store, digests)
 
     def _read(self, query: Callable[[UnitOfWork], T]) -> T:
         with self.database.reading() as uow:

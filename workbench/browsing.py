@@ -81,6 +81,13 @@ def browse(
     return Browsed(page, covers(registry.database, page.versions), kept)
 
 
+def is_favourite(registry: "Registry", model: str) -> bool:
+    """Whether the reader keeps a model at hand."""
+    from registry.covers import favourite_models
+
+    return model in favourite_models(registry.database, [model])
+
+
 def filter_values(registry: "Registry") -> dict[str, tuple[str, ...]]:
     """What can be filtered by: key -> values, those of this catalog included."""
     from formats import known_architectures

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from workbench.cells import Cell
 from workbench.errors import ChangedInput, InvalidSettings
-from workbench.init_pictures import init_of
-from workbench.previewing import OnStep, OpenBase, keep, load_base, paint_pairs, record_of
+from workbench.previewing import OnStep, OpenBase, keep, load_base, paint_pairs, records_of
 from workbench.recipes import ResolvedRecipe, resolve_recipe
 
 if TYPE_CHECKING:
@@ -103,8 +102,7 @@ def _paint_batch(
     version = resolved.required_base
     pipe = open_base(version, registry.folder(version)) if open_base else load_base(registry, version)
     pairs = [(cell.prompt, cell.seed) for cell in batch]
-    sampling = batch[0].sampling
-    painting = paint_pairs(pipe, resolved, pairs, sampling, init_of(registry, sampling), on_step, cancelled)
+    painting = paint_pairs(registry, pipe, resolved, pairs, batch[0].sampling, on_step, cancelled)
     for cell, sha256 in zip(batch, _kept(registry, resolved, batch, painting, lease), strict=True):
         if on_cell is not None:
             on_cell(cell, sha256)
@@ -118,8 +116,8 @@ def _kept(
 
     with TemporaryDirectory(prefix="tau-grid-") as folder:
         path = Path(folder) / "cell.png"
-        for cell, image in zip(batch, painting.images, strict=True):
-            record = record_of(resolved, cell.prompt, cell.seed, cell.sampling, painting)
+        records = records_of(resolved, [(cell.prompt, cell.seed) for cell in batch], batch[0].sampling, painting)
+        for cell, image, record in zip(batch, painting.images, records, strict=True):
             save_png(image, path, record)
             yield keep(registry, resolved, record, cell.sampling, path, lease)
 

@@ -101,7 +101,7 @@ class Cell:
 
 def sampling_of(document: Mapping[str, Any]) -> Sampling:
     """The settings in a spec or a picture's record, which has exactly them. Raises InvalidSettings."""
-    return Sampling(**_exact(Sampling, document))
+    return Sampling.of_record(_exact(Sampling, document))
 
 
 def stored_preview(

@@ -42,6 +42,9 @@ STRIP_PROMPTS = (
     "a large cyan triangle on a black background",
 )
 
+CarryOut = Callable[["Registry", "Job", Callable[["Job"], None]], None]
+"""Sees to it that a queued job is done: carry_out(registry, job, follow), where follow is told how it goes."""
+
 
 class Narrator(Protocol):
     """Who tells the person what happens: a terminal, or nobody."""
@@ -108,28 +111,40 @@ def demo(
         empty(home)
     _mark(home)
     with Registry.open(home) as registry:
-        narrator.say(f"registry: {home}")
-        import_world(registry, narrator)
-        exhibition = open_exhibition(registry, base=BASE, styles=STYLES, acceleration=ACCELERATION, strengths=strengths)
-        teachers = paint_teacher(registry, narrator, exhibition, STRIP_PROMPTS, seed)
-        acceleration = distil(registry, narrator, seed=seed)
-        compositions = [compose_style(registry, narrator, style) for style in STYLES]
-        attach(registry, exhibition, ACCELERATION, BASE)
-        scores = examine(narrator, exhibition, seed=seed)
-        comparison = paint_comparison(registry, narrator, exhibition, STRIP_PROMPTS, seed)
-        fill_catalog(registry, [acceleration, *(made.version for made in compositions)])
-        commands = next_commands(home, command)
-        report = _report(registry, (comparison, teachers), scores, compositions, commands, seed)
-        narrator.chapter("Done")
-        narrator.say(f"report: {report}")
-        return DemoResult(
-            home=home,
-            table=scores,
-            certificate=max((json.loads(made.certificate.to_json()) for made in compositions), key=_worst_error),
-            versions=tuple(version.ref for version in registry.search()),
-            report=report,
-            commands=commands,
-        )
+        return tell(registry, narrator, seed=seed, command=command)
+
+
+def tell(
+    registry: "Registry",
+    narrator: Narrator,
+    *,
+    seed: int = 0,
+    command: str = "tau",
+    carry_out: "CarryOut | None" = None,
+) -> DemoResult:
+    """Run the main job in a registry; `carry_out` is who runs the distillation, a worker in this process where None."""
+    narrator.say(f"registry: {registry.home}")
+    import_world(registry, narrator)
+    exhibition = open_exhibition(registry, base=BASE, styles=STYLES, acceleration=ACCELERATION, strengths=strengths)
+    teachers = paint_teacher(registry, narrator, exhibition, STRIP_PROMPTS, seed)
+    acceleration = distil(registry, narrator, seed=seed, carry_out=carry_out)
+    compositions = [compose_style(registry, narrator, style) for style in STYLES]
+    attach(registry, exhibition, ACCELERATION, BASE)
+    scores = examine(narrator, exhibition, seed=seed)
+    comparison = paint_comparison(registry, narrator, exhibition, STRIP_PROMPTS, seed)
+    fill_catalog(registry, [acceleration, *(made.version for made in compositions)])
+    commands = next_commands(registry.home, command)
+    report = _report(registry, (comparison, teachers), scores, compositions, commands, seed)
+    narrator.chapter("Done")
+    narrator.say(f"report: {report}")
+    return DemoResult(
+        home=registry.home,
+        table=scores,
+        certificate=max((json.loads(made.certificate.to_json()) for made in compositions), key=_worst_error),
+        versions=tuple(version.ref for version in registry.search()),
+        report=report,
+        commands=commands,
+    )
 
 
 def empty(home: Path) -> None:
@@ -172,11 +187,10 @@ def import_world(registry: "Registry", narrator: Narrator) -> None:
         narrator.identified(path.name, identify_file(path, registry))
 
 
-def distil(registry: "Registry", narrator: Narrator, *, seed: int) -> "Version":
+def distil(registry: "Registry", narrator: Narrator, *, seed: int, carry_out: "CarryOut | None" = None) -> "Version":
     """The acceleration vector: from a finished job with the same order, or distilled now by a local worker."""
     from demo import tuning, write_dataset
     from workbench.jobs import submit_distillation, wait
-    from workbench.workers import run_worker
 
     narrator.chapter("Distil: an acceleration LoRA out of the base (lcd-lora)")
     data = registry.home / "datasets" / f"shapes-flat-{seed}"
@@ -188,11 +202,18 @@ def distil(registry: "Registry", narrator: Narrator, *, seed: int) -> "Version":
     if finished is None:
         job = submit_distillation(registry, **order)
         narrator.say(f"job {job.id}: lcd-lora, {settings['steps']} steps; log: {registry.home / 'jobs'}")
-        run_worker(registry, until_idle=True, on_job=_follower(narrator))
+        (carry_out or work_off)(registry, job, _follower(narrator))
         finished = wait(registry, job).result["version"]
     version = registry.get(finished)
     narrator.say(f"{version.ref}: {version.digest[:12]}, trained on {PICTURES} pictures, w = {settings['w']:g}")
     return version
+
+
+def work_off(registry: "Registry", job: "Job", follow: "Callable[[Job], None]") -> None:
+    """Run the queue in this process until no job is left, the demo's among them."""
+    from workbench.workers import run_worker
+
+    run_worker(registry, until_idle=True, on_job=follow)
 
 
 def finished_job(registry: "Registry", order: Mapping[str, Any]) -> str | None:

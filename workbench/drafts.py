@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.checking import verdict_of
 from workbench.errors import NotABase, UnsupportedRecipe
 from workbench.outcomes import outcome_of
+from workbench.profiles import USUAL, Sampling, recommended_sampling
 from workbench.recipe_edits import PARTS, TermText, canonical, terms_of, with_references, with_term
 from workbench.recipes import ResolvedRecipe, resolve_recipe
 from workbench.references import is_path
 
 if TYPE_CHECKING:
-    from arithmetic import Finding, SamplingSettings
+    from arithmetic import Finding
     from registry import Registry, Version
 
 
@@ -46,6 +47,10 @@ class Draft:
     findings: "tuple[Finding, ...]" = ()
     locked: str | None = None
     trigger_words: tuple[str, ...] = ()
+    recommended: Sampling = USUAL
+    """How its vectors want to be sampled."""
+    sampling: Sampling = USUAL
+    """The same with what somebody chose otherwise."""
     versions: "tuple[Version, ...]" = field(default=(), repr=False)
     """Every registered version that takes part, each once."""
 
@@ -71,24 +76,24 @@ class Draft:
 
 
 def read_draft(
-    registry: "Registry", text: str, base: str | None = None, *, settings: "SamplingSettings | None" = None
+    registry: "Registry", text: str, base: str | None = None, *, said: Mapping[str, Any] | None = None
 ) -> Draft:
-    """What `text` means as far as it goes; `settings` are how it is going to be sampled.
+    """What `text` means as far as it goes; `said` are the settings of the sampling that somebody chose, by name.
 
     Only registered versions take part: a path is not looked at. What is wrong is in the draft, for people.
     """
     try:
         written, text = terms_of(text), canonical(text)
     except Exception as error:
-        return Draft(text, error=_said(error))
+        return Draft(text, error=_message(error))
     draft = Draft(text, tuple(DraftTerm(one, _version(registry, one.reference), tuple(one.parts)) for one in written))
     try:
         if not text:
-            return replace(draft, base=_chosen(registry, base))
+            return _alone(registry, draft, base, said or {})
         _require_no_path(text)
-        return _found(registry, draft, resolve_recipe(registry, text, base), settings)
+        return _found(registry, draft, resolve_recipe(registry, text, base), said or {})
     except Exception as error:
-        return replace(_partly_found(registry, draft, base), error=_said(error))
+        return replace(_partly_found(registry, draft, base), error=_message(error))
 
 
 def pinned(registry: "Registry", text: str, *, keep_aliases: bool = False) -> str:
@@ -104,7 +109,21 @@ def pinned(registry: "Registry", text: str, *, keep_aliases: bool = False) -> st
     return with_references(text, {name: registry.get(name).ref for name in names})
 
 
-def _found(registry: "Registry", draft: Draft, resolved: ResolvedRecipe, settings: "SamplingSettings | None") -> Draft:
+def _alone(registry: "Registry", draft: Draft, base: str | None, said: Mapping[str, Any]) -> Draft:
+    """Of an empty recipe: the base."""
+    version = _chosen(registry, base)
+    if version is None:
+        return draft
+    recommended = recommended_sampling(registry, resolve_recipe(registry, version.ref))
+    return replace(draft, base=version, recommended=recommended, sampling=replace(recommended, **said))
+
+
+def _found(registry: "Registry", draft: Draft, resolved: ResolvedRecipe, said: Mapping[str, Any]) -> Draft:
+    from arithmetic import SamplingSettings
+
+    recommended = recommended_sampling(registry, resolved)
+    sampling = replace(recommended, **said)
+    settings = SamplingSettings(**sampling.judged)
     versions = tuple({found.version.id: found.version for found in resolved.inputs if found.version}.values())
     words = dict.fromkeys(word for version in versions for word in version.trigger_words)
     findings = verdict_of(registry, resolved, settings=settings).findings if resolved.vectors else ()
@@ -113,6 +132,8 @@ def _found(registry: "Registry", draft: Draft, resolved: ResolvedRecipe, setting
         terms=tuple(replace(term, parts=_parts(resolved, term)) for term in draft.terms),
         base=resolved.base,
         candidates=resolved.candidates,
+        recommended=recommended,
+        sampling=sampling,
         findings=findings,
         locked=str(resolved.locked),
         trigger_words=tuple(words),
@@ -126,7 +147,7 @@ def _partly_found(registry: "Registry", draft: Draft, base: str | None) -> Draft
     try:
         plain = resolve_recipe(registry, " + ".join(with_term("", name) for name in known if name), base)
     except Exception as error:
-        _said(error)
+        _message(error)
         return replace(draft, base=_chosen_if_any(registry, base))
     terms = tuple(replace(term, parts=_parts(plain, term)) for term in draft.terms)
     return replace(draft, terms=terms, base=plain.base, candidates=plain.candidates)
@@ -175,7 +196,7 @@ def _chosen_if_any(registry: "Registry", base: str | None) -> "Version | None":
     return version if version is not None and version.kind == "base" else None
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """What a foreseen error says; any other one is raised again."""
     if outcome_of(error) is None:
         raise error

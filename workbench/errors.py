@@ -17,6 +17,7 @@ WorkbenchError
 |-- UnknownPath             a path in a recipe or argument at which nothing lies
 |-- InvalidSettings         settings of a job that its kind does not accept
 |-- InvalidAxis             an axis of a grid that names nothing, or whose values are none
+|-- NotInspected            a training whose pre-flight has not ended, or found what would go wrong
 |-- ChangedInput            a path whose content is no longer what a recipe was locked to
 |-- NotCertified            there is no certificate to prove a file against
 |-- NotAPicture             a file that is no picture which a painting could begin with
@@ -24,6 +25,7 @@ WorkbenchError
 |-- JobUnfinished           a job that was waited for ended without a result
 |-- WorkerDied              a local worker ended while it was starting
 |-- InvalidAddress          a text that is no http, https or hf address of the accepted form
+|-- ForbiddenPath           a path outside the folders that pages may import from
 |-- ForbiddenAddress        a host that is unknown, or that lies in a private network and is not named in the settings
 |-- DownloadFailed          an address that did not answer, or not with a whole file
 |   |-- NotThere            the server says that there is no such thing
@@ -144,6 +146,10 @@ class InvalidSize(WorkbenchError):
     """A text that is no number of bytes."""
 
 
+class NotInspected(WorkbenchError):
+    """A training whose pre-flight has not ended, or found what would go wrong."""
+
+
 class ChangedInput(WorkbenchError):
     """A path whose content is no longer what a recipe was locked to."""
 
@@ -174,6 +180,10 @@ class NotADemo(WorkbenchError):
 
 class InvalidAddress(WorkbenchError):
     """A text that is no http, https or hf address of the accepted form."""
+
+
+class ForbiddenPath(WorkbenchError):
+    """A path outside the folders that pages may import from."""
 
 
 class ForbiddenAddress(WorkbenchError):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from workbench.axes import SAMPLING, Axis, Value
 from workbench.cells import Cell, Ground
@@ -11,7 +11,7 @@ from workbench.dials import find_dial, turned
 from workbench.errors import InvalidAxis, InvalidSettings
 from workbench.init_pictures import keep_init
 from workbench.previewing import require_fitting
-from workbench.profiles import Sampling, changed, recommended_sampling
+from workbench.profiles import Sampling, SamplingWords, chosen_sampling
 from workbench.recipes import ResolvedRecipe, resolve_recipe
 
 if TYPE_CHECKING:
@@ -130,34 +130,37 @@ class _Grounds:
     """Each recipe of a grid is looked up once; a number is changed in its tree, without looking anything up."""
 
     def __init__(self, registry: "Registry", base: str | None, sampling: Sampling | None) -> None:
-        self._registry, self._base = registry, base
-        self._sampling = None if sampling is None else keep_init(registry, sampling)
-        self._found: dict[str, tuple[ResolvedRecipe, Ground, Sampling]] = {}
-        self._checked: dict[Sampling, None] = {}
+        self._registry, self._base, self._sampling = registry, base, sampling
+        self._found: dict[str, tuple[ResolvedRecipe, Ground]] = {}
+        self._samplings: dict[tuple[str, tuple[tuple[str, Value], ...]], Sampling] = {}
 
     def cell(
         self, place: tuple[int, int, int], text: str | None, panel: Panel, values: Sequence[tuple[Axis, Value]]
     ) -> Cell:
         """The cell at a place where the axes have these values."""
         said: dict[str, Any] = {axis.name: value for axis, value in values if axis.is_setting}
-        resolved, ground, recommended = self._ground(said.get("recipe", text))
+        recipe = said.get("recipe", text)
+        resolved, ground = self._ground(recipe)
         for axis, value in values:
             if axis.is_term:
                 ground = _turned(resolved, ground, axis.name, float(value))
-        words = {name: said[name] for name in SAMPLING if name in said}
-        sampling = changed(recommended, words) if self._sampling is None else replace(self._sampling, **words)
-        if sampling not in self._checked:
-            sampling.settings()
-            self._checked[sampling] = None
+        words = tuple((name, said[name]) for name in SAMPLING if name in said)
+        sampling = self._sampled(recipe, resolved, words)
         prompt = panel.prompt if panel.prompt is not None else str(said["prompt"])
         seed = panel.seed if panel.seed is not None else int(said["seed"])
         return Cell.at(place, ground, prompt, seed, sampling)
 
-    def _ground(self, text: str) -> tuple[ResolvedRecipe, Ground, Sampling]:
+    def _sampled(self, recipe: str, resolved: ResolvedRecipe, words: tuple[tuple[str, Value], ...]) -> Sampling:
+        if (recipe, words) not in self._samplings:
+            chosen = chosen_sampling(self._registry, resolved, self._sampling, **cast("SamplingWords", dict(words)))
+            self._samplings[recipe, words] = keep_init(self._registry, chosen)
+        return self._samplings[recipe, words]
+
+    def _ground(self, text: str) -> tuple[ResolvedRecipe, Ground]:
         if text not in self._found:
             resolved = resolve_recipe(self._registry, text, self._base)
             require_fitting(resolved)
-            self._found[text] = resolved, Ground.of(resolved), recommended_sampling(self._registry, resolved)
+            self._found[text] = resolved, Ground.of(resolved)
         return self._found[text]
 
 

@@ -1,7 +1,7 @@
 """How two vectors meet, and which strengths that suggests."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from workbench.architectures import Architectures
@@ -66,6 +66,14 @@ def interfere(
         "b" if is_acceleration(found[0].version) and not is_acceleration(found[1].version) else "a"
     )
     return InterferenceReport(report, style, suggested_strengths(report, style), _recommended(found))
+
+
+def at_strengths(report: InterferenceReport, weights: tuple[float, float]) -> InterferenceReport:
+    """The same comparison at other strengths; nothing is read again, for no overlap depends on them."""
+    from arithmetic import suggested_strengths
+
+    interference = replace(report.interference, weights=weights)
+    return replace(report, interference=interference, suggested=suggested_strengths(interference, report.style))
 
 
 def _recommended(found: list[Resolved]) -> tuple[Recommended, ...]:

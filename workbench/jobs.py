@@ -28,6 +28,7 @@ __all__ = [
     "remedy",
     "run_worker",
     "submit_distillation",
+    "submit_spec",
     "submit_training",
     "training_spec",
     "wait",
@@ -51,7 +52,7 @@ def submit_distillation(
     again, while it is unfinished, is the same job. Only a machine with `needs_memory`, such as 16G, takes the job; one
     on CUDA devices goes to a worker that has them.
     """
-    return _submit(registry, kind, distillation_spec(registry, kind=kind, **order), needs_memory)
+    return submit_spec(registry, kind, distillation_spec(registry, kind=kind, **order), needs_memory)
 
 
 def submit_training(
@@ -61,7 +62,7 @@ def submit_training(
 
     Of the kind lcf it is a fine-tuning: beside the vector `acceleration`, or of all weights of a distilled base.
     """
-    return _submit(registry, kind, training_spec(registry, kind=kind, **order), needs_memory)
+    return submit_spec(registry, kind, training_spec(registry, kind=kind, **order), needs_memory)
 
 
 def distillation_spec(
@@ -174,16 +175,8 @@ def remedy(job: "Job") -> str | None:
     return remedies.get(job.state)
 
 
-@dataclass(frozen=True)
-class _OfTheData:
-    """What an order says of its data: where it lies, how it is read, the licence that it is under."""
-
-    text: str
-    reading: Mapping[str, Any]
-    license: str | None
-
-
-def _submit(registry: "Registry", kind: str, spec: dict[str, Any], needs_memory: str | None) -> "Job":
+def submit_spec(registry: "Registry", kind: str, spec: Mapping[str, Any], needs_memory: str | None = None) -> "Job":
+    """Queue what `distillation_spec` or `training_spec` made; unfinished, the same spec is the same job."""
     from workbench.resources import bytes_of
 
     key = hashlib.sha256(json.dumps([kind, spec], sort_keys=True).encode()).hexdigest()
@@ -194,6 +187,15 @@ def _submit(registry: "Registry", kind: str, spec: dict[str, Any], needs_memory:
         needs_gpu=spec["processes"] if spec["device"].startswith("cuda") else 0,
         needs_memory=bytes_of(needs_memory) if needs_memory else 0,
     )
+
+
+@dataclass(frozen=True)
+class _OfTheData:
+    """What an order says of its data: where it lies, how it is read, the licence that it is under."""
+
+    text: str
+    reading: Mapping[str, Any]
+    license: str | None
 
 
 def _spec(

@@ -10,25 +10,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 from workbench.base_files import base_files
 from workbench.checking import base_findings, verdict_of
 from workbench.composing import recipe_sha256
-from workbench.init_pictures import init_of, keep_init
+from workbench.init_pictures import keep_init, open_init
 from workbench.picture_keys import picture_key
 from workbench.profiles import Sampling, SamplingWords, chosen_sampling, is_accelerated
 from workbench.recipes import ResolvedRecipe, resolve_recipe
-
-__all__ = [
-    "SHEET",
-    "OnStep",
-    "OpenBase",
-    "Preview",
-    "Sampling",
-    "keep",
-    "load_base",
-    "paint_pairs",
-    "preview",
-    "recall",
-    "record_of",
-    "require_fitting",
-]
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -110,8 +95,8 @@ def preview(
     base_version = resolved.required_base
     pipe = open_base(base_version, folder) if open_base else load_base(registry, base_version)
     pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
-    painting = paint_pairs(pipe, resolved, pairs, sampling, init_of(registry, sampling), on_step, cancelled)
-    records = tuple(record_of(resolved, prompt, seed, sampling, painting) for prompt, seed in pairs)
+    painting = paint_pairs(registry, pipe, resolved, pairs, sampling, on_step, cancelled)
+    records = records_of(resolved, pairs, sampling, painting)
     place = out or registry.home / "previews" / recipe_sha256(resolved)[:16]
     paths = _save(painting.images, records, place, is_file=out is not None and len(pairs) == 1)
     digests = tuple(
@@ -160,17 +145,18 @@ def _findings(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling
 
 
 def load_base(registry: "Registry", base: "Version") -> "StableDiffusionPipeline":
+    """A pipeline of its own, whatever the base's files are."""
     from sampling import load_pipeline
 
     return load_pipeline(base_files(registry, base))
 
 
 def paint_pairs(
+    registry: "Registry",
     pipe: "StableDiffusionPipeline",
     resolved: ResolvedRecipe,
     pairs: Sequence[tuple[str, int]],
     sampling: Sampling,
-    init: "Image | None",
     on_step: OnStep | None,
     cancelled: Callable[[], object] | None,
 ) -> "Painting":
@@ -183,24 +169,22 @@ def paint_pairs(
         pipe,
         [prompt for prompt, _ in pairs],
         seeds=[seed for _, seed in pairs],
-        init=init,
+        init=None if sampling.init is None else open_init(registry, sampling.init),
         **asdict(sampling.settings()),
         on_step=on_step,
         cancelled=cancelled,
     )
 
 
-def record_of(
-    resolved: ResolvedRecipe, prompt: str, seed: int, sampling: Sampling, painting: "Painting"
-) -> dict[str, Any]:
-    """Everything that it takes to paint the picture again; the inputs are all files that the recipe reads."""
+def records_of(
+    resolved: ResolvedRecipe, pairs: Sequence[tuple[str, int]], sampling: Sampling, painting: "Painting"
+) -> tuple[dict[str, Any], ...]:
+    """Everything that it takes to paint each picture again; the inputs are all files that the recipe reads."""
     from arithmetic import inputs
 
     base, combination = resolved.required_base, resolved.bound.combination
     width, height = painting.images[0].size
-    return {
-        "prompt": prompt,
-        "seed": seed,
+    shared = {
         **sampling.said,
         "width": width,
         "height": height,
@@ -210,6 +194,7 @@ def record_of(
         "base": {"name": base.ref, "sha256": base.digest},
         "inputs": [_input(resolved, origin, weight) for weight, origin in inputs(combination)] if combination else [],
     }
+    return tuple({"prompt": prompt, "seed": seed, **shared} for prompt, seed in pairs)
 
 
 def _input(resolved: ResolvedRecipe, origin: "Origin", weight: float) -> dict[str, Any]:

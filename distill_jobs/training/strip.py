@@ -1,5 +1,6 @@
 """One row of pictures from fixed noise, repainted as a training goes on."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,27 @@ from distill_jobs.training.trainer import Trainer
 from sampling import paint
 
 STRIP = "strip.png"
+STRIPS = "strips"
+"""The folder of all strips, each named by its step."""
 
 
 def painter(
     pipe: Any, trainer: Trainer, folder: Path, solver: str, *, steps: int, guidance: float
 ) -> Callable[[], Path]:
-    """A function that repaints folder/strip.png with the weights that `trainer` would export now."""
+    """A function that repaints folder/strip.png with the weights that `trainer` would export now.
+
+    A copy of each stays in folder/strips.
+    """
     settings = trainer.settings
 
     def repaint() -> Path:
         with trainer.showing_exported(), showing(pipe, settings):
             images = _paint(pipe, settings.sample_prompts, solver, steps=steps, guidance=guidance, seed=settings.seed)
-        return _save_row(images, folder / STRIP)
+        path = _save_row(images, folder / STRIP)
+        kept = folder / STRIPS / f"{trainer.step:08d}.png"
+        kept.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, kept)
+        return path
 
     return repaint
 

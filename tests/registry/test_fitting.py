@@ -48,6 +48,12 @@ def test_the_limit_bounds_what_is_shown(library: Registry) -> None:
     assert [fit.version.ref for fit in library.fits("papercut", limit=1)] == ["tiny:1", "wide:1"]
 
 
+def test_a_search_narrows_what_fits_a_base(library: Registry) -> None:
+    assert [fit.version.ref for fit in library.fits("tiny", text="ink")] == ["ink:1"]
+    assert [fit.version.ref for fit in library.fits("tiny", text="paper -ink", limit=1)] == ["papercut:1"]
+    assert library.fits("tiny", text="broad") == ()
+
+
 def test_what_is_neither_a_base_nor_a_vector_fits_nothing(library: Registry, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("x")
     library.add(tmp_path / "note.txt", kind="other")

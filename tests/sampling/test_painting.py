@@ -100,7 +100,7 @@ def test_the_same_settings_paint_the_same_pixels(base):
     assert torch.equal(first.latents, again.latents)
     assert [p.tobytes() for p in first.images] == [p.tobytes() for p in again.images]
     assert first.settings == again.settings
-    assert set(first.settings["versions"]) == {"diffusers", "torch"}
+    assert set(first.settings["versions"]) == {"diffusers", "peft", "torch", "transformers"}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 
-from arithmetic import SamplingSettings
 from registry import Registry
 from workbench.drafts import bases, pinned, read_draft
 
@@ -62,9 +61,7 @@ def test_findings_that_forbid_the_sum_make_it_unsound(pair: Registry) -> None:
 
 def test_how_it_is_sampled_is_judged_too(pair: Registry) -> None:
     pair.edit("fast", changes={"sampling": {"solver": "lcm", "steps": [2, 4]}})
-    apt, inapt = (
-        read_draft(pair, "hard + fast", settings=SamplingSettings(solver, 4, 1.0)) for solver in ("lcm", "ddim")
-    )
+    apt, inapt = (read_draft(pair, "hard + fast", said={"solver": solver}) for solver in ("lcm", "ddim"))
     assert {finding.code for finding in inapt.findings} - {finding.code for finding in apt.findings} == {
         "sampling-constraints"
     }

@@ -16,7 +16,8 @@ from workbench.cell_painting import paint_cells, steps_left
 from workbench.cells import stored_preview
 from workbench.errors import InvalidAxis, InvalidSettings, UnknownInRecipe
 from workbench.grids import GridPlan, painted_cells, plan_grid
-from workbench.previewing import Sampling, preview
+from workbench.previewing import preview
+from workbench.profiles import Sampling
 
 CIRCLE, SQUARE = "a large red circle on a white background", "a small blue square on a black background"
 QUICK = Sampling(solver="ddim", steps=2, guidance=2.0, spacing="trailing", eta=0.0)
@@ -81,7 +82,7 @@ def test_every_axis_changes_the_picture_and_each_cell_is_the_preview_of_its_own(
     assert not np.array_equal(first, second)
     for cell, painted in zip(plan.cells, (first, second), strict=True):
         alone = preview(
-            gallery.registry, cell.pinned, [cell.prompt], base=cell.base, seeds=(cell.seed,), **vars(cell.sampling)
+            gallery.registry, cell.pinned, [cell.prompt], base=cell.base, seeds=(cell.seed,), sampling=cell.sampling
         )
         assert np.abs(np.asarray(alone.images[0], dtype=np.int64) - painted).max() <= 1
 
@@ -115,7 +116,7 @@ def test_a_new_column_computes_only_itself(gallery: Any) -> None:
 def test_a_preview_is_a_cell_that_is_painted_already(gallery: Any) -> None:
     plan = planned(gallery, "soft=0.8")
     assert stored_preview(gallery.registry, RECIPE, CIRCLE, sampling=QUICK) is None
-    painted = preview(gallery.registry, RECIPE, [CIRCLE], **vars(QUICK))
+    painted = preview(gallery.registry, RECIPE, [CIRCLE], sampling=QUICK)
     kept = stored_preview(gallery.registry, RECIPE, CIRCLE, sampling=QUICK)
     assert kept is not None
     assert (kept.key, kept.picture) == (plan.cells[0].key, painted.digests[0])

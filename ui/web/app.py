@@ -7,8 +7,8 @@ import streamlit as st
 from registry import RegistryError
 from ui.web.navigation import ADMIN, CATALOG, COMPARE, COMPOSE, GRID, JOBS, MODEL, REPORT
 from ui.web.pictures import tab_icon
+from ui.web.refusals import refuse
 from ui.web.shortcuts import shortcuts
-from ui.web.words import plain
 from workbench.errors import WorkbenchError
 
 FOLDER = Path(__file__).parent
@@ -39,7 +39,7 @@ def run() -> None:
     try:
         page.run()
     except (RegistryError, WorkbenchError) as error:
-        st.error(plain(str(error)), icon=":material/error:")
+        refuse(error)
     shortcuts({page: title for page, (title, _) in shown.items()})
 
 

@@ -1,12 +1,13 @@
-"""A version as a card: enough to recognise it, and the text that uses it."""
+"""A version as a card: enough to recognise it, and the texts that use it."""
 
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from registry import CorruptBlob
-from ui.web.navigation import link_to
-from ui.web.pictures import placeholder, thumbnail
+from ui.web.navigation import link_to, shared_registry
+from ui.web.pictures import Blobs, placeholder, thumbnail
+from ui.web.veil import is_veiled, unveil_button
 from ui.web.words import (
     KIND_COLOURS,
     KIND_ICONS,
@@ -20,23 +21,34 @@ from ui.web.words import (
 if TYPE_CHECKING:
     from registry import Preview, Registry, Version
 
+BRACKETS = str.maketrans("", "", "[]")
+"""A badge of Streamlit's Markdown ends at a bracket, escaped or not."""
 
-def card(registry: "Registry", version: "Version") -> None:
-    """Picture, title, badges, terms of use, and the recipe snippet, one below the other."""
-    cover(registry, version)
-    link_to(version.ref, f"**{plain(version.title or version.model)}**")
+
+def card(version: "Version", cover: "Preview | None", blobs: Blobs, *, is_favourite: bool) -> None:
+    """Picture, title, badges, and what uses the version, one below the other."""
+    show_cover(version, cover, blobs)
+    with st.container(horizontal=True, vertical_alignment="center", gap="xxsmall"):
+        link_to(version.ref, f"**{plain(version.title or version.model)}**", width="stretch")
+        favourite_button(version.model, is_favourite=is_favourite, place=version.ref)
     badges(version)
-    st.caption(" · ".join(_terms(version)))
-    st.code(snippet(version), language=None, wrap_lines=True)
+    if words := strength_words(version):
+        st.caption(plain(words))
+    copies(version)
 
 
-def cover(registry: "Registry", version: "Version") -> None:
-    """The first picture that the version painted, or its placeholder."""
-    previews = previews_of(registry, version, limit=1)
-    if previews:
-        painted(registry, previews[0])
-    else:
+def show_cover(version: "Version", cover: "Preview | None", blobs: Blobs, *, place: str = "cover") -> None:
+    """A picture that the version painted, blurred where it has to be, or a placeholder.
+
+    `place` tells it from the same picture elsewhere on the page.
+    """
+    if cover is None:
         st.image(placeholder(version.digest), width="stretch", alt="")
+        return
+    is_hidden = is_veiled(version, cover)
+    painted(blobs, cover, is_blurred=is_hidden)
+    if is_hidden:
+        unveil_button(cover, f"{place}-{version.ref}")
 
 
 def previews_of(registry: "Registry", version: "Version", *, limit: int) -> list["Preview"]:
@@ -46,25 +58,51 @@ def previews_of(registry: "Registry", version: "Version", *, limit: int) -> list
     return registry.previews(f"recipe:{recipe.sha256}", limit=limit) if recipe else own
 
 
-def painted(registry: "Registry", preview: "Preview") -> None:
+def painted(blobs: Blobs, preview: "Preview", *, is_blurred: bool = False) -> None:
     """A stored picture; a blob that is no longer whole is said in its place, and spoils nothing else on the page."""
     try:
-        path = registry.blob_path(preview.picture)
+        thumb = thumbnail(preview.picture, blobs, blurred=is_blurred)
     except CorruptBlob as error:
         st.warning(plain(str(error)), icon=":material/broken_image:")
         return
-    thumb = thumbnail(preview.picture, path)
-    st.image(thumb, width="stretch", output_format="PNG", alt=f"Painted with {preview.subject}")
+    alt = "Blurred: marked NSFW" if is_blurred else f"Painted with {preview.subject}"
+    st.image(thumb, width="stretch", output_format="PNG" if thumb.startswith(b"\x89PNG") else "JPEG", alt=alt)
 
 
 def badges(version: "Version") -> None:
-    """Kind, family, number and state."""
-    with st.container(horizontal=True, gap="xxsmall"):
-        st.badge(KINDS[version.kind], icon=KIND_ICONS[version.kind], color=KIND_COLOURS[version.kind])
-        st.badge(plain(family_label(version.family or "unknown")), color="gray")
-        st.badge(f"v{version.number} · {version.state}", color=STATE_COLOURS[version.state])
-        for alias in version.aliases:
-            st.badge(plain(f"@{alias}"), color="primary")
+    """Kind, family, licence, number and state, aliases, in one line of Markdown: a page has many cards."""
+    found = [
+        (KIND_COLOURS[version.kind], f"{KIND_ICONS[version.kind]} {KINDS[version.kind]}"),
+        ("gray", _badge(family_label(version.family or "unknown"))),
+        ("gray", _badge(version.license) if version.license else "no licence recorded"),
+        (STATE_COLOURS[version.state], f"v{version.number} · {version.state}"),
+        *(("primary", _badge(f"@{alias}")) for alias in version.aliases),
+        *([("red", "NSFW")] if version.nsfw else []),
+        *(("gray", _badge(f"{key}: {value}" if value else key)) for key, value in version.tags.items()),
+    ]
+    st.markdown(" ".join(f":{colour}-badge[{label}]" for colour, label in found))
+
+
+def favourite_button(model: str, *, is_favourite: bool, place: str) -> None:
+    """Keeps the model at hand for the reader, or no longer."""
+    st.button(
+        "",
+        key=f"favourite-{place}",
+        on_click=_keep,
+        args=(model, not is_favourite),
+        icon=":material/star:" if is_favourite else ":material/star_border:",
+        help="No favourite any more" if is_favourite else "Make it a favourite",
+        type="tertiary",
+    )
+
+
+def copies(version: "Version") -> None:
+    """The texts that use the version, each with its button that copies it."""
+    st.code(snippet(version), language=None, wrap_lines=True)
+    if version.kind != "base":
+        st.code(tag_snippet(version), language=None, wrap_lines=True)
+    if version.trigger_words:
+        st.code(", ".join(version.trigger_words), language=None, wrap_lines=True)
 
 
 def snippet(version: "Version") -> str:
@@ -84,10 +122,22 @@ def starting_strength(version: "Version") -> float:
     return 1.0 if version.recommended_strength is None else version.recommended_strength
 
 
-def _terms(version: "Version") -> list[str]:
-    terms = [plain(version.license) if version.license else "no licence recorded"]
-    if version.trigger_words:
-        terms.append("say " + ", ".join(f"“{plain(word)}”" for word in version.trigger_words))
-    if version.recommended_strength is not None:
-        terms.append(f"strength {plain(strength_label(version.recommended_strength))}")
-    return terms
+def strength_words(version: "Version") -> str:
+    """What is recommended: `strength 0.8, 0.6 to 1.1`; empty where nothing is."""
+    said = [] if version.recommended_strength is None else [f"strength {strength_label(version.recommended_strength)}"]
+    ends = [None if end is None else strength_label(end) for end in (version.recommended_low, version.recommended_high)]
+    if ends[0] and ends[1]:
+        said.append(f"{ends[0]} to {ends[1]}")
+    elif ends[0] or ends[1]:
+        said.append(f"from {ends[0]}" if ends[0] else f"up to {ends[1]}")
+    return ", ".join(said)
+
+
+def _badge(text: str) -> str:
+    return plain(text.translate(BRACKETS))
+
+
+def _keep(model: str, wanted: bool) -> None:
+    registry = shared_registry()
+    change = registry.favourite if wanted else registry.unfavourite
+    change(model)

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ui.web.cards import painted, previews_of, snippet
+from ui.web.cards import previews_of, show_cover, snippet
+from ui.web.pictures import Blobs
 from ui.web.words import plain
 
 if TYPE_CHECKING:
@@ -22,10 +23,11 @@ def gallery(registry: "Registry", version: "Version") -> None:
         st.caption("No picture yet. Paint one:")
         st.code(f'tau preview "{snippet(version)}" -p "{PROMPT}"', language=None)
         return
+    blobs = Blobs(registry, (preview.picture for preview in previews))
     grid = st.grid("auto", min_column_width=180)
-    for preview in previews:
+    for number, preview in enumerate(previews):
         with grid.cell():
-            painted(registry, preview)
+            show_cover(version, preview, blobs, place=f"gallery-{number}")
             st.caption(_caption(preview))
 
 

@@ -7,12 +7,19 @@ import streamlit as st
 
 from registry import NotFound
 from ui.web.ancestry import history, lineage
-from ui.web.cards import badges, cover, snippet, tag_snippet
+from ui.web.cards import badges, favourite_button, previews_of, show_cover, snippet, strength_words, tag_snippet
+from ui.web.company import company
 from ui.web.evidence import facts, files
 from ui.web.gallery import gallery
 from ui.web.navigation import link_to, link_to_catalog, shared_registry
+from ui.web.particulars import edit_fold
+from ui.web.pictures import Blobs
 from ui.web.proof import certificate
-from ui.web.words import plain, strength_label, time_label
+from ui.web.refusals import refuse, show_refusal
+from ui.web.standing import standing
+from ui.web.terms import terms
+from ui.web.words import plain, time_label
+from workbench.browsing import is_favourite
 
 if TYPE_CHECKING:
     from registry import Registry, Version
@@ -29,33 +36,43 @@ def show() -> None:
     try:
         version = registry.get(ref)
     except NotFound as error:
-        st.error(plain(str(error)), icon=":material/search_off:")
+        refuse(error)
         for name in error.nearest:
             link_to(name, plain(name))
         return
+    show_refusal()
     _heading(registry, version)
+    edit_fold(version)
     _sections(registry, version)
 
 
 def _heading(registry: "Registry", version: "Version") -> None:
     left, right = st.columns([1, 2], gap="large")
     with left:
-        cover(registry, version)
+        _cover(registry, version)
     with right:
-        st.title(plain(version.title or version.model), anchor=False)
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.title(plain(version.title or version.model), anchor=False, width="content")
+            kept = is_favourite(registry, version.model)
+            favourite_button(version.model, is_favourite=kept, place=version.ref)
         badges(version)
+        standing(registry, version)
         if version.description:
             st.text(version.description)
         _card_facts(registry, version)
         _usage(version)
 
 
+def _cover(registry: "Registry", version: "Version") -> None:
+    newest = previews_of(registry, version, limit=1)
+    show_cover(version, newest[0] if newest else None, Blobs(registry, [one.picture for one in newest]))
+
+
 def _card_facts(registry: "Registry", version: "Version") -> None:
     columns = st.columns(3)
     columns[0].markdown(f"**Licence**  \n{plain(version.license or 'not recorded')}")
-    words = ", ".join(plain(word) for word in version.trigger_words) or "none"
-    columns[1].markdown(f"**Trigger words**  \n{words}")
-    strength = "not recorded" if version.recommended_strength is None else strength_label(version.recommended_strength)
+    columns[1].markdown(f"**Trigger words**  \n{plain(', '.join(version.trigger_words) or 'none')}")
+    strength = strength_words(version).removeprefix("strength ") or "not recorded"
     columns[2].markdown(f"**Recommended strength**  \n{plain(strength)}")
     author = f" by {plain(version.author)}" if version.author else ""
     st.caption(f"{plain(version.ref)} · registered {plain(time_label(version.created_at))}{author}")
@@ -80,13 +97,12 @@ def _usage(version: "Version") -> None:
         st.caption("As the base of a recipe")
         st.code(snippet(version), language=None)
         return
-    recipe, tag = st.columns(2)
-    with recipe:
-        st.caption("As a term of a recipe")
-        st.code(snippet(version), language=None, wrap_lines=True)
-    with tag:
-        st.caption("As a prompt tag in other tools")
-        st.code(tag_snippet(version), language=None, wrap_lines=True)
+    texts = {"As a term of a recipe": snippet(version), "As a prompt tag in other tools": tag_snippet(version)}
+    if version.trigger_words:
+        texts["Trigger words"] = ", ".join(version.trigger_words)
+    for column, (label, text) in zip(st.columns(len(texts)), texts.items(), strict=True):
+        column.caption(label)
+        column.code(text, language=None, wrap_lines=True)
 
 
 def _sections(registry: "Registry", version: "Version") -> None:
@@ -94,7 +110,9 @@ def _sections(registry: "Registry", version: "Version") -> None:
     sections: dict[str, Callable[[], None]] = {
         "Facts": lambda: facts(version),
         "Files": lambda: files(version),
+        "Fits": lambda: company(registry, version),
         "Lineage": lambda: lineage(registry, version),
+        "Licence": lambda: terms(registry, version),
         "History": lambda: history(registry, version),
         "Certificate": lambda: certificate(registry, version),
         "Pictures": lambda: gallery(registry, version),

@@ -1,11 +1,17 @@
-"""The pages' addresses, the links between them, and the registry that they share."""
+"""The pages' addresses, the links between them, and the registry and settings that they share."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from registry import Registry
-from workbench.opening import open_registry
+from workbench.opening import open_registry, settings_of
+
+if TYPE_CHECKING:
+    from streamlit.elements.lib.layout_utils import Width
+
+    from registry.settings import Settings
 
 CATALOG = "catalog.py"
 MODEL = "model.py"
@@ -26,9 +32,15 @@ def shared_registry() -> Registry:
     return open_registry()
 
 
-def link_to(ref: str, label: str, icon: str | None = None) -> None:
+@st.cache_resource(show_spinner=False)
+def shared_settings() -> "Settings":
+    """The TAU_* settings that the server process began with."""
+    return settings_of()
+
+
+def link_to(ref: str, label: str, icon: str | None = None, width: "Width" = "content") -> None:
     """A link to a version's page; `label` is Markdown."""
-    st.page_link(MODEL, label=label, icon=icon, query_params={"ref": ref})
+    st.page_link(MODEL, label=label, icon=icon, query_params={"ref": ref}, width=width)
 
 
 def link_to_catalog(label: str = "Catalog") -> None:
@@ -36,12 +48,11 @@ def link_to_catalog(label: str = "Catalog") -> None:
     st.page_link(CATALOG, label=label, icon=":material/arrow_back:")
 
 
-def link_to_job(job: int, label: str) -> None:
+def link_to_job(job: int, label: str, icon: str = ":material/pending_actions:") -> None:
     """A link to a job's page; `label` is Markdown."""
-    st.page_link(JOBS, label=label, icon=":material/pending_actions:", query_params={"job": str(job)})
+    st.page_link(JOBS, label=label, icon=icon, query_params={"job": str(job)})
 
 
-def link_to_page(page: str, label: str, icon: str | None = None, **parameters: str) -> None:
-    """A link to a page with the parameters of its URL, those that say nothing left out; `label` is Markdown."""
-    said: Mapping[str, str] = {name: value for name, value in parameters.items() if value}
-    st.page_link(page, label=label, icon=icon, query_params=dict(said))
+def link_to_page(page: str, label: str, icon: str | None = None, **parameters: str | Sequence[str]) -> None:
+    """A link to a page with the parameters of its URL, those that are empty left out; `label` is Markdown."""
+    st.page_link(page, label=label, icon=icon, query_params={name: said for name, said in parameters.items() if said})

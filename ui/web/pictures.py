@@ -1,26 +1,67 @@
 """Pictures for cards: thumbnails of stored previews, and a drawn placeholder for what has none yet."""
 
 import colorsys
+from collections.abc import Iterable
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
+
+from registry import CorruptBlob
+
+if TYPE_CHECKING:
+    from registry import Registry
 
 SIDE = 384  # pixels: a card is at most that wide on an ordinary screen
+KEPT = 4096  # thumbnails
+BLURRED_SIDE = 16  # pixels: what is left of a blurred picture before it is enlarged
+JPEG_QUALITY = 85
 
 
-@st.cache_data(max_entries=2048, show_spinner=False)
-def thumbnail(digest: str, _path: Path) -> bytes:
-    """The picture at `_path` as a square PNG of SIDE pixels; the cache's key is `digest`, for blobs never change."""
-    with Image.open(_path) as picture:
-        small = max(picture.size) <= SIDE // 2
+class Blobs:
+    """Where pictures lie, asked for together at the first one of which no thumbnail is kept."""
+
+    def __init__(self, registry: "Registry", digests: Iterable[str]) -> None:
+        self._registry = registry
+        self._digests = sorted(set(digests))
+
+    def path(self, digest: str) -> Path:
+        """Where one of them lies. Raises CorruptBlob for bytes that are not whole."""
+        return self._paths[digest] if digest in self._paths else self._registry.blob_path(digest)
+
+    @cached_property
+    def _paths(self) -> dict[str, Path]:
+        try:
+            return dict(self._registry.blob_paths(self._digests))
+        except CorruptBlob:  # which one it is shows when each is asked for
+            return {}
+
+
+@st.cache_data(max_entries=KEPT, show_spinner=False)
+def thumbnail(digest: str, _blobs: Blobs, *, blurred: bool = False) -> bytes:
+    """A picture as a square of SIDE pixels: PNG where it is so small that its pixels show, else JPEG.
+
+    The cache's key is `digest`, for blobs never change. Of a blurred one BLURRED_SIDE pixels a side are left, so that
+    nobody can undo it. Raises CorruptBlob.
+    """
+    with Image.open(_blobs.path(digest)) as picture:
+        small = max(picture.size) <= SIDE // 2 and not blurred
         square = ImageOps.fit(
             picture.convert("RGB"), (SIDE, SIDE), Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS
         )
+    if blurred:
+        square = _blurred(square)
     buffer = BytesIO()
-    square.save(buffer, format="PNG")
+    square.save(buffer, format="PNG" if small else "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()
+
+
+def _blurred(square: Image.Image) -> Image.Image:
+    left = square.resize((BLURRED_SIDE, BLURRED_SIDE), Image.Resampling.BOX)
+    return left.resize(square.size, Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(SIDE // BLURRED_SIDE))
 
 
 def placeholder(digest: str) -> str:

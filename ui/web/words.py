@@ -69,6 +69,15 @@ def size_label(size: int) -> str:
     return f"{value:.3g} TB"
 
 
+def seconds_label(seconds: float) -> str:
+    """A duration as people say it: 0.4 s, 12 s, 3 min, 2 h."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
 def time_label(moment: datetime) -> str:
     """A moment in UTC, to the minute; a moment without a zone is UTC already."""
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,6 +1,9 @@
 """Registries with real small LoRA files and pictures, and the pages that show them."""
 
+import fcntl
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from io import BytesIO
 from itertools import cycle
 from pathlib import Path
@@ -15,6 +18,7 @@ from streamlit.testing.v1 import AppTest
 from formats import architecture
 from registry import Parent, Registry
 from ui.web.launch import APP
+from workbench.workers import LOCKS
 
 PAGE_SECONDS = 60
 """How long a page may take on a busy machine."""
@@ -24,16 +28,27 @@ PAGE_SECONDS = 60
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty registry's home, named as `tau ui` names it; what the pages opened is closed again."""
     monkeypatch.setenv("TAU_HOME", str(tmp_path))
-    monkeypatch.delenv("TAU_DATABASE_URL", raising=False)
-    monkeypatch.delenv("TAU_BLOB_URL", raising=False)
+    for name in ("DATABASE_URL", "BLOB_URL", "IMPORT_ROOTS", "BLUR_NSFW"):
+        monkeypatch.delenv(f"TAU_{name}", raising=False)
+    monkeypatch.setenv("TAU_USER", "ana")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     yield tmp_path
     st.cache_resource.clear()
     st.cache_data.clear()
 
 
+@pytest.fixture(scope="session")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with a migrated, empty database, to be copied."""
+    folder = tmp_path_factory.mktemp("empty")
+    Registry.open(folder).close()
+    return folder
+
+
 @pytest.fixture
-def registry(home: Path) -> Iterator[Registry]:
+def registry(home: Path, empty_home: Path) -> Iterator[Registry]:
     """The registry of that home, for a test to fill."""
+    shutil.copytree(empty_home, home, dirs_exist_ok=True)
     with Registry.open(home, actor="ana") as opened:
         yield opened
 
@@ -85,7 +100,7 @@ def _noise(generator: np.random.Generator, *shape: int) -> np.ndarray:
     return generator.standard_normal(shape).astype(np.float32)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def picture() -> Callable[[int], bytes]:
     """A small PNG of two colours that depend on the seed."""
 
@@ -99,8 +114,24 @@ def picture() -> Callable[[int], bytes]:
 
 
 @pytest.fixture
-def filled(registry: Registry, lora_file: Callable[..., Path], picture: Callable[[int], bytes]) -> Registry:
+def filled(home: Path, filled_home: Path) -> Iterator[Registry]:
     """Two styles, an acceleration, and a certified composition of one of each."""
+    shutil.copytree(filled_home, home, dirs_exist_ok=True)
+    with Registry.open(home, actor="ana") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def filled_home(tmp_path_factory: pytest.TempPathFactory, empty_home: Path, picture: Callable[[int], bytes]) -> Path:
+    """A home whose registry is filled, to be copied."""
+    folder, files = tmp_path_factory.mktemp("filled"), tmp_path_factory.mktemp("files")
+    shutil.copytree(empty_home, folder, dirs_exist_ok=True)
+    with Registry.open(folder, actor="ana") as registry:
+        _fill(registry, lambda name, seed, rank=2: _write_lora(files / f"{name}.safetensors", seed, (rank,)), picture)
+    return folder
+
+
+def _fill(registry: Registry, lora_file: Callable[..., Path], picture: Callable[[int], bytes]) -> None:
     registry.add(
         lora_file("papercut", 1),
         kind="style",
@@ -123,7 +154,6 @@ def filled(registry: Registry, lora_file: Callable[..., Path], picture: Callable
     for seed in (1, 2):
         settings = {"prompt": "a large red circle on a white background", "steps": 4, "seed": seed}
         registry.add_preview("papercut:1", settings, picture(seed), {})
-    return registry
 
 
 @pytest.fixture(name="certificate_of")
@@ -152,3 +182,13 @@ def certificate_of(sha256: str) -> dict[str, object]:
             {"name": "lcm-sd15", "sha256": "22" * 32, "weight": 1.0},
         ],
     }
+
+
+@pytest.fixture
+def staff(registry: Registry) -> Iterator[None]:
+    """Inside, workers of both lanes seem alive on this machine, and do nothing."""
+    with ExitStack() as held:
+        for lock in LOCKS.values():
+            file = held.enter_context((registry.home / lock).open("ab"))
+            fcntl.flock(file, fcntl.LOCK_SH)
+        yield

@@ -1,12 +1,14 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from registry import Registry
 from ui.web.catalog import PAGE
+from workbench.browsing import filter_values
 
 OpenPage = Callable[..., AppTest]
 
@@ -18,12 +20,33 @@ def titles(app: AppTest) -> list[str]:
 
 def snippets(app: AppTest) -> list[str]:
     """The recipe snippets of the cards, in order."""
+    return [code.value for code in app.main.code if re.fullmatch(r"[0-9.]+\*[a-z0-9:-]+", code.value)]
+
+
+def codes(app: AppTest) -> list[str]:
+    """Everything that can be copied."""
     return [code.value for code in app.main.code]
+
+
+def errors(app: AppTest) -> str:
+    """What was refused, without the escapes."""
+    return "\n".join(error.value for error in app.error).replace("\\", "")
+
+
+def values(app: AppTest, name: str) -> list[str]:
+    """What the URL has for a name."""
+    said = app.query_params.get(name, [])
+    return [said] if isinstance(said, str) else list(said)
+
+
+def button(app: AppTest, label: str) -> Any:
+    """The first button of that label."""
+    return next(one for one in app.button if one.label.replace("\\", "") == label)
 
 
 def test_an_empty_catalog_says_what_to_do_next(registry: Registry, open_page: OpenPage) -> None:
     app = open_page()
-    commands = snippets(app)
+    commands = codes(app)
     assert not any("None" in element.value for element in app.markdown)
     assert any(command.startswith("tau import ") for command in commands)
     assert any(command.splitlines()[0] == "tau demo" for command in commands)
@@ -39,13 +62,23 @@ def test_every_version_is_a_card_with_a_recipe_snippet_at_its_recommended_streng
 
 def test_a_card_names_kind_family_number_state_and_alias(filled: Registry, open_page: OpenPage) -> None:
     badges = "\n".join(badge.value for badge in open_page(q="papercut", kind="style").markdown)
-    for word in ("Style LoRA", "SD 1\\.5", "v1 · published", "\\@production"):
+    for word in ("Style LoRA", "SD 1\\.5", "v1 · published", "\\@production", "openrail\\+\\+", "approved\\: yes"):
         assert word in badges
+    assert "no licence recorded" in "\n".join(one.value for one in open_page(q="watercolour").markdown)
 
 
-def test_a_card_tells_licence_trigger_words_and_strength(filled: Registry, open_page: OpenPage) -> None:
-    (terms,) = [caption.value for caption in open_page(q="papercut", kind="style").caption]
-    assert terms.replace("\\", "") == "openrail++ · say “papercut”, “layered paper” · strength 0.8"
+def test_a_card_hands_out_the_term_the_prompt_tag_and_the_trigger_words(filled: Registry, open_page: OpenPage) -> None:
+    assert codes(open_page(q="papercut", kind="style"))[:3] == [
+        "0.8*papercut:1",
+        "<lora:papercut:0.8>",
+        "papercut, layered paper",
+    ]
+
+
+def test_a_card_tells_the_recommended_strength_and_its_range(filled: Registry, open_page: OpenPage) -> None:
+    filled.edit("papercut", changes={"recommended_low": 0.6, "recommended_high": 1.1})
+    captions = [caption.value.replace("\\", "") for caption in open_page(q="papercut", kind="style").caption]
+    assert "strength 0.8, 0.6 to 1.1" in captions
 
 
 def test_a_card_shows_a_stored_picture_and_otherwise_a_placeholder(filled: Registry, open_page: OpenPage) -> None:
@@ -71,33 +104,94 @@ def test_the_url_carries_search_and_filters(
     assert [snippet.split("*")[1] for snippet in snippets(open_page(**parameters))] == expected
 
 
-def test_choosing_a_kind_writes_the_kind_and_not_its_label_into_the_url(filled: Registry, open_page: OpenPage) -> None:
+def test_a_chip_includes_then_excludes_then_leaves_be_and_the_url_says_so(
+    filled: Registry, open_page: OpenPage
+) -> None:
     app = open_page()
-    app.pills(key="kind").set_value("acceleration").run()
-    assert app.query_params["kind"] == "acceleration"
-    assert snippets(app) == ["1.0*lcm-sd15:1"]
-
-
-def test_taking_a_filter_back_takes_it_out_of_the_url(filled: Registry, open_page: OpenPage) -> None:
-    app = open_page(kind="acceleration")
-    app.pills(key="kind").set_value(None).run()
-    assert "kind" not in app.query_params
+    app.button(key="all-kind-style").click().run()
+    assert values(app, "kind") == ["style"]
+    assert snippets(app) == ["1.0*watercolour:1", "0.8*papercut:1"]
+    app.button(key="all-kind-style").click().run()
+    assert (values(app, "kind"), values(app, "not-kind")) == ([], ["style"])
+    assert snippets(app) == ["1.0*papercut-lcm:1", "1.0*lcm-sd15:1"]
+    app.button(key="all-kind-style").click().run()
+    assert not {"kind", "not-kind"} & app.query_params.keys()
     assert len(snippets(app)) == 4
 
 
-def test_words_in_the_url_that_are_no_filter_change_nothing(filled: Registry, open_page: OpenPage) -> None:
-    assert len(snippets(open_page(kind="nonsense", family="<b>", after="-1 OR 1=1"))) == 4
+def test_several_values_of_a_key_are_alternatives(filled: Registry, open_page: OpenPage) -> None:
+    app = open_page(kind="style")
+    app.button(key="all-kind-acceleration").click().run()
+    assert values(app, "kind") == ["style", "acceleration"]
+    assert snippets(app) == ["1.0*lcm-sd15:1", "1.0*watercolour:1", "0.8*papercut:1"]
+
+
+def test_everything_on_offer_has_a_chip_behind_the_fold(filled: Registry, open_page: OpenPage) -> None:
+    app = open_page(filters="true")
+    chips = {one.key for one in app.button if one.key and one.key.startswith("all-")}
+    assert chips == {f"all-{key}-{value}" for key, offered in filter_values(filled).items() for value in offered}
+    app.button(key="all-tag-approved").click().run()
+    assert (values(app, "tag"), snippets(app)) == (["approved"], ["0.8*papercut:1"])
+
+
+def test_filters_behind_the_closed_fold_cost_nothing_but_those_that_are_set_stay_in_sight(
+    filled: Registry, open_page: OpenPage
+) -> None:
+    app = open_page(**{"not-family": "sdxl", "state": "draft"})
+    keys = {one.key for one in app.button}
+    assert {"set-family-sdxl", "set-state-draft"} <= keys
+    assert "all-family-sd15" not in keys
+    assert snippets(app) == ["1.0*watercolour:1"]
+
+
+def test_the_command_line_that_finds_the_same_can_be_copied(filled: Registry, open_page: OpenPage) -> None:
+    app = open_page(**{"q": "paper", "kind": "style", "not-family": "sdxl"})
+    assert "tau search -- 'paper -family:sdxl kind:style'" in codes(app)
+
+
+@pytest.mark.parametrize(("sort", "first"), [("newest", "papercut-lcm"), ("oldest", "papercut"), ("name", "lcm-sd15")])
+def test_the_url_carries_the_order(filled: Registry, open_page: OpenPage, sort: str, first: str) -> None:
+    assert snippets(open_page(sort=sort))[0].endswith(f"*{first}:1")
+
+
+def test_how_many_match_is_said(filled: Registry, open_page: OpenPage) -> None:
+    assert "4 versions" in [caption.value for caption in open_page().caption]
+    assert "1 version" in [caption.value for caption in open_page(kind="acceleration").caption]
+
+
+def test_a_refused_query_shows_the_place_in_a_block_of_fixed_width(filled: Registry, open_page: OpenPage) -> None:
+    app = open_page(q="paper knd:style")
+    assert "did you mean kind:" in errors(app)
+    assert "^" not in errors(app)
+    assert codes(app) == ["paper knd:style\n      ^"]
+    button(app, "Clear search and filters").click().run()
+    assert len(snippets(app)) == 4
+
+
+@pytest.mark.parametrize(("name", "value"), [("kind", "nonsense"), ("after", "AAAA"), ("not-state", "gone")])
+def test_an_address_that_cannot_be_understood_is_refused_with_a_way_out(
+    filled: Registry, open_page: OpenPage, name: str, value: str
+) -> None:
+    app = open_page(**{name: value})
+    assert errors(app)
+    button(app, "Clear search and filters").click().run()
+    assert (errors(app), len(snippets(app))) == ("", 4)
+
+
+def test_a_value_that_nothing_has_finds_nothing(filled: Registry, open_page: OpenPage) -> None:
+    assert snippets(open_page(family="<b>")) == []
+    assert len(snippets(open_page(after="-1 OR 1=1"))) == 4
 
 
 def test_a_number_past_every_version_is_an_ordinary_page(filled: Registry, open_page: OpenPage) -> None:
     assert len(snippets(open_page(after="9" * 18))) == 4
-    assert len(snippets(open_page(after="9" * 30))) == 4
+    assert len(snippets(open_page(after="0" * 30))) == 4
 
 
 def test_nothing_found_offers_to_clear_the_question(filled: Registry, open_page: OpenPage) -> None:
     app = open_page(q="no such thing", kind="base")
     assert snippets(app) == []
-    app.button[0].click().run()
+    button(app, "Clear search and filters").click().run()
     assert len(snippets(app)) == 4
 
 
@@ -118,7 +212,7 @@ def test_pages_of_the_catalog_have_addresses_and_together_show_everything_once(
 
 def test_another_question_starts_at_its_first_page(filled: Registry, open_page: OpenPage) -> None:
     app = open_page(after="2")
-    app.pills(key="kind").set_value("style").run()
+    app.button(key="all-kind-style").click().run()
     assert "after" not in app.query_params
 
 

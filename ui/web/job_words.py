@@ -1,0 +1,92 @@
+"""The words for jobs: what each kind is called, what a job is about, how far it is."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from ui.web.words import plain
+
+if TYPE_CHECKING:
+    from registry.jobs import Job
+
+KINDS = {
+    "lcd-lora": "Acceleration LoRA",
+    "lcd": "Few-step base",
+    "lcf": "Few-step fine-tuning",
+    "style": "Style LoRA",
+    "preflight": "Pre-flight",
+    "preview": "Preview",
+    "grid": "Grid",
+    "compose": "Composition",
+}
+KIND_ICONS = {
+    "lcd-lora": ":material/bolt:",
+    "lcd": ":material/speed:",
+    "lcf": ":material/auto_fix:",
+    "style": ":material/palette:",
+    "preflight": ":material/flight_takeoff:",
+    "preview": ":material/image:",
+    "grid": ":material/apps:",
+    "compose": ":material/layers:",
+}
+OTHER_ICON = ":material/build:"
+STATE_COLOURS = {
+    "queued": "gray",
+    "running": "blue",
+    "paused": "yellow",
+    "succeeded": "green",
+    "failed": "red",
+    "dead": "red",
+    "cancelled": "gray",
+}
+STOPPING = {"cancel": "being cancelled", "pause": "being paused"}
+WISH_LABELS = {
+    "pause": ("Pause", ":material/pause:"),
+    "resume": ("Resume", ":material/play_arrow:"),
+    "cancel": ("Cancel", ":material/close:"),
+    "retry": ("Try again", ":material/replay:"),
+}
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+def kind_label(kind: str) -> str:
+    """What a kind of job is called; one that has no words here as it is."""
+    return KINDS.get(kind, kind)
+
+
+def subject(job: "Job") -> str:
+    """What a job is about: the name of what is to come, or the recipe."""
+    order = job.spec.get("order")
+    said = order if isinstance(order, dict) else job.spec
+    return str(said.get("name") or said.get("recipe") or "")
+
+
+def state_badge(job: "Job") -> None:
+    """The state of a job, or what it is about to become."""
+    is_stopping = job.state == "running" and job.wanted in STOPPING
+    words = STOPPING[job.wanted] if is_stopping else job.state
+    st.badge(plain(words), color="orange" if is_stopping else STATE_COLOURS.get(job.state, "gray"))  # type: ignore[arg-type]
+
+
+def progress_bar(job: "Job", seconds_left: float | None) -> None:
+    """How far a job is, and how long it will take where that is known; nothing for one that has ended."""
+    step, steps = job.progress.get("step", 0), job.progress.get("steps")
+    words = [f"step {step:,} of {steps:,}"] if steps else []
+    if job.state in ("queued", "running") and seconds_left is not None:
+        words.append(f"{duration_label(seconds_left)} left")
+    if steps and job.state != "succeeded":
+        st.progress(min(1.0, step / steps), text=plain(" · ".join(words)))
+    elif words:
+        st.caption(plain(" · ".join(words)))
+
+
+def duration_label(seconds: float) -> str:
+    """Seconds in the two largest units that say something: 45 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
+    whole = round(seconds)
+    if whole < MINUTE:
+        return f"{whole} s"
+    if whole < HOUR:
+        return f"{whole // MINUTE} min {whole % MINUTE} s"
+    if whole < DAY:
+        return f"{whole // HOUR} h {whole % HOUR // MINUTE} min"
+    return f"{whole // DAY} d {whole % DAY // HOUR} h"
