@@ -5,6 +5,8 @@ SamplingError
 ├── UnknownSolver         a solver name that is not in SOLVERS
 ├── UnsupportedSetting    a setting that the chosen solver, or any solver, cannot honour
 ├── VectorMismatch        a vector that does not fit the base, or a name attached twice or not at all
+├── UnknownDevice         a device that this machine does not have
+├── TooLittleMemory       a painting that does not fit on its device in any way
 ├── JudgeUnreadable       a folder is no judge
 ├── ClipUnreadable        a folder is no CLIP model, or the package that scores with one is missing
 ├── RecordRefused         a picture's record lacks a setting or carries an empty or wrong hash
@@ -31,6 +33,14 @@ class UnsupportedSetting(SamplingError):
 
 class VectorMismatch(SamplingError):
     """A vector does not fit the base, or its name is attached already or not at all."""
+
+
+class UnknownDevice(SamplingError):
+    """A device that this machine does not have."""
+
+
+class TooLittleMemory(SamplingError):
+    """A painting that does not fit on its device in any way."""
 
 
 class JudgeUnreadable(SamplingError):

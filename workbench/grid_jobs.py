@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.cell_metrics import measure_cells
-from workbench.cell_painting import paint_cells
+from workbench.cell_painting import BATCH, paint_cells, samplings_of
 from workbench.grids import GridPlan
 from workbench.jobs import queue_of, wait
+from workbench.painting_plans import Opener
 from workbench.previewing import OpenBase
 from workbench.workers import OnJob
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
-
     from distill_jobs import JobContext
-    from registry import Registry, Version
+    from registry import Registry
     from registry.jobs import Job
 
 KIND = "grid"
@@ -77,31 +76,24 @@ def paint_grid(context: "JobContext") -> Mapping[str, Any]:
     from sampling import Cancelled, SamplingError
     from workbench.errors import WorkbenchError
 
-    plan, loaded = plan_of_job(context.lease.job), list[str]()
-
-    def open_base(base: "Version", folder: Path) -> "StableDiffusionPipeline":
-        from sampling import load_pipeline
-
-        loaded.append(base.digest)
-        return context.shelf.get(base.digest, lambda: load_pipeline(folder))
-
+    plan = plan_of_job(context.lease.job)
+    opener = Opener(context.registry, samplings_of(plan.cells), BATCH, shelf=context.shelf)
     try:
         done = paint_cells(
             context.registry,
             plan.cells,
             on_step=_reporter(context),
             cancelled=context.cancelled,
-            open_base=open_base,
+            open_base=opener,
             lease=context.lease,
         )
-        _measure(context, plan, open_base)
+        _measure(context, plan, opener)
     except Cancelled as error:
         raise Stopped(str(error)) from error
     except (AlgebraError, RegistryError, SamplingError, WorkbenchError):
         raise
     except Exception:  # nobody knows in which state this left the pipeline
-        for digest in loaded:
-            context.shelf.drop(digest)
+        opener.forget()
         raise
     return {**vars(done), "painter": {"pid": os.getpid(), "loads": context.shelf.made}}
 

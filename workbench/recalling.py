@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.cell_painting import BATCH, samplings_of
 from workbench.errors import MissingInputs
 from workbench.grid_files import grid_sheet
 from workbench.grids import GridPlan
-from workbench.previewing import OnStep, OpenBase, load_base, paint_pairs, records_of
+from workbench.init_pictures import init_of
+from workbench.painting_plans import Opener
+from workbench.previewing import OnStep, OpenBase, paint_pairs, record_of
 from workbench.profiles import Sampling
 from workbench.recipes import resolve_recipe
 from workbench.references import content_digest, is_path
@@ -17,7 +20,7 @@ from workbench.references import content_digest, is_path
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from registry import Registry, Version
+    from registry import Registry
 
 GRID = "grid"
 
@@ -123,13 +126,14 @@ def repaint(
         raise MissingInputs(path, found.missing)
     resolved = resolve_recipe(registry, found.recipe, found.base)
     version = resolved.required_base
-    pipe = open_base(version, registry.folder(version)) if open_base else load_base(registry, version)
     company = record.get("batch", {"size": 1, "place": 0})
     pairs = [(found.prompt, found.seed)] * int(company["size"])
+    pipe = (open_base or Opener(registry, [found.sampling], len(pairs)))(version, registry.folder(version))
     shared = record.get("machine", {}).get("threads")
     with threads(int(shared)) if shared else nullcontext():
-        painting = paint_pairs(registry, pipe, resolved, pairs, found.sampling, on_step, cancelled)
-        now = records_of(resolved, pairs, found.sampling, painting)[int(company["place"])]
+        init = init_of(registry, found.sampling)
+        painting = paint_pairs(pipe, resolved, pairs, found.sampling, init, on_step, cancelled)
+        now = record_of(resolved, found.sampling, painting, int(company["place"]))
     with Image.open(path) as before:
         return _compared(before.convert("RGB"), painting.images[int(company["place"])], record, now)
 
@@ -148,29 +152,18 @@ def _repaint_grid(
     pictures: Mapping[str, str] = record["pictures"]
     if lost := [f"the picture of a cell, sha256:{one}" for one in pictures.values() if not _has_blob(registry, one)]:
         raise MissingInputs(path, lost)
-    opened = open_base or _opened_once(registry)
+    plan = GridPlan.from_json(record[GRID])
+    opened = open_base or Opener(registry, samplings_of(plan.cells), BATCH)
     anew: dict[str, Repainted] = {}
     for place, (key, sha256) in enumerate(pictures.items()):
         count = None if on_step is None else _of_all(on_step, place, len(pictures))
         found = registry.blob_path(sha256)
         anew[key] = repaint(registry, found, on_step=count, cancelled=cancelled, open_base=opened)
-    sheet = grid_sheet(GridPlan.from_json(record[GRID]), {key: one.image for key, one in anew.items()})
+    sheet = grid_sheet(plan, {key: one.image for key, one in anew.items()})
     notes = tuple(dict.fromkeys(note for one in anew.values() for note in one.notes))
     with Image.open(path) as before:
         compared = _compared(before.convert("RGB"), sheet, {}, {})
     return replace(compared, record=record, notes=(*compared.notes, *notes))
-
-
-def _opened_once(registry: "Registry") -> OpenBase:
-    """Loads each base once."""
-    kept: dict[str, Any] = {}
-
-    def open_base(base: "Version", folder: Path) -> Any:
-        if base.digest not in kept:
-            kept[base.digest] = load_base(registry, base)
-        return kept[base.digest]
-
-    return open_base
 
 
 def _of_all(on_step: OnStep, place: int, pictures: int) -> OnStep:
