@@ -44,6 +44,7 @@ def measure_cells(
     on_step: OnStep | None = None,
     cancelled: Callable[[], object] | None = None,
     open_base: OpenBase | None = None,
+    device: str | None = None,
     lease: "Lease | None" = None,
 ) -> dict[str, Metrics]:
     """Key -> what was measured of each painted cell, which is kept with its picture; what is not painted is left out.
@@ -63,6 +64,7 @@ def measure_cells(
         on_step=on_step,
         cancelled=cancelled,
         open_base=open_base,
+        device=device,
         lease=lease,
     )
     found = {one.cell.key: {**_sharpness(one), **_agreement(registry, one, references)} for one in painted}

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from workbench.cells import Cell
 from workbench.errors import ChangedInput, InvalidSettings
 from workbench.init_pictures import init_of
-from workbench.painting_plans import Opener, learn_from
+from workbench.painting_plans import Opener, PaintingPlan, learn_from, plan_base
 from workbench.previewing import OnStep, OpenBase, keep, paint_pairs, record_of
 from workbench.profiles import Sampling
 from workbench.recipes import ResolvedRecipe, resolve_recipe
@@ -45,13 +45,15 @@ def paint_cells(
     on_cell: OnCell | None = None,
     cancelled: Callable[[], object] | None = None,
     open_base: OpenBase | None = None,
+    device: str | None = None,
     lease: "Lease | None" = None,
     anew: bool = False,
 ) -> CellsPainted:
     """Paint every cell whose key has no picture yet, or all of them with `anew`.
 
-    Cells that differ in prompt and seed alone are painted together. `on_step` counts the denoising steps of all
-    batches. What is kept stays when the painting is cancelled.
+    `open_base` gives a base's pipeline, which is otherwise loaded as `plan_cells` says, on `device`. Cells that differ
+    in prompt and seed alone are painted together. `on_step` counts the denoising steps of all batches. What is kept
+    stays when the painting is cancelled.
 
     Raises ChangedInput where a path no longer holds what was planned, InvalidSettings where the plan was made with
     other software, Cancelled, LeaseLost, and what `preview` raises.
@@ -59,13 +61,35 @@ def paint_cells(
     began, asked = time.perf_counter(), {cell.key: cell for cell in cells}
     known = {} if anew else registry.pictures(asked)
     batches = list(_batches([cell for key, cell in asked.items() if key not in known]))
-    open_base = open_base or Opener(registry, samplings_of(asked.values()), BATCH)
+    open_base = open_base or Opener(registry, samplings_of(asked.values()), BATCH, device=device)
     steps, done, evaluations = sum(map(_steps, batches)), 0, 0
     for batch in batches:
         count = None if on_step is None else _after(done, steps, on_step)
         evaluations += _paint_batch(registry, batch, open_base, lease, count, cancelled, on_cell)
         done += _steps(batch)
     return CellsPainted(len(asked), sum(map(len, batches)), evaluations, time.perf_counter() - began)
+
+
+def plan_cells(registry: "Registry", cells: Iterable[Cell], *, device: str | None = None) -> PaintingPlan | None:
+    """How the cells that are not painted yet would be painted here now; None where all are.
+
+    `device` is as `plan_painting` takes it. Raises UnknownDevice, and TooLittleMemory with what would fit.
+    """
+    asked = {cell.key: cell for cell in cells}
+    known = registry.pictures(asked)
+    alike: dict[tuple[str, Sampling], int] = {}
+    for cell in (cell for key, cell in asked.items() if key not in known):
+        alike[cell.base, cell.sampling] = alike.get((cell.base, cell.sampling), 0) + 1
+    plans = [
+        plan_base(registry, registry.get(base), [sampling], count, device=device)
+        for (base, sampling), count in alike.items()
+    ]
+    if not plans:
+        return None
+    seconds = [plan.seconds for plan in plans]
+    foreseen = None if None in seconds else sum(taken for taken in seconds if taken is not None)
+    largest = max(plans, key=lambda plan: plan.needed_bytes)
+    return replace(largest, pictures=sum(plan.pictures for plan in plans), seconds=foreseen)
 
 
 def samplings_of(cells: Iterable[Cell]) -> list[Sampling]:

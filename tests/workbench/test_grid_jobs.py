@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,6 +92,19 @@ def test_waiting_for_a_grid_brings_its_job_or_why_it_failed(gallery: Any, queue:
             painter.take_one() or time.sleep(0.01)
         with pytest.raises(JobUnfinished, match="other versions"):
             waiting.result()
+
+
+def test_a_grid_that_is_to_be_measured_is_measured_by_its_painter(
+    gallery: Any, queue: Queue, painter: Painter, tmp_path: Path
+) -> None:
+    plan = plan_grid(gallery.registry, "soft", prompts=[CIRCLE], x=Axis.parse("soft=1"), solver="lcm", steps=2)
+    plain = painted(queue, submit_grid(gallery.registry, plan), painter)
+    assert painted_cells(gallery.registry, plan)[plan.keys[0]].metrics == {}
+    measured = painted(queue, submit_grid(gallery.registry, plan, metrics=True), painter)
+    assert (plain.state, measured.state) == ("succeeded", "succeeded"), measured.last_error
+    assert painted_cells(gallery.registry, plan)[plan.keys[0]].metrics["sharpness"] > 0
+    with_clip = painted(queue, submit_grid(gallery.registry, plan, clip=tmp_path), painter)
+    assert "no config.json there" in (with_clip.last_error or "")
 
 
 def changed(plan: GridPlan) -> Any:

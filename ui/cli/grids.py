@@ -8,6 +8,25 @@ import typer
 from ui.cli import output
 from ui.cli.interruption import asked_to_stop
 from ui.cli.options import Base, DryRun, Json, Quiet, recipe_text
+from ui.cli.picture_options import (
+    PAINTERS_OWN,
+    Eta,
+    Guidance,
+    Height,
+    Init,
+    InitStrength,
+    Negative,
+    OriginalInferenceSteps,
+    PaintingDevice,
+    Queued,
+    Solver,
+    Spacing,
+    Steps,
+    Timeout,
+    Timesteps,
+    Width,
+    numbers,
+)
 from ui.cli.progress import Count, counting
 from ui.cli.recipe_command import RecipeCommand
 from ui.cli.session import registry_of
@@ -42,18 +61,18 @@ def grid(
         list[int] | None, typer.Option("--seed", min=0, help="A panel each, unless an axis has seeds. Default 0.")
     ] = None,
     base: Base = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Denoising steps.")] = None,
-    solver: Annotated[str | None, typer.Option("--solver", help="As for preview, and so are all of these.")] = None,
-    guidance: Annotated[float | None, typer.Option("--guidance", help="1 is none, and costs half.")] = None,
-    spacing: Annotated[str | None, typer.Option("--spacing", help="trailing, leading or linspace.")] = None,
-    eta: Annotated[float | None, typer.Option("--eta", help="Fresh noise of ddim and tcd, 0 to 1.")] = None,
-    width: Annotated[int | None, typer.Option("--width", min=1, help="In pixels.")] = None,
-    height: Annotated[int | None, typer.Option("--height", min=1, help="In pixels.")] = None,
-    negative: Annotated[str | None, typer.Option("--negative", "-n", help="What guidance leads away from.")] = None,
-    init: Annotated[Path | None, typer.Option("--init", help="A picture to begin with.")] = None,
-    init_strength: Annotated[
-        float | None, typer.Option("--init-strength", help="How much of it is painted over, to 1.")
-    ] = None,
+    steps: Steps = None,
+    solver: Solver = None,
+    guidance: Guidance = None,
+    spacing: Spacing = None,
+    eta: Eta = None,
+    width: Width = None,
+    height: Height = None,
+    negative: Negative = None,
+    init: Init = None,
+    init_strength: InitStrength = None,
+    original_inference_steps: OriginalInferenceSteps = None,
+    timesteps: Timesteps = None,
     metrics: Annotated[
         bool, typer.Option("--metrics", help="Measure each picture: sharpness, agreement, the base's judge.")
     ] = False,
@@ -64,10 +83,9 @@ def grid(
         Path | None,
         typer.Option("--out", "-o", help="A .png, .html, .csv or .json file, or a folder for all four."),
     ] = None,
-    queue: Annotated[
-        bool, typer.Option("--queue", help="Have a painter do it (tau worker --lanes interactive), and wait.")
-    ] = False,
-    timeout: Annotated[float | None, typer.Option("--timeout", min=0, help="With --queue: seconds to wait.")] = None,
+    device: PaintingDevice = None,
+    queue: Queued = False,
+    timeout: Timeout = None,
     dry_run: DryRun = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -84,7 +102,11 @@ def grid(
         "negative": negative,
         "init": init,
         "init_strength": init_strength,
+        "original_inference_steps": original_inference_steps,
+        "timesteps": numbers(timesteps),
     }
+    if queue and device is not None:
+        raise typer.BadParameter(PAINTERS_OWN)
     with registry_of(context) as registry:
         plan = _plan(registry, recipe, x, y, prompts=prompt or (), base=base, seeds=tuple(seed or (0,)), **said)
         _warn(registry, plan)
@@ -96,7 +118,7 @@ def grid(
             if queue:
                 _queue(registry, plan, measured, clip, timeout, progress)
             else:
-                _paint(registry, plan, measured, clip, progress)
+                _paint(registry, plan, measured, clip, device, progress)
         _show(registry, plan, _written(registry, plan, out), json=json, quiet=quiet)
 
 
@@ -117,14 +139,18 @@ def _warn(registry: "Registry", plan: "GridPlan") -> None:
             output.hint(f"{finding.severity}: {finding.sentence} {finding.remedy}".rstrip())
 
 
-def _paint(registry: "Registry", plan: "GridPlan", measured: bool, clip: Path | None, progress: Count) -> None:
+def _paint(
+    registry: "Registry", plan: "GridPlan", measured: bool, clip: Path | None, device: str | None, progress: Count
+) -> None:
     from workbench.cell_metrics import measure_cells
-    from workbench.cell_painting import paint_cells
+    from workbench.cell_painting import paint_cells, plan_cells
 
-    done = paint_cells(registry, plan.cells, on_step=progress, cancelled=asked_to_stop)
+    if (foreseen := plan_cells(registry, plan.cells, device=device)) is not None:
+        output.hint(foreseen.sentence)
+    done = paint_cells(registry, plan.cells, device=device, on_step=progress, cancelled=asked_to_stop)
     output.hint(f"{done.painted} of {done.cells} cells painted now, {done.seconds:.1f} s")
     if measured:
-        measure_cells(registry, plan.cells, clip=clip, on_step=progress, cancelled=asked_to_stop)
+        measure_cells(registry, plan.cells, clip=clip, device=device, on_step=progress, cancelled=asked_to_stop)
 
 
 def _queue(

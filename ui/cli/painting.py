@@ -9,6 +9,25 @@ from ui.cli import output
 from ui.cli.documents import plain
 from ui.cli.interruption import asked_to_stop
 from ui.cli.options import Base, Json, Quiet, Recipe
+from ui.cli.picture_options import (
+    PAINTERS_OWN,
+    Eta,
+    Guidance,
+    Height,
+    Init,
+    InitStrength,
+    Negative,
+    OriginalInferenceSteps,
+    PaintingDevice,
+    Queued,
+    Solver,
+    Spacing,
+    Steps,
+    Timeout,
+    Timesteps,
+    Width,
+    numbers,
+)
 from ui.cli.progress import Count, counting
 from ui.cli.recipe_command import RecipeCommand
 from ui.cli.session import registry_of
@@ -23,9 +42,6 @@ Prompts = Annotated[list[str], typer.Option("--prompt", "-p", help="What to pain
 Seeds = Annotated[list[int] | None, typer.Option("--seed", min=0, help="One picture each; may be repeated. Default 0.")]
 
 
-OF_THE_VECTORS = "Default: what the vectors were made for."
-
-
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
     app.command(cls=RecipeCommand)(preview)
@@ -36,44 +52,23 @@ def preview(
     recipe: Recipe,
     prompt: Prompts,
     base: Base = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help=f"Denoising steps. {OF_THE_VECTORS}")] = None,
-    solver: Annotated[
-        str | None, typer.Option("--solver", help=f"lcm, tcd, ddim, dpm, dpm++, euler or unipc. {OF_THE_VECTORS}")
-    ] = None,
-    guidance: Annotated[
-        float | None, typer.Option("--guidance", help=f"1 is none, and costs half. {OF_THE_VECTORS}")
-    ] = None,
-    spacing: Annotated[
-        str | None, typer.Option("--spacing", help="Of the timesteps: trailing, leading or linspace.")
-    ] = None,
-    eta: Annotated[float | None, typer.Option("--eta", help="Fresh noise of ddim and tcd, 0 to 1.")] = None,
-    width: Annotated[int | None, typer.Option("--width", min=1, help="In pixels. Default: the base's own.")] = None,
-    height: Annotated[int | None, typer.Option("--height", min=1, help="In pixels. Default: the base's own.")] = None,
-    negative: Annotated[
-        str | None, typer.Option("--negative", "-n", help="What to lead away from, with guidance above 1.")
-    ] = None,
-    init: Annotated[
-        Path | None, typer.Option("--init", help="A picture to begin with; its size is painted unless one is said.")
-    ] = None,
-    init_strength: Annotated[
-        float | None, typer.Option("--init-strength", help="How much of it is painted over, to 1. Default 0.8.")
-    ] = None,
-    original_inference_steps: Annotated[
-        int | None,
-        typer.Option("--original-inference-steps", min=1, help="Timesteps that lcm and tcd take theirs from."),
-    ] = None,
-    timesteps: Annotated[
-        str | None, typer.Option("--timesteps", help="Exactly these, from noise to picture: 999,749,499,249.")
-    ] = None,
+    steps: Steps = None,
+    solver: Solver = None,
+    guidance: Guidance = None,
+    spacing: Spacing = None,
+    eta: Eta = None,
+    width: Width = None,
+    height: Height = None,
+    negative: Negative = None,
+    init: Init = None,
+    init_strength: InitStrength = None,
+    original_inference_steps: OriginalInferenceSteps = None,
+    timesteps: Timesteps = None,
     seed: Seeds = None,
-    device: Annotated[
-        str | None, typer.Option("--device", help="auto, cuda, cuda:1, mps or cpu. Default: TAU_DEVICE, else auto.")
-    ] = None,
+    device: PaintingDevice = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture, or the folder of several.")] = None,
-    queue: Annotated[
-        bool, typer.Option("--queue", help="Have a painter do it (tau worker --lanes interactive), and wait.")
-    ] = False,
-    timeout: Annotated[float | None, typer.Option("--timeout", min=0, help="With --queue: seconds to wait.")] = None,
+    queue: Queued = False,
+    timeout: Timeout = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -91,12 +86,12 @@ def preview(
         "init": init,
         "init_strength": init_strength,
         "original_inference_steps": original_inference_steps,
-        "timesteps": _numbers(timesteps),
+        "timesteps": numbers(timesteps),
         "seeds": tuple(seed or (0,)),
         "out": out,
     }
     if queue and device is not None:
-        raise typer.BadParameter("--device is for painting here; painters have theirs (tau worker --devices)")
+        raise typer.BadParameter(PAINTERS_OWN)
     with registry_of(context) as registry, counting("painting", "steps") as progress:
         painted = (
             _queued(registry, recipe, prompt, settings, timeout, progress)
@@ -129,15 +124,6 @@ def preview(
             output.hint(f"{finding.severity}: {finding.sentence} {finding.remedy}".rstrip())
     if painted.unfinished_hint:
         output.hint(painted.unfinished_hint)
-
-
-def _numbers(listed: str | None) -> tuple[int, ...] | None:
-    if listed is None:
-        return None
-    try:
-        return tuple(int(one) for one in listed.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"--timesteps {listed}: expected whole numbers, such as 999,749,499,249") from None
 
 
 def _painted(

@@ -30,6 +30,7 @@ def test_a_grid_is_painted_once_and_written_as_files(painted: Tau, tmp_path: Pat
         f"grid.{one}" for one in ("png", "html", "csv", "json")
     }
     assert "4 of 4 cells painted now" in first.stderr
+    assert "4 pictures of 64x64 on cpu" in first.stderr
     wider = painted("grid", RECIPE, "--x", "papercut=0:1:3", "--y", "lcm=0.5,1", *QUICK, "-q")
     assert "2 of 6 cells painted now" in wider.stderr
     assert [Path(line).name for line in wider.stdout.splitlines()] == ["grid.png", "grid.html", "grid.csv", "grid.json"]
@@ -56,6 +57,8 @@ def test_every_option_of_a_grid_is_another_grid(painted: Tau, tmp_path: Path) ->
         ("--solver", "ddim"),
         ("--solver", "ddim", "--spacing", "leading"),
         ("--solver", "ddim", "--eta", 0.5),
+        ("--steps", 2, "--original-inference-steps", 20),
+        ("--steps", 2, "--timesteps", "900,400"),
         ("--guidance", 3),
         ("--guidance", 3, "--negative", "grey"),
         ("--width", 32),
@@ -83,6 +86,8 @@ def test_what_makes_no_grid_is_a_usage_error(painted: Tau) -> None:
     for axes in ((), ("--x", "papercut"), ("--x", "papercat=0,1"), ("--x", "steps=1,2", "--y", "steps=3")):
         assert painted("grid", RECIPE, *axes, "-p", CIRCLE).exit_code == 2
     assert painted("grid", RECIPE, "--x", "papercut=0,1").exit_code == 2
+    assert painted("grid", RECIPE, "--x", "papercut=0,1", *QUICK, "--device", "abacus").exit_code == 2
+    assert painted("grid", RECIPE, "--x", "papercut=0,1", *QUICK, "--device", "cpu", "--queue").exit_code == 2
     assert painted("grid", RECIPE, "--x", "steps=1,2", "--steps", 3, "-p", CIRCLE).exit_code == 2
 
 
