@@ -100,8 +100,14 @@ class Cell:
 
 
 def sampling_of(document: Mapping[str, Any]) -> Sampling:
-    """The settings in a spec or a picture's record, which has exactly them. Raises InvalidSettings."""
-    return Sampling.of_record(_exact(Sampling, document))
+    """The settings in a spec or in the record of a sheet; one that was written before there was a setting lacks it.
+
+    Raises InvalidSettings for one that there is not.
+    """
+    known = {field.name for field in fields(Sampling)}
+    if unknown := set(document) - known:
+        raise InvalidSettings(f"sampling: {', '.join(sorted(unknown))} is unknown; expected {', '.join(sorted(known))}")
+    return Sampling.of_record(document)
 
 
 def stored_preview(

@@ -60,14 +60,16 @@ def _cell(registry: "Registry", plan: GridPlan, cell: Cell, kept: "Preview | Non
         "x": axis_label(plan.x, plan.columns[cell.column]),
         "y": axis_label(plan.y, plan.rows[cell.row]) if plan.y else "",
         "how": sampling_words(cell.sampling),
-        "metrics": ", ".join(f"{name} {_short(value)}" for name, value in (kept.metrics if kept else {}).items()),
+        "metrics": _measured(kept.metrics if kept else {}),
         "png": base64.b64encode(png).decode(),
         "width": _width(png),
     }
 
 
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _measured(metrics: Mapping[str, Any]) -> str:
+    """The numbers, and why there is none."""
+    numbers = [f"{name} {value:.3g}" for name, value in metrics.items() if isinstance(value, int | float)]
+    return "; ".join([", ".join(numbers), *(str(why) for name, why in metrics.items() if name.endswith("_why"))])
 
 
 def _width(png: bytes) -> int | None:

@@ -120,6 +120,15 @@ def test_the_page_asks_for_nothing_and_allows_its_own_style_and_script_alone(
     assert page.count("not painted") == 2
 
 
+def test_the_page_says_what_was_measured_and_why_something_was_not(gallery: Any, grid: Callable[..., GridPlan]) -> None:
+    plan = grid()
+    measured = {"sharpness": 0.123456, "agreement": None, "agreement_why": "it has noise", "reference": "ab" * 32}
+    gallery.registry.record_metrics(plan.cells[0].key, measured)
+    page = grid_html(gallery.registry, plan)
+    assert 'data-metrics="sharpness 0.123; it has noise"' in page
+    assert page.count("data-metrics") == 4
+
+
 def test_no_text_of_a_user_is_markup_on_the_page(gallery: Any, grid: Callable[..., GridPlan]) -> None:
     page = grid_html(gallery.registry, grid(prompts=(HOSTILE, CIRCLE)))
     assert "<script>alert" not in page

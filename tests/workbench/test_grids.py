@@ -55,6 +55,9 @@ def test_a_plan_is_written_and_read_as_the_same_and_refuses_what_it_does_not_kno
     assert GridPlan.from_json(plan.to_json()) == plan
     with pytest.raises(InvalidSettings, match="colour"):
         GridPlan.from_json({**plan.to_json(), "colour": "red"})
+    older = plan.to_json()
+    del older["cells"][0]["sampling"]["negative"]
+    assert GridPlan.from_json(older) == plan
     odd = plan.to_json()
     odd["cells"][0]["sampling"]["speed"] = 1
     with pytest.raises(InvalidSettings, match="speed"):
