@@ -22,7 +22,7 @@ from sampling.beginnings import beginning, encoded, generators_of
 from sampling.conditioning import Condition
 from sampling.errors import Cancelled, UnsupportedSetting
 from sampling.guidance import embeds_guidance, timestep_condition
-from sampling.placement import at_once
+from sampling.placement import at_once, circumstances
 from sampling.prompts import embed, unconditional
 from sampling.settings import Settings
 from sampling.software import machine, software
@@ -99,7 +99,7 @@ def paint(
         seconds=time.perf_counter() - began,
         settings={**asdict(settings), "prompts": list(prompts), "seeds": list(seeds), "versions": software()},
         batch=batch,
-        machine={"device": pipe.device.type, **machine()},
+        machine={**circumstances(pipe), **machine()},
     )
 
 

@@ -104,6 +104,15 @@ def at_once(pipe: Any) -> int:
     return _AT_ONCE.get(pipe, MOST)
 
 
+def circumstances(pipe: Any) -> dict[str, str | int]:
+    """What of the placement decides pixels: the device, the U-Net's precision, whether the VAE may decode in tiles."""
+    return {
+        "device": pipe._execution_device.type,
+        "precision": str(pipe.unet.dtype).removeprefix("torch."),
+        "tiles": bool(pipe.vae.use_tiling),
+    }
+
+
 _AT_ONCE: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
 

@@ -177,6 +177,16 @@ def test_so_many_are_painted_at_once_as_were_chosen(pipeline_folder):
     assert steps == [4] * 4
 
 
+def test_a_painting_says_where_and_in_which_precision_it_was_made(pipeline_folder):
+    def made(**how):
+        found = paint(load_pipeline(pipeline_folder, **how), PROMPTS, **HOW).machine
+        return found["device"], found["precision"], found["tiles"]
+
+    assert made() == ("cpu", "float32", False)
+    assert made(chosen=Placement("sequential", tiling=True)) == ("cpu", "float32", True)
+    assert made(dtype=torch.bfloat16)[1] == "bfloat16"
+
+
 def test_the_first_device_is_taken_and_an_unknown_one_is_refused():
     assert find_device() == devices()[0] or find_device().name == devices()[0].name
     assert find_device("cpu").dtype is torch.float32
