@@ -35,6 +35,13 @@ def favourite_models(database: Database, models: Iterable[str], principal: str |
         return frozenset(uow.session.scalars(kept.where(*own)))
 
 
+def has_versions(database: Database) -> bool:
+    """Whether there is a version that was not removed."""
+    there = select(VersionRow.id).where(VersionRow.removed_at.is_(None)).limit(1)
+    with database.reading() as uow:
+        return uow.session.scalar(there) is not None
+
+
 def families_of_bases(database: Database) -> tuple[str, ...]:
     """The families that imported bases brought along, by name; no module table is read."""
     with database.reading() as uow:

@@ -81,6 +81,13 @@ def browse(
     return Browsed(page, covers(registry.database, page.versions), kept)
 
 
+def is_empty(registry: "Registry") -> bool:
+    """Whether nothing was ever registered, or all of it is removed."""
+    from registry.covers import has_versions
+
+    return not has_versions(registry.database)
+
+
 def is_favourite(registry: "Registry", model: str) -> bool:
     """Whether the reader keeps a model at hand."""
     from registry.covers import favourite_models

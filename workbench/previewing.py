@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from workbench.base_files import base_files
 from workbench.checking import base_findings, verdict_of
 from workbench.composing import recipe_sha256
-from workbench.init_pictures import keep_init, open_init
+from workbench.init_pictures import init_of, keep_init
+from workbench.painting_plans import Opener, learn_from
 from workbench.picture_keys import picture_key
 from workbench.profiles import Sampling, SamplingWords, chosen_sampling, is_accelerated
 from workbench.recipes import ResolvedRecipe, resolve_recipe
@@ -71,6 +71,7 @@ def preview(
     on_step: OnStep | None = None,
     cancelled: Callable[[], object] | None = None,
     open_base: OpenBase | None = None,
+    device: str | None = None,
     lease: "Lease | None" = None,
     **said: Unpack[SamplingWords],
 ) -> Preview:
@@ -78,8 +79,8 @@ def preview(
 
     How is said as a whole (`sampling`) or word by word (`said`); the rest is as the recipe's vectors were made for.
     `out` is the file of one picture, or the folder of several; by default both go below the registry's home.
-    `open_base` gives the base's pipeline, which is loaded otherwise. With `lease` the pictures are the work of a job:
-    once its lease is lost none is recorded.
+    `open_base` gives the base's pipeline, which is otherwise loaded as `plan_painting` says, on `device`. With `lease`
+    the pictures are the work of a job: once its lease is lost none is recorded.
 
     What is painted is what `compose` and `bake` would write, to one level of 255 in each channel: each term of the
     recipe, with its scopes, stages and methods, stands beside the base's weights at its lambda.
@@ -91,12 +92,13 @@ def preview(
     sampling = keep_init(registry, chosen_sampling(registry, resolved, sampling, **said))
     folder = registry.folder(resolved.required_base)
     require_fitting(resolved)
-    findings = _findings(registry, resolved, sampling)
+    findings = findings_of(registry, resolved, sampling)
     base_version = resolved.required_base
-    pipe = open_base(base_version, folder) if open_base else load_base(registry, base_version)
     pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
-    painting = paint_pairs(registry, pipe, resolved, pairs, sampling, on_step, cancelled)
-    records = records_of(resolved, pairs, sampling, painting)
+    pipe = (open_base or Opener(registry, [sampling], len(pairs), device=device))(base_version, folder)
+    painting = paint_pairs(pipe, resolved, pairs, sampling, init_of(registry, sampling), on_step, cancelled)
+    learn_from(registry, base_version, pipe, painting)
+    records = tuple(record_of(resolved, sampling, painting, index) for index in range(len(pairs)))
     place = out or registry.home / "previews" / recipe_sha256(resolved)[:16]
     paths = _save(painting.images, records, place, is_file=out is not None and len(pairs) == 1)
     digests = tuple(
@@ -116,16 +118,6 @@ def preview(
     )
 
 
-def recall(path: Path) -> dict[str, Any]:
-    """The record inside a picture: recipe, base, prompt, seed, solver, steps, hashes of every input.
-
-    Raises NoRecord, RecordRefused, FileNotFoundError.
-    """
-    from sampling import read_png
-
-    return read_png(path)
-
-
 def require_fitting(resolved: ResolvedRecipe) -> None:
     """Raises what there is to raise before a base is loaded: BaseUndecided, ValidationRefused, UnsupportedRecipe."""
     from arithmetic import Verdict
@@ -134,7 +126,7 @@ def require_fitting(resolved: ResolvedRecipe) -> None:
     Verdict(base_findings(resolved)).require()
 
 
-def _findings(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling) -> "tuple[Finding, ...]":
+def findings_of(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling) -> "tuple[Finding, ...]":
     """What there is to know before painting: hints alone, since nothing is written that would outlast a mistake."""
     from arithmetic import SamplingSettings
 
@@ -144,19 +136,12 @@ def _findings(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling
     return verdict_of(registry, resolved, layout=None, settings=settings).findings
 
 
-def load_base(registry: "Registry", base: "Version") -> "StableDiffusionPipeline":
-    """A pipeline of its own, whatever the base's files are."""
-    from sampling import load_pipeline
-
-    return load_pipeline(base_files(registry, base))
-
-
 def paint_pairs(
-    registry: "Registry",
     pipe: "StableDiffusionPipeline",
     resolved: ResolvedRecipe,
     pairs: Sequence[tuple[str, int]],
     sampling: Sampling,
+    init: "Image | None",
     on_step: OnStep | None,
     cancelled: Callable[[], object] | None,
 ) -> "Painting":
@@ -169,32 +154,33 @@ def paint_pairs(
         pipe,
         [prompt for prompt, _ in pairs],
         seeds=[seed for _, seed in pairs],
-        init=None if sampling.init is None else open_init(registry, sampling.init),
+        init=init,
         **asdict(sampling.settings()),
         on_step=on_step,
         cancelled=cancelled,
     )
 
 
-def records_of(
-    resolved: ResolvedRecipe, pairs: Sequence[tuple[str, int]], sampling: Sampling, painting: "Painting"
-) -> tuple[dict[str, Any], ...]:
-    """Everything that it takes to paint each picture again; the inputs are all files that the recipe reads."""
+def record_of(resolved: ResolvedRecipe, sampling: Sampling, painting: "Painting", index: int) -> dict[str, Any]:
+    """Everything that it takes to paint the picture again; the inputs are all files that the recipe reads."""
     from arithmetic import inputs
 
     base, combination = resolved.required_base, resolved.bound.combination
     width, height = painting.images[0].size
-    shared = {
+    return {
+        "prompt": painting.settings["prompts"][index],
+        "seed": painting.settings["seeds"][index],
         **sampling.said,
         "width": width,
         "height": height,
         "versions": painting.settings["versions"],
+        "machine": painting.settings["machine"],
+        "batch": painting.company(index),
         "recipe": str(resolved.recipe),
         "locked": str(resolved.locked),
         "base": {"name": base.ref, "sha256": base.digest},
         "inputs": [_input(resolved, origin, weight) for weight, origin in inputs(combination)] if combination else [],
     }
-    return tuple({"prompt": prompt, "seed": seed, **shared} for prompt, seed in pairs)
 
 
 def _input(resolved: ResolvedRecipe, origin: "Origin", weight: float) -> dict[str, Any]:

@@ -14,17 +14,18 @@ def put_tag(registry: "Registry", refs: Iterable[str], said: str, *, where: str 
 
     Raises InvalidSettings for no tag, and what `Registry.edit` raises.
     """
-    key, _, value = _required(said).partition("=")
-    return registry.edit(*refs, changes={"tags": {key.strip(): value.strip()}}, where=where)
+    key, value = _parted(said)
+    return registry.edit(*refs, changes={"tags": {key: value}}, where=where)
 
 
 def take_tag(registry: "Registry", refs: Iterable[str], said: str, *, where: str | None = None) -> "list[Version]":
     """Take the tag `KEY` off versions and off all that the query `where` finds; its value does not matter."""
-    key = _required(said).partition("=")[0]
-    return registry.edit(*refs, changes={"tags": {key.strip(): None}}, where=where)
+    key, _ = _parted(said)
+    return registry.edit(*refs, changes={"tags": {key: None}}, where=where)
 
 
-def _required(said: str) -> str:
-    if not said.strip(" ="):
+def _parted(said: str) -> tuple[str, str]:
+    key, _, value = said.partition("=")
+    if not key.strip():
         raise InvalidSettings("a tag without a name; say KEY, such as approved, or KEY=VALUE, such as approved=yes")
-    return said
+    return key.strip(), value.strip()

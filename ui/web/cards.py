@@ -86,11 +86,10 @@ def badges(version: "Version") -> None:
 def favourite_button(model: str, *, is_favourite: bool, place: str) -> None:
     """Keeps the model at hand for the reader, or no longer."""
     st.button(
-        "",
+        ":orange[★]" if is_favourite else "☆",
         key=f"favourite-{place}",
         on_click=_keep,
         args=(model, not is_favourite),
-        icon=":material/star:" if is_favourite else ":material/star_border:",
         help="No favourite any more" if is_favourite else "Make it a favourite",
         type="tertiary",
     )
@@ -98,11 +97,11 @@ def favourite_button(model: str, *, is_favourite: bool, place: str) -> None:
 
 def copies(version: "Version") -> None:
     """The texts that use the version, each with its button that copies it."""
-    st.code(snippet(version), language=None, wrap_lines=True)
-    if version.kind != "base":
-        st.code(tag_snippet(version), language=None, wrap_lines=True)
-    if version.trigger_words:
-        st.code(", ".join(version.trigger_words), language=None, wrap_lines=True)
+    texts = [snippet(version)] if version.kind == "base" else [snippet(version), tag_snippet(version)]
+    with st.container(gap="xxsmall"):
+        for text in [*texts, ", ".join(version.trigger_words)]:
+            if text:
+                st.code(text, language=None, wrap_lines=True)
 
 
 def snippet(version: "Version") -> str:

@@ -8,20 +8,23 @@ import streamlit as st
 
 from registry import InvalidName, InvalidQuery
 from ui.web.cards import card
-from ui.web.filters import clear_filters, filter_bar, filters_of_url, first_page
-from ui.web.intake import first_steps, follow_job, import_fold
+from ui.web.filters import clear_filters, filter_bar, filter_panel, filters_of_url, first_page
+from ui.web.intake import first_steps, follow_job, import_panel
 from ui.web.navigation import shared_registry
 from ui.web.pictures import Blobs
 from ui.web.refusals import refuse, show_refusal
-from ui.web.selection import is_selecting, pick_box, selection_bar, selection_switch
+from ui.web.selection import pick_box, selection_bar
 from ui.web.veil import veil_switch
-from workbench.browsing import Browsed, browse, filter_values, filtered_query
+from workbench.browsing import Browsed, browse, filter_values, filtered_query, is_empty
 
 if TYPE_CHECKING:
     from registry import Page, Registry
 
 PAGE = 24  # cards: divisible by 2, 3, 4 and 6 columns
 CARD_WIDTH = 230  # pixels, at least
+FILTERS, IMPORT, SELECT_MANY = "Filters", "Import", "Select many"
+"""The panels above the cards, as the URL has them: `?panel=Import`."""
+
 SORTS = ("newest", "oldest", "name", "relevance")
 CURSOR = re.compile(r"[A-Za-z0-9_-]{1,400}")
 
@@ -32,9 +35,18 @@ def show() -> None:
     registry = shared_registry()
     show_refusal()
     follow_job(registry)
+    if is_empty(registry):
+        first_steps()
+        return
     text, sort = _question()
     filters = filters_of_url()
-    filter_bar(filter_values(registry), filters)
+    filter_bar(registry.database.actor, filters)
+    panel = _panel()
+    if panel == FILTERS:
+        filter_panel(filter_values(registry), filters)
+        veil_switch()
+    elif panel == IMPORT:
+        import_panel()
     try:
         query = filtered_query(text, filters)
         found = browse(registry, query, sort=sort, limit=PAGE, after=_place(), counted=True)
@@ -43,11 +55,11 @@ def show() -> None:
         st.button("Clear search and filters", on_click=_clear, icon=":material/filter_alt_off:")
         return
     if found.page.versions:
-        _found(registry, found, query)
-    elif query or _place() is not None:
-        _no_match()
+        if panel == SELECT_MANY:
+            selection_bar(found.page, query)
+        _found(registry, found, query, is_selecting=panel == SELECT_MANY)
     else:
-        first_steps(registry)
+        _no_match()
 
 
 def _question() -> tuple[str, str]:
@@ -76,30 +88,27 @@ def _question() -> tuple[str, str]:
     return text or "", str(sort)
 
 
-def _found(registry: "Registry", found: Browsed, query: str) -> None:
+def _panel() -> str | None:
+    """The panel that is open, if any; the URL carries it."""
+    return st.pills(
+        "Panels", (FILTERS, IMPORT, SELECT_MANY), key="panel", bind="query-params", label_visibility="collapsed"
+    )
+
+
+def _found(registry: "Registry", found: Browsed, query: str, *, is_selecting: bool) -> None:
     page = found.page
-    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        st.caption(f"{page.total} {'version' if page.count == 1 else 'versions'}", width="content")
-        selection_switch()
-        veil_switch()
-    import_fold()
-    if is_selecting():
-        selection_bar(page, query)
-    _cards(registry, found)
+    st.caption(f"{page.total} {'version' if page.count == 1 else 'versions'}")
+    blobs = Blobs(registry, (cover.picture for cover in found.covers.values()))
+    grid = st.grid("auto", min_column_width=CARD_WIDTH, border=True)
+    for version in page.versions:
+        with grid.cell(), st.container(gap="xsmall"):
+            if is_selecting:
+                pick_box(version.ref)
+            card(version, found.covers.get(version.ref), blobs, is_favourite=version.model in found.favourites)
     _paging(page)
     if query:
         st.caption("The same in a terminal")
         st.code(f"tau search -- {shlex.quote(query)}", language=None, wrap_lines=True)
-
-
-def _cards(registry: "Registry", found: Browsed) -> None:
-    blobs = Blobs(registry, (cover.picture for cover in found.covers.values()))
-    grid = st.grid("auto", min_column_width=CARD_WIDTH, border=True)
-    for version in found.page.versions:
-        with grid.cell():
-            if is_selecting():
-                pick_box(version.ref)
-            card(version, found.covers.get(version.ref), blobs, is_favourite=version.model in found.favourites)
 
 
 def _place() -> str | int | None:

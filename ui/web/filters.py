@@ -23,7 +23,7 @@ LABELS = {
 """Key of a filter -> what people call it."""
 
 AT_HAND = ("kind", "favourite")
-"""Keys whose chips are always there; the others are behind a fold."""
+"""Keys whose chips are always there; the others have a panel."""
 
 LONGEST_VALUE = 256  # characters of a value in the URL: the index knows no longer one
 
@@ -38,19 +38,27 @@ def filters_of_url() -> tuple[Filter, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def filter_bar(offered: Mapping[str, Iterable[str]], filters: Iterable[Filter]) -> None:
-    """The chips at hand with those that are set, and the others behind a fold that costs nothing while it is closed."""
+def filter_bar(reader: str, filters: Iterable[Filter]) -> None:
+    """The chips that are always there, and one for every other filter that is set."""
     chosen = tuple(filters)
     with st.container(horizontal=True, gap="xxsmall"):
-        for key in AT_HAND:
-            _chips(key, offered[key], chosen)
+        for key, values in {"kind": KINDS, "favourite": [reader]}.items():
+            _chips(key, values, chosen)
         for one in chosen:
             if one.key not in AT_HAND:
                 _chip(one.key, one.value, one, "set")
-    fold = st.expander("More filters", icon=":material/tune:", key="filters", on_change="rerun", bind="query-params")
-    if fold.open:
-        with fold:
-            _all_chips(offered, chosen)
+
+
+def filter_panel(offered: Mapping[str, Iterable[str]], filters: Iterable[Filter]) -> None:
+    """The chips of everything else that can be filtered by."""
+    chosen = tuple(filters)
+    st.caption("Click once to see only these, twice to see all but these, three times for all.")
+    for key, label in LABELS.items():
+        if key in AT_HAND or not (values := list(offered[key])):
+            continue
+        with st.container(horizontal=True, vertical_alignment="center", gap="xxsmall"):
+            st.caption(label, width=70)
+            _chips(key, values, chosen)
 
 
 def clear_filters() -> None:
@@ -72,16 +80,6 @@ def label_of(key: str, value: str) -> str:
         return KINDS.get(value, value)
     words = {"nsfw": "NSFW", "favourite": "Favourites", "family": family_label(value)}
     return words.get(key, "no licence" if (key, value) == ("license", "none") else value)
-
-
-def _all_chips(offered: Mapping[str, Iterable[str]], chosen: tuple[Filter, ...]) -> None:
-    st.caption("Click once to see only these, twice to see all but these, three times for all.")
-    for key, label in LABELS.items():
-        if key in AT_HAND or not (values := list(offered[key])):
-            continue
-        st.caption(label)
-        with st.container(horizontal=True, gap="xxsmall"):
-            _chips(key, values, chosen)
 
 
 def _chips(key: str, values: Iterable[str], chosen: tuple[Filter, ...]) -> None:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from registry import NotFound, RegistryError
-from ui.web.navigation import link_to, shared_registry, shared_settings
+from ui.web.job_words import duration_label, kind_label, subject
+from ui.web.navigation import DEMO_COMMANDS, link_to, link_to_job, shared_registry, shared_settings
 from ui.web.refusals import refuse, remember_refusal
 from ui.web.words import KINDS, plain
 from workbench.demo_jobs import submit_demo
@@ -24,15 +25,16 @@ LINKS_SHOWN = 6
 PLACEHOLDER = "/srv/loras   or   https://host/papercut.safetensors   or   owner/repo"
 
 
-def first_steps(registry: "Registry") -> None:
+def first_steps() -> None:
     """An empty catalog: import something, or let the demo fill it."""
-    with st.container(border=True):
+    left, right = st.columns([3, 2])
+    with left, st.container(border=True, height="stretch"):
         st.subheader("This catalog is empty", icon=":material/inventory_2:")
         st.markdown("Bring in a LoRA, a folder of them or a base model. It is identified, hashed and kept.")
         import_form()
         st.caption("In a terminal")
         st.code("tau import papercut.safetensors --kind style --license openrail++", language=None, wrap_lines=True)
-    with st.container(border=True):
+    with right, st.container(border=True, height="stretch"):
         st.subheader("Or look around first", icon=":material/play_circle:")
         st.markdown(
             "The demo fills this catalog: a small base model and three styles, an acceleration LoRA distilled from"
@@ -40,15 +42,13 @@ def first_steps(registry: "Registry") -> None:
         )
         st.button("Run the demo here", on_click=_run_demo, icon=":material/play_arrow:", type="primary", key="run-demo")
         st.caption("In a registry of its own")
-        st.code("tau demo\ntau ui --demo --port 8502", language=None)
+        st.code(DEMO_COMMANDS, language=None, wrap_lines=True)
 
 
-def import_fold() -> None:
-    """The import form behind a fold."""
-    fold = st.expander("Import", icon=":material/add_circle:", key="import", on_change="rerun", bind="query-params")
-    if fold.open:
-        with fold:
-            import_form()
+def import_panel() -> None:
+    """The import form in a frame."""
+    with st.container(border=True):
+        import_form()
 
 
 def import_form() -> None:
@@ -81,29 +81,35 @@ def follow_job(registry: "Registry") -> None:
             _under_way(job.id)
         else:
             _ended(job)
-            st.button("Close", on_click=_forget_job, icon=":material/close:", key="close-job")
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                _close(job)
+
+
+def _close(job: "Job") -> None:
+    """The ways on: to everything about the job, and back to the catalog alone."""
+    link_to_job(job.id, f"Job {job.id}")
+    st.button("Close", on_click=_forget_job, icon=":material/close:", key="close-job")
 
 
 @st.fragment(run_every=LOOK_SECONDS)
 def _under_way(number: int) -> None:
     """Drawn again every second alone; the whole page once the job has ended, since the catalog has changed."""
     job = queue_of(shared_registry()).get(number)
-    if job.state not in UNDER_WAY:
+    if job.state not in UNDER_WAY or "job" not in st.query_params:
         st.rerun()
     step, steps = job.progress.get("step", 0), job.progress.get("steps", 0)
     note = job.progress.get("note") or ("waiting for a worker" if job.state == "queued" else "beginning")
     st.progress(min(1.0, step / steps) if steps else 0.0, plain(f"{title_of(job)}: {note}"))
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if left := job.progress.get("eta_seconds"):
-            st.caption(
-                f"about {left:.0f} s to go" if left < 90 else f"about {left / 60:.0f} min to go", width="content"
-            )
+            st.caption(f"about {duration_label(left)} left", width="content")
         st.button("Cancel", on_click=_cancel, args=(number,), icon=":material/stop_circle:", key="cancel-job")
+        _close(job)
 
 
 def title_of(job: "Job") -> str:
     """What a job is, for people."""
-    return "Demo" if job.kind == "demo" else f"Import of {job.spec.get('source', '')}"
+    return f"{kind_label(job.kind)} {subject(job)}".strip()
 
 
 def _ended(job: "Job") -> None:

@@ -18,6 +18,8 @@ KINDS = {
     "preview": "Preview",
     "grid": "Grid",
     "compose": "Composition",
+    "import": "Import",
+    "demo": "Demo",
 }
 KIND_ICONS = {
     "lcd-lora": ":material/bolt:",
@@ -28,6 +30,8 @@ KIND_ICONS = {
     "preview": ":material/image:",
     "grid": ":material/apps:",
     "compose": ":material/layers:",
+    "import": ":material/download:",
+    "demo": ":material/play_circle:",
 }
 OTHER_ICON = ":material/build:"
 STATE_COLOURS = {
@@ -55,10 +59,10 @@ def kind_label(kind: str) -> str:
 
 
 def subject(job: "Job") -> str:
-    """What a job is about: the name of what is to come, or the recipe."""
+    """What a job is about: the name of what is to come, the recipe, or the source."""
     order = job.spec.get("order")
     said = order if isinstance(order, dict) else job.spec
-    return str(said.get("name") or said.get("recipe") or "")
+    return str(said.get("name") or said.get("recipe") or said.get("source") or "")
 
 
 def state_badge(job: "Job") -> None:
@@ -72,6 +76,8 @@ def progress_bar(job: "Job", seconds_left: float | None) -> None:
     """How far a job is, and how long it will take where that is known; nothing for one that has ended."""
     step, steps = job.progress.get("step", 0), job.progress.get("steps")
     words = [f"step {step:,} of {steps:,}"] if steps else []
+    if job.state == "running" and (note := job.progress.get("note")):
+        words.insert(0, str(note))
     if job.state in ("queued", "running") and seconds_left is not None:
         words.append(f"{duration_label(seconds_left)} left")
     if steps and job.state != "succeeded":

@@ -11,7 +11,7 @@ from ui.web.cards import badges, favourite_button, previews_of, show_cover, snip
 from ui.web.company import company
 from ui.web.evidence import facts, files
 from ui.web.gallery import gallery
-from ui.web.navigation import link_to, link_to_catalog, shared_registry
+from ui.web.navigation import COMPOSE, link_to, link_to_catalog, link_to_page, shared_registry
 from ui.web.particulars import edit_fold
 from ui.web.pictures import Blobs
 from ui.web.proof import certificate
@@ -56,6 +56,7 @@ def _heading(registry: "Registry", version: "Version") -> None:
             kept = is_favourite(registry, version.model)
             favourite_button(version.model, is_favourite=kept, place=version.ref)
         badges(version)
+        _ways_on(version)
         standing(registry, version)
         if version.description:
             st.text(version.description)
@@ -66,6 +67,13 @@ def _heading(registry: "Registry", version: "Version") -> None:
 def _cover(registry: "Registry", version: "Version") -> None:
     newest = previews_of(registry, version, limit=1)
     show_cover(version, newest[0] if newest else None, Blobs(registry, [one.picture for one in newest]))
+
+
+def _ways_on(version: "Version") -> None:
+    """To the page that paints with it; a file of another kind cannot be composed."""
+    if version.kind != "other":
+        said = {"base": version.ref} if version.kind == "base" else {"recipe": snippet(version)}
+        link_to_page(COMPOSE, "Compose with it", ":material/tune:", **said)
 
 
 def _card_facts(registry: "Registry", version: "Version") -> None:

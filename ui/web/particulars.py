@@ -18,6 +18,10 @@ STRENGTHS = {
     "recommended_high": "to",
 }
 TEXTS = {"title": "Title", "license": "Licence", "note": "Note on this version"}
+FIELDS = (*STRENGTHS, *TEXTS, "trigger_words", "description", "nsfw")
+FILLED = "filled"
+"""Where a session keeps what the form of a version was filled with."""
+
 STEP = 0.05
 
 
@@ -31,6 +35,7 @@ def edit_fold(version: "Version") -> None:
 
 def _form(version: "Version") -> None:
     said: dict[str, Any] = {}
+    st.session_state.setdefault(_key(version, FILLED), {name: _recorded(version, name) for name in FIELDS})
     with st.form(f"edit-{version.id}", border=False):
         if version.kind != "base":
             for column, (name, label) in zip(st.columns(3), STRENGTHS.items(), strict=True):
@@ -49,7 +54,8 @@ def _form(version: "Version") -> None:
 
 def _save(version: "Version", said: Mapping[str, Any]) -> None:
     """Write what is different from what the form was filled with, so that nobody else's change is undone."""
-    changes = {name: value for name, value in said.items() if value != _recorded(version, name)}
+    filled = st.session_state.pop(_key(version, FILLED))
+    changes = {name: value for name, value in said.items() if value != filled[name]}
     try:
         shared_registry().edit(version.ref, changes=changes)
     except RegistryError as error:

@@ -22,16 +22,6 @@ DONE = "tagged"
 """What the last change did, said once."""
 
 
-def is_selecting() -> bool:
-    """Whether the cards have boxes."""
-    return bool(st.session_state.get("selecting"))
-
-
-def selection_switch() -> None:
-    """Turns the boxes on or off."""
-    st.toggle("Select many", key="selecting", persist_state="session")
-
-
 def pick_box(ref: str) -> None:
     """A card's box."""
     key = f"pick-{ref}"

@@ -138,3 +138,22 @@ def test_settings_that_a_vector_is_not_made_for_are_a_hint(painted: Tau) -> None
     assert "lcm:1 is made for 4 steps, not 1." in result.stderr
     assert "sampling-constraints" in [one["code"] for one in json.loads(result.stdout)["findings"]]
     assert "made for" not in painted("preview", "papercut + lcm", "-p", CIRCLE, "--steps", 4).stderr
+
+
+def test_device_memory_and_time_are_said_before_painting(painted: Tau) -> None:
+    said = [painted("preview", "lcm", "-p", CIRCLE, "--steps", 1, "--seed", 1, "--seed", 2).stderr for _ in range(2)]
+    assert "2 pictures of 64x64 on cpu (CPU): " in said[0]
+    assert "nothing like it was painted here yet" in said[0]
+    assert "free, about " in said[1]
+
+
+def test_a_device_is_named_for_painting_here(painted: Tau) -> None:
+    assert painted("preview", "lcm", "-p", CIRCLE, "--steps", 1, "--device", "cpu").exit_code == 0
+    unknown = painted("preview", "lcm", "-p", CIRCLE, "--steps", 1, "--device", "cuda:9")
+    assert (unknown.exit_code, "this machine has" in unknown.stderr) == (2, True)
+    assert painted("preview", "lcm", "-p", CIRCLE, "--queue", "--device", "cpu").exit_code == 2
+
+
+def test_a_painters_memory_is_a_size_and_for_painters(tau: Tau) -> None:
+    assert tau("worker", "--until-idle", "--lanes", "batch", "--memory", "1G").exit_code == 2
+    assert tau("worker", "--until-idle", "--lanes", "interactive", "--memory", "some").exit_code == 2

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 from streamlit.testing.v1 import AppTest
 
 from registry import Registry
 from ui.web.catalog import PAGE
+from ui.web.navigation import shared_registry
 from workbench.browsing import filter_values
 
 OpenPage = Callable[..., AppTest]
@@ -127,7 +129,7 @@ def test_several_values_of_a_key_are_alternatives(filled: Registry, open_page: O
 
 
 def test_everything_on_offer_has_a_chip_behind_the_fold(filled: Registry, open_page: OpenPage) -> None:
-    app = open_page(filters="true")
+    app = open_page(panel="Filters")
     chips = {one.key for one in app.button if one.key and one.key.startswith("all-")}
     assert chips == {f"all-{key}-{value}" for key, offered in filter_values(filled).items() for value in offered}
     app.button(key="all-tag-approved").click().run()
@@ -244,3 +246,20 @@ def test_a_composition_shows_the_pictures_of_its_recipe(
     filled.add_preview(f"recipe:{recipe.sha256}", {"seed": 3}, picture(3), {})
     app = open_page("model.py", ref=composed.ref, section="Pictures")
     assert "seed 3" in [caption.value for caption in app.caption]
+
+
+def test_a_page_of_cards_asks_the_database_no_more_than_a_single_card_does(
+    filled: Registry, picture: Callable[[int], bytes], open_page: OpenPage
+) -> None:
+    for seed, ref in enumerate(("watercolour:1", "lcm-sd15:1", "papercut-lcm:1"), 10):
+        filled.add_preview(ref, {}, picture(seed), {})
+    one, all_of_them = open_page(q="watercolour"), open_page()
+    asked: list[str] = []
+    event.listen(shared_registry().database.engine, "before_cursor_execute", lambda *said: asked.append(said[2]))
+    counts = []
+    for app, cards in ((one, 1), (all_of_them, 4)):
+        asked.clear()
+        app.run()
+        assert len(app.image) == cards
+        counts.append(len(asked))
+    assert counts[0] == counts[1]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from registry import Registry
+from registry import Parent, Registry
 from ui.web.ancestry import graph
 
 OpenPage = Callable[..., AppTest]
@@ -53,6 +53,7 @@ def test_the_facts_stand_beside_their_evidence(filled: Registry, open_page: Open
     assert facts is not None
     said = words(app)
     for name in ("family", "adapter", "layout"):
+        assert f"{facts[name]['confidence']:.0%} sure" in said
         assert all(" ".join(sentence.split()) in said for sentence in facts[name]["evidence"])
     counted = {metric.label: metric.value for metric in app.metric}
     assert (counted["Rank"], counted["Alpha"], counted["Modules"]) == ("2", "1", "16")
@@ -71,12 +72,15 @@ def test_the_files_carry_all_their_hashes(filled: Registry, open_page: OpenPage)
     assert version.facts is not None
     hashes = {version.facts["hashes"][name] for name in ("sha256", "blake3", "data_sha256", "tensor_hash")}
     assert {version.digest, *hashes} <= set(codes(app))
-    assert [row["SHA-256"] for row in rows(app)] == [version.artifacts[0].sha256]
+    assert [row["SHA-256"] for row in rows(app) if "SHA-256" in row] == [version.artifacts[0].sha256]
+    known = {row["hash"]: row["value"] for row in rows(app) if "hash" in row}
+    assert known == {"autov2": version.facts["hashes"]["autov2"], **version.facts["hashes"]["short"]}
 
 
 def test_edges_lead_both_ways_with_their_strengths(filled: Registry, open_page: OpenPage) -> None:
     inward = open_page("model.py", ref="papercut-lcm", section="Lineage")
-    assert [link.value.replace("\\", "") for link in inward.page_link][1:] == ["**papercut:1**", "**lcm-sd15:1**"]
+    linked = [link.value.replace("\\", "") for link in inward.page_link if link.value.startswith("**")]
+    assert linked == ["**papercut:1**", "**lcm-sd15:1**"]
     assert "composed from · strength 0.8" in words(inward)
     outward = open_page("model.py", ref="papercut", section="Lineage")
     assert "**papercut-lcm:1**" in [link.value.replace("\\", "") for link in outward.page_link]
@@ -151,3 +155,112 @@ def test_the_pictures_carry_their_prompt_and_settings(filled: Registry, open_pag
 def test_a_version_without_pictures_names_the_command(filled: Registry, open_page: OpenPage) -> None:
     commands = codes(open_page("model.py", ref="watercolour", section="Pictures"))
     assert any(command.startswith('tau preview "1.0*watercolour:1"') for command in commands)
+
+
+def keys(app: AppTest) -> set[str]:
+    """The keys of the buttons."""
+    return {button.key for button in app.button if button.key}
+
+
+def test_what_is_recommended_is_edited_in_place(filled: Registry, open_page: OpenPage) -> None:
+    app, key = open_page("model.py", ref="papercut", edit="true"), f"edit-{filled.get('papercut').id}"
+    for name, value in (("recommended_strength", 0.9), ("recommended_low", -0.5), ("recommended_high", 3.5)):
+        app.number_input(key=f"{key}-{name}").set_value(value)
+    app.text_input(key=f"{key}-trigger_words").set_value("paper, layered paper, ")
+    app.text_input(key=f"{key}-title").set_value("Cut paper")
+    app.text_input(key=f"{key}-license").set_value("")
+    app.text_input(key=f"{key}-note").set_value("a note")
+    app.text_area(key=f"{key}-description").set_value("Other words")
+    app.checkbox(key=f"{key}-nsfw").check()
+    app.button(key="save-particulars").click().run()
+    now = filled.get("papercut")
+    assert (now.recommended_strength, now.recommended_low, now.recommended_high) == (0.9, -0.5, 3.5)
+    assert (now.trigger_words, now.title, now.license) == (("paper", "layered paper"), "Cut paper", None)
+    assert (now.note, now.description, now.nsfw) == ("a note", "Other words", True)
+    assert "0.9*papercut:1" in codes(app)
+
+
+def test_what_was_not_touched_is_not_written(filled: Registry, open_page: OpenPage) -> None:
+    app, key = open_page("model.py", ref="papercut", edit="true"), f"edit-{filled.get('papercut').id}"
+    filled.edit("papercut", changes={"title": "meanwhile"})
+    app.number_input(key=f"{key}-recommended_strength").set_value(0.7)
+    app.button(key="save-particulars").click().run()
+    assert (filled.get("papercut").title, filled.get("papercut").recommended_strength) == ("meanwhile", 0.7)
+
+
+def test_a_refused_edit_says_why(filled: Registry, open_page: OpenPage) -> None:
+    app, key = open_page("model.py", ref="papercut", edit="true"), f"edit-{filled.get('papercut').id}"
+    app.number_input(key=f"{key}-recommended_low").set_value(2.0)
+    app.number_input(key=f"{key}-recommended_high").set_value(1.0)
+    app.button(key="save-particulars").click().run()
+    assert len(app.error) == 1
+
+
+def test_a_draft_is_published_then_deprecated_then_archived(filled: Registry, open_page: OpenPage) -> None:
+    app, number = open_page("model.py", ref="watercolour:1"), filled.get("watercolour:1").id
+    for move, state in (("publish", "published"), ("deprecate", "deprecated"), ("archive", "archived")):
+        app.button(key=f"{move}-{number}").click().run()
+        assert filled.get("watercolour:1").state == state
+    assert f"publish-{number}" in keys(app)
+    assert f"archive-{number}" not in keys(app)
+
+
+def test_publishing_despite_a_licence_needs_a_reason(
+    filled: Registry, lora_file: Callable[..., Path], open_page: OpenPage
+) -> None:
+    filled.add(lora_file("closed", 8), kind="style", license="cc-by-nc-4.0")
+    edges = (Parent("closed:1", "composed_from", 1.0, 0),)
+    held = filled.add(lora_file("sum", 9), kind="composition", license="mit", edges=edges)
+    assert held.state == "draft"
+    app = open_page("model.py", ref="sum:1")
+    assert "closed:1" in "\n".join(one.value for one in app.warning).replace("\\", "")
+    app.button(key=f"publish-{held.id}").click().run()
+    assert "contradicts" in words(app)
+    app.text_input(key=f"despite-{held.id}").set_value("we have it in writing").run()
+    app.button(key=f"publish-{held.id}").click().run()
+    assert filled.get("sum:1").state == "published"
+
+
+def test_an_alias_is_set_moved_and_taken_away(
+    filled: Registry, lora_file: Callable[..., Path], open_page: OpenPage
+) -> None:
+    newer = filled.add(lora_file("papercut", 7), kind="style")
+    app = open_page("model.py", ref="papercut:2")
+    app.text_input(key=f"alias-{newer.id}").set_value("production").run()
+    warned = "\n".join(one.value for one in app.warning).replace("\\", "")
+    assert "@production means papercut:1 now, and will mean papercut:2." in warned
+    app.button(key="set-alias").click().run()
+    assert filled.get("papercut@production").ref == "papercut:2"
+    app.button(key="unalias-production").click().run()
+    assert filled.get("papercut:2").aliases == ()
+
+
+def test_a_name_that_no_alias_can_have_is_refused_in_words(filled: Registry, open_page: OpenPage) -> None:
+    app, number = open_page("model.py", ref="papercut"), filled.get("papercut").id
+    app.text_input(key=f"alias-{number}").set_value("No Alias!").run()
+    app.button(key="set-alias").click().run()
+    assert "No Alias!" in words(app)
+
+
+def test_the_licence_report_tells_terms_and_where_they_come_from(filled: Registry, open_page: OpenPage) -> None:
+    app = open_page("model.py", ref="papercut-lcm", section="Licence")
+    answers = {row["term"]: row["answer"] for row in rows(app) if "term" in row}
+    assert answers["derivatives"] == "yes"
+    assert "rail" in answers["forbidden uses"]
+    assert {"papercut:1": "openrail++", "lcm-sd15:1": "mit"}.items() <= {
+        row["of"]: row["licence"] for row in rows(app) if "of" in row
+    }.items()
+
+
+def test_what_fits_is_listed_with_the_reasons(filled: Registry, open_page: OpenPage) -> None:
+    said = words(open_page("model.py", ref="papercut", section="Fits"))
+    fits = filled.fits("papercut")
+    assert all(reason in said for fit in fits for reason in fit.reasons)
+    assert fits or "Nothing in this catalog" in said
+
+
+def test_the_star_and_the_texts_to_copy_are_on_the_page(filled: Registry, open_page: OpenPage) -> None:
+    app = open_page("model.py", ref="papercut")
+    assert codes(app)[:3] == ["0.8*papercut:1", "<lora:papercut:0.8>", "papercut, layered paper"]
+    app.button(key="favourite-papercut:1").click().run()
+    assert [one.model for one in filled.search(favourite_of="ana")] == ["papercut"]
