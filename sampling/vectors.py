@@ -191,7 +191,8 @@ def _activate(pipe: Pipeline, lambdas: Mapping[str, Strength]) -> None:
         layer.set_adapter(list(here))
         for adapter, strength in here.items():
             layer.set_scale(adapter, strength.get(module, 0.0) if isinstance(strength, Mapping) else strength)
-        layer.enable_adapters(bool(here))
+        if layer.disable_adapters == bool(here):
+            layer.enable_adapters(bool(here))
 
 
 def _together(by_module: Mapping[str, float]) -> Strength:
