@@ -67,8 +67,9 @@ class Painting:
         return {"size": min(self.batch, len(self.images) - start), "place": index - start}
 
     def record(self, index: int) -> dict[str, Any]:
-        """What `save_png` keeps of picture `index`: its own prompt and seed, and the settings that all share."""
-        shared = {key: value for key, value in self.settings.items() if key not in ("prompts", "seeds")}
+        """What `save_png` keeps of picture `index`: its own prompt and seed, and what was said that all share."""
+        own = ("prompts", "seeds")
+        shared = {key: value for key, value in self.settings.items() if key not in own and value not in (None, "")}
         return {"prompt": self.settings["prompts"][index], "seed": self.settings["seeds"][index], **shared}
 
 

@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 from math import inf
+from typing import TYPE_CHECKING
 
-from diffusers.schedulers.scheduling_utils import SchedulerMixin
-from torch import Tensor
-
-from sampling.base import Pipeline, device_of, picture_size
 from sampling.errors import UnsupportedSetting
 from sampling.solvers import ORIGINAL_INFERENCE_STEPS, Solver, check_settings, find_solver, make_scheduler
 from sampling.warnings import known_warnings_silenced
+
+if TYPE_CHECKING:
+    from diffusers.schedulers.scheduling_utils import SchedulerMixin
+    from torch import Tensor
+
+    from sampling.base import Pipeline
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Settings:
         """
         return self.steps_taken * (2 if self.guidance > 1 else 1)
 
-    def scheduler(self, pipe: Pipeline) -> SchedulerMixin:
+    def scheduler(self, pipe: "Pipeline") -> "SchedulerMixin":
         """A fresh scheduler for one batch, its timesteps set."""
         scheduler = make_scheduler(self.solver, pipe.scheduler.config, spacing=self.spacing)
         with known_warnings_silenced():
@@ -88,13 +91,15 @@ class Settings:
             scheduler.set_begin_index(self.steps - self.steps_taken)
         return scheduler
 
-    def visited(self, scheduler: SchedulerMixin) -> Tensor:
+    def visited(self, scheduler: "SchedulerMixin") -> "Tensor":
         """The timesteps of `scheduler` at which the U-Net is asked."""
         timesteps: Tensor = scheduler.timesteps[self.steps - self.steps_taken :]
         return timesteps
 
-    def size(self, pipe: Pipeline) -> tuple[int, int]:
+    def size(self, pipe: "Pipeline") -> tuple[int, int]:
         """(height, width) in pixels. Raises UnsupportedSetting for what latents cannot hold."""
+        from sampling.base import picture_size
+
         own = picture_size(pipe)
         size = self.height or own[0], self.width or own[1]
         factor = pipe.vae_scale_factor
@@ -114,7 +119,9 @@ class Settings:
         """Whether `init_strength` shortens the grid that the timesteps are taken from, not their list."""
         return self._solver.heeds_original_steps and self.timesteps is None
 
-    def _set_timesteps(self, scheduler: SchedulerMixin, pipe: Pipeline) -> None:
+    def _set_timesteps(self, scheduler: "SchedulerMixin", pipe: "Pipeline") -> None:
+        from sampling.base import device_of
+
         arguments = {}
         if self.original_inference_steps is not None:
             arguments["original_inference_steps"] = self.original_inference_steps

@@ -11,21 +11,14 @@ from difflib import get_close_matches
 from enum import StrEnum
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any
-
-import torch
-from diffusers import (
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EulerDiscreteScheduler,
-    LCMScheduler,
-    TCDScheduler,
-    UniPCMultistepScheduler,
-)
-from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from typing import TYPE_CHECKING, Any
 
 from sampling.errors import UnknownSolver, UnsupportedSetting
 from sampling.warnings import known_warnings_silenced
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 SPACINGS = ("trailing", "leading", "linspace")
 """Lin et al. 2023 (arXiv 2305.08891), table 2. Trailing starts at the last timestep, where x_T is pure noise."""
@@ -65,7 +58,8 @@ class Solver:
 
     name: str
     title: str
-    scheduler: type[SchedulerMixin]
+    scheduler: str
+    """Its class in diffusers, which is imported once one is made: a table of settings needs none."""
     settings: Mapping[str, Any] = field(repr=False)
     fresh_noise: FreshNoise = FreshNoise.NEVER
     spacings: tuple[str, ...] = SPACINGS
@@ -94,7 +88,7 @@ class Solver:
             return steps > 1
         return self.fresh_noise is FreshNoise.WITH_ETA and eta > 0
 
-    def step_arguments(self, eta: float, generators: Sequence[torch.Generator]) -> dict[str, Any]:
+    def step_arguments(self, eta: float, generators: "Sequence[torch.Generator]") -> dict[str, Any]:
         """What `scheduler.step` takes beside model output, timestep and sample."""
         match self.fresh_noise:
             case FreshNoise.NEVER:
@@ -111,32 +105,32 @@ _MULTISTEP = {"steps_offset": 1, "solver_order": 2, "lower_order_final": True, "
 _DPM = {**_MULTISTEP, "solver_type": "midpoint", "euler_at_final": False}
 
 _ALL = (
-    Solver("lcm", "LCM", LCMScheduler, _DISTILLED, FreshNoise.ALWAYS, ("trailing",), ORIGINAL_INFERENCE_STEPS),
-    Solver("tcd", "TCD", TCDScheduler, _DISTILLED, FreshNoise.WITH_ETA, ("trailing",), ORIGINAL_INFERENCE_STEPS),
-    Solver("ddim", "DDIM", DDIMScheduler, _STABLE_DIFFUSION, FreshNoise.WITH_ETA, heeds_timesteps=False),
+    Solver("lcm", "LCM", "LCMScheduler", _DISTILLED, FreshNoise.ALWAYS, ("trailing",), ORIGINAL_INFERENCE_STEPS),
+    Solver("tcd", "TCD", "TCDScheduler", _DISTILLED, FreshNoise.WITH_ETA, ("trailing",), ORIGINAL_INFERENCE_STEPS),
+    Solver("ddim", "DDIM", "DDIMScheduler", _STABLE_DIFFUSION, FreshNoise.WITH_ETA, heeds_timesteps=False),
     Solver(
         "dpm",
         "DPM-Solver",
-        DPMSolverMultistepScheduler,
+        "DPMSolverMultistepScheduler",
         # its last step would be sigma * exp(h) = 0 * inf at sigma 0: it ends at sigma_min, as DDIM does here
         {**_DPM, "algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"},
     ),
     Solver(
         "dpm++",
         "DPM-Solver++",
-        DPMSolverMultistepScheduler,
+        "DPMSolverMultistepScheduler",
         {**_DPM, "algorithm_type": "dpmsolver++", "final_sigmas_type": "zero"},
     ),
     Solver(
         "euler",
         "Euler",
-        EulerDiscreteScheduler,
+        "EulerDiscreteScheduler",
         {"steps_offset": 1, "final_sigmas_type": "zero", "interpolation_type": "linear", "timestep_type": "discrete"},
     ),
     Solver(
         "unipc",
         "UniPC",
-        UniPCMultistepScheduler,
+        "UniPCMultistepScheduler",
         {**_MULTISTEP, "solver_type": "bh2", "predict_x0": True, "final_sigmas_type": "zero"},
         heeds_timesteps=False,
     ),
@@ -212,13 +206,15 @@ def _who(heeds: str) -> str:
     return ", ".join(solver.name for solver in SOLVERS.values() if getattr(solver, heeds))
 
 
-def make_scheduler(name: str, config: Mapping[str, Any], *, spacing: str = "trailing") -> SchedulerMixin:
+def make_scheduler(name: str, config: Mapping[str, Any], *, spacing: str = "trailing") -> "SchedulerMixin":
     """A fresh scheduler for the solver `name`, on the noise schedule in `config` (a base's scheduler config).
 
     Raises UnknownSolver, or UnsupportedSetting for a spacing that the solver cannot honour.
     """
+    import diffusers
+
     solver = find_solver(name)
     check_settings(solver, steps=1, spacing=spacing, eta=0.0)
     schedule = {key: config[key] for key in NOISE_SCHEDULE if config.get(key) is not None}
     with known_warnings_silenced():
-        return solver.scheduler(**schedule, **solver.settings, timestep_spacing=spacing)
+        return getattr(diffusers, solver.scheduler)(**schedule, **solver.settings, timestep_spacing=spacing)

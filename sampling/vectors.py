@@ -184,16 +184,15 @@ def _reached(pipe: Pipeline) -> dict[str, nn.Module]:
 
 
 def _activate(pipe: Pipeline, lambdas: Mapping[str, Strength]) -> None:
-    if not lambdas:
-        pipe.disable_lora()
-        return
-    pipe.enable_lora()
-    uniform = {name: 1.0 if isinstance(strength, Mapping) else strength for name, strength in lambdas.items()}
-    pipe.set_adapters([_adapter(name) for name in uniform], list(uniform.values()))
-    scoped = {_adapter(name): strength for name, strength in lambdas.items() if isinstance(strength, Mapping)}
+    """Set them on every adapted module, in one pass; every other vector is out of the forward pass."""
+    adapters = {_adapter(name): strength for name, strength in lambdas.items()}
     for module, layer in _layers(pipe):
-        for adapter in scoped.keys() & layer.scaling.keys():
-            layer.set_scale(adapter, scoped[adapter].get(module, 0.0))
+        here = {adapter: strength for adapter, strength in adapters.items() if adapter in layer.scaling}
+        layer.set_adapter(list(here))
+        for adapter, strength in here.items():
+            layer.set_scale(adapter, strength.get(module, 0.0) if isinstance(strength, Mapping) else strength)
+        if layer.disable_adapters == bool(here):
+            layer.enable_adapters(bool(here))
 
 
 def _together(by_module: Mapping[str, float]) -> Strength:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.errors import NotABase, NotAVector
+from workbench.opened_vectors import opened_vector
 from workbench.references import Resolved, weights_of
 
 if TYPE_CHECKING:
@@ -55,9 +56,9 @@ class Architectures:
                 f"{found.reference}: its modules are those of no known base ({', '.join(self._tables)}); "
                 "import its base first: tau import FOLDER --kind base"
             )
-        name = found.version.ref if found.version else found.reference
-        known = found.sha256 if found.version and found.path.is_file() else None
-        return open_vector(found.path, table, name=name, sha256=known)
+        if found.version is not None and found.path.is_file():
+            return opened_vector(found.path, table, name=found.version.ref, sha256=found.sha256)
+        return open_vector(found.path, table, name=found.named)
 
     def open_base(self, version: "Version") -> "Weights":
         """The weights of a registered base. Raises NotABase for one of no known family."""

@@ -22,6 +22,7 @@ def test_a_name_that_does_not_exist_is_an_attribute_error():
         _ = sampling.pant
 
 
-def test_reading_a_record_loads_no_torch():
-    code = "import sys, sampling; sampling.read_png, sampling.contact_sheet; sys.exit('torch' in sys.modules)"
+def test_reading_a_record_and_saying_how_to_paint_load_no_torch():
+    names = "sampling.read_png, sampling.contact_sheet, sampling.SOLVERS, sampling.Settings('ddim', 4, 2.0)"
+    code = f"import sys, sampling; {names}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,6 +1,8 @@
 """One recipe, one picture: as runtime weights, composed file, baked model, in any batch, on a pipeline that is kept."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from workbench.baking import bake
 from workbench.composing import compose
 from workbench.previewing import preview
 from workbench.profiles import Sampling
+from workbench.recipes import resolve_recipe
 
 CIRCLE = ["a large red circle on a white background"]
 LEVELS = 1
@@ -24,6 +27,27 @@ def pixels(gallery: Any, recipe: str, how: Sampling, seeds: Sequence[int] = (3,)
     """(pictures, height, width, 3) from 0 to 255."""
     painted = preview(gallery.registry, recipe, CIRCLE, sampling=how, seeds=seeds, **more)
     return np.stack([np.asarray(image, dtype=np.int64) for image in painted.images])
+
+
+@contextmanager
+def weight_files_opened() -> Iterator[list[str]]:
+    """The weight files that are opened while the context lasts. An audit hook stays for ever, so there is one."""
+    is_first = not _AUDITED
+    _AUDITED.append([])
+    if is_first:
+        sys.addaudithook(_note)
+    try:
+        yield _AUDITED[-1]
+    finally:
+        _AUDITED.append([])
+
+
+def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open" and str(arguments[0]).endswith(".safetensors"):
+        _AUDITED[-1].append(str(arguments[0]))
+
+
+_AUDITED: list[list[str]] = []
 
 
 @pytest.mark.parametrize(
@@ -47,16 +71,22 @@ def test_runtime_weights_composed_file_and_baked_model_paint_the_same_picture(
     assert np.abs(runtime - pixels(gallery, "shapes", sampling)).max() > 10
 
 
-def test_a_kept_pipeline_paints_what_a_fresh_one_paints_and_turning_numbers_injects_nothing(gallery: Any) -> None:
+def test_a_kept_pipeline_paints_what_a_fresh_one_paints_and_turning_numbers_loads_nothing(gallery: Any) -> None:
     pipe = load_pipeline(gallery.base)
     kept: dict[str, Any] = {"open_base": lambda version, folder: pipe, "base": "shapes"}
     sampling = Sampling(solver="ddim", steps=2, guidance=2.0)
     turned = ("0.8*soft + fast", "0.3*soft + 1.2*fast", "0.3*soft{unet.down: 0.5, else: 2} - fast", "soft + 0*fast")
-    seen = []
+    seen, read = [], []
     for recipe in turned:
-        there = pixels(gallery, recipe, sampling, **kept)
+        with weight_files_opened() as opened:
+            there = pixels(gallery, recipe, sampling, **kept)
         assert np.array_equal(there, pixels(gallery, recipe, sampling, base="shapes"))
         seen.append(_injected(pipe))
+        read.append(len(opened))
+    assert read[1:] == [0] * (len(turned) - 1)
+    with weight_files_opened() as opened:
+        resolve_recipe(gallery.registry, str(gallery.files / "soft.safetensors"), "shapes")
+    assert opened
     assert len(seen[0]) > 10
     assert seen == [seen[0]] * len(turned)
     swapped = pixels(gallery, "fast", sampling, **kept)

@@ -37,7 +37,7 @@ def painting(painted: Tau, home: Path) -> Iterator[None]:
 
 
 def test_a_queued_preview_is_the_picture_that_preview_paints(painted: Tau, painting: None, tmp_path: Path) -> None:
-    arguments = ("preview", "papercut", "-p", "a circle", "--base", "shapes", "--seed", 3, "--json")
+    arguments = ("preview", "papercut", "-p", "a circle", "--base", "shapes", "--solver", "lcm", "--seed", 3, "--json")
     queued = painted(*arguments, "--queue", "--timeout", 250, "-o", tmp_path / "queued.png")
     assert queued.exit_code == 0, queued.stderr
     here = painted(*arguments, "-o", tmp_path / "here.png")
@@ -99,7 +99,7 @@ def test_both_lanes_are_done_until_both_are_idle(painted: Tau, home: Path, data:
     with open_registry(home) as registry:
         from workbench.picture_jobs import submit_preview
 
-        submit_preview(registry, "papercut", ["a circle"])
+        submit_preview(registry, "papercut", ["a circle"], solver="lcm")
         assert painted("worker", "--until-idle", "--lanes", "batch,interactive", "--slots", 2).exit_code == 0
         assert {(job.kind, job.state) for job in queue_of(registry).list()} == {
             ("preview", "succeeded"),
