@@ -99,8 +99,15 @@ def paint(
         seconds=time.perf_counter() - began,
         settings={**asdict(settings), "prompts": list(prompts), "seeds": list(seeds), "versions": software()},
         batch=batch,
-        machine={"device": pipe.device.type, **machine()},
+        machine={**machine(), **_precision(pipe)},
     )
+
+
+def _precision(pipe: Pipeline) -> dict[str, str | int]:
+    """On what, in which numbers, and whether the VAE decodes in tiles."""
+    tiled = getattr(pipe.vae, "use_tiling", False)
+    dtype = str(pipe.unet.dtype).removeprefix("torch.")
+    return {"device": device_of(pipe).type, "dtype": dtype, "decoding": "in tiles" if tiled else "whole"}
 
 
 @torch.no_grad()
