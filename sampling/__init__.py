@@ -27,7 +27,6 @@ _MODULES = {
     "agreement": "metrics",
     "attach": "vectors",
     "attached": "vectors",
-    "clip_scores": "clip_score",
     "configuration_of": "shipped",
     "contact_sheet": "sheet",
     "decode": "painting",

@@ -8,7 +8,6 @@ SamplingError
 ├── UnknownDevice         a device that this machine does not have
 ├── TooLittleMemory       a painting that does not fit on its device in any way
 ├── JudgeUnreadable       a folder is no judge
-├── ClipUnreadable        a folder is no CLIP model, or the package that scores with one is missing
 ├── RecordRefused         a picture's record lacks a setting or carries an empty or wrong hash
 ├── NoRecord              a picture carries no record of Tauworks
 └── Cancelled             somebody asked the painting to stop
@@ -45,10 +44,6 @@ class TooLittleMemory(SamplingError):
 
 class JudgeUnreadable(SamplingError):
     """A folder is no classifier whose labels read "head=value"."""
-
-
-class ClipUnreadable(SamplingError):
-    """A folder is no CLIP model that transformers can open, or torchmetrics is not installed."""
 
 
 class RecordRefused(SamplingError):

@@ -5,19 +5,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from registry import Registry
+    from workbench.axes import Axis
     from workbench.baking import bake, unbake
+    from workbench.cell_painting import paint_cells
     from workbench.checking import check
     from workbench.composing import compose
     from workbench.converting import convert
+    from workbench.grid_files import write_grid
+    from workbench.grids import plan_grid
     from workbench.importing import identify_file, import_file
     from workbench.interfering import interfere
     from workbench.jobs import submit_distillation, submit_training, wait
     from workbench.previewing import preview
-    from workbench.recalling import recall
+    from workbench.recalling import recall, repaint
     from workbench.verifying import verify
     from workbench.workers import run_worker
 
 _MODULES = {
+    "Axis": "workbench.axes",
     "Registry": "registry",
     "bake": "workbench.baking",
     "check": "workbench.checking",
@@ -26,17 +31,22 @@ _MODULES = {
     "identify_file": "workbench.importing",
     "import_file": "workbench.importing",
     "interfere": "workbench.interfering",
+    "paint_cells": "workbench.cell_painting",
+    "plan_grid": "workbench.grids",
     "preview": "workbench.previewing",
     "recall": "workbench.recalling",
+    "repaint": "workbench.recalling",
     "run_worker": "workbench.workers",
     "submit_distillation": "workbench.jobs",
     "submit_training": "workbench.jobs",
     "unbake": "workbench.baking",
     "verify": "workbench.verifying",
     "wait": "workbench.jobs",
+    "write_grid": "workbench.grid_files",
 }
 
 __all__ = [
+    "Axis",
     "Registry",
     "bake",
     "check",
@@ -45,14 +55,18 @@ __all__ = [
     "identify_file",
     "import_file",
     "interfere",
+    "paint_cells",
+    "plan_grid",
     "preview",
     "recall",
+    "repaint",
     "run_worker",
     "submit_distillation",
     "submit_training",
     "unbake",
     "verify",
     "wait",
+    "write_grid",
 ]
 
 

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
+    "Axis": "axes",
     "Baked": "baking",
     "CheckReport": "checking",
     "Composition": "composing",
@@ -33,13 +34,17 @@ _MODULES = {
     "lookups_of": "hash_lookups",
     "open_registry": "opening",
     "outcome_of": "outcomes",
+    "paint_cells": "cell_painting",
+    "plan_grid": "grids",
     "preview": "previewing",
     "push": "pushing",
     "recall": "recalling",
+    "repaint": "recalling",
     "resolve": "references",
     "resolve_recipe": "recipes",
     "run_worker": "workers",
     "submit_distillation": "jobs",
+    "submit_grid": "grid_jobs",
     "submit_training": "jobs",
     "sync": "syncing",
     "take_in": "import_sources",
@@ -47,6 +52,7 @@ _MODULES = {
     "unlink": "hash_lookups",
     "verify": "verifying",
     "wait": "jobs",
+    "write_grid": "grid_files",
 }
 
 __all__ = [*_MODULES]

@@ -49,11 +49,11 @@ def measure_cells(
 ) -> dict[str, Metrics]:
     """Key -> what was measured of each painted cell, which is kept with its picture; what is not painted is left out.
 
-    sharpness: variance of the Laplacian. attributes: share of what the prompt states that the base's judge reads.
+    sharpness: energy of the Laplacian. attributes: share of what the prompt states that the base's judge reads.
     agreement: 1 - MSE / Var against the reference from the same noise, which is the recipe without its acceleration
     vectors, painted by 50 steps of DDIM and kept like any cell. clip_score: with the CLIP model in `clip`.
 
-    Raises ClipUnreadable, JudgeUnreadable, and what `paint_cells` raises.
+    Raises EvaluationRefused for a folder that is no CLIP, JudgeUnreadable, and what `paint_cells` raises.
     """
     asked = {cell.key: cell for cell in cells}
     painted = [_Measured(asked[key], _image(registry, one.picture)) for key, one in registry.pictures(asked).items()]
@@ -189,12 +189,15 @@ def stated(prompt: str, heads: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
 
 def _clip_scores(folder: Path | None, painted: Sequence[_Measured]) -> dict[str, Metrics]:
-    from sampling import clip_scores
+    from distill_jobs.evaluation.perceptual import Perceptual
 
     if folder is None or not painted:
         return {}
-    scores = clip_scores(folder, [one.image for one in painted], [one.cell.prompt for one in painted])
-    return {one.cell.key: {"clip_score": score} for one, score in zip(painted, scores, strict=True)}
+    networks = Perceptual(None, folder)
+    return {
+        one.cell.key: {"clip_score": float(networks.of_each([one.image], [one.cell.prompt])["clip_score"][0])}
+        for one in painted
+    }
 
 
 def _image(registry: "Registry", sha256: str) -> "Image":

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from PIL.Image import Image
 from torch import Tensor
-from torch.nn.functional import conv2d
 
 from sampling import joint_right, paired_bootstrap
 from sampling.metrics import Interval, Reading
+from sampling.metrics import sharpness as energy
 
 RESAMPLES = 2_000
 PROJECTIONS = 128
@@ -52,18 +52,9 @@ def variance(reference: Tensor) -> float:
 
 
 def sharpness(images: Sequence[Image], reference: Sequence[Image]) -> Values:
-    """(N,) energy of each picture's Laplacian over the mean energy of the reference's: below 1 is blur.
-
-    The 5-point Laplacian of the grey picture, inside its border.
-    """
-    energy = _laplacian_energy(reference).mean()
-    return _laplacian_energy(images) / max(energy, np.finfo(np.float64).tiny)
-
-
-def _laplacian_energy(images: Sequence[Image]) -> Values:
-    kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
-    grey = torch.stack([torch.from_numpy(np.array(image.convert("L"), dtype=np.float64)) for image in images])
-    return conv2d(grey[:, None] / 255, kernel[None, None]).square().flatten(1).mean(1).numpy()
+    """(N,) energy of each picture's Laplacian over the mean energy of the reference's: below 1 is blur."""
+    energies, teachers = (np.array([energy(one) for one in some]) for some in (images, reference))
+    return energies / max(teachers.mean(), np.finfo(np.float64).tiny)
 
 
 def sliced_wasserstein(images: Sequence[Image], reference: Sequence[Image], seed: int) -> float:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from demo import base_folder, style_files
@@ -77,6 +78,36 @@ def test_what_is_measured_is_kept_with_the_picture_and_stands_in_the_table(galle
     assert kept["attributes"] is None
     assert "no judge" in kept["attributes_why"]
     assert "sharpness" in grid_csv(gallery.registry, plan).splitlines()[0]
+
+
+@pytest.fixture
+def clip_folder(tmp_path: Path) -> Path:
+    """A CLIP of a few thousand weights, with its processor."""
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
+
+    from demo.training import networks
+
+    folder = tmp_path / "clip"
+    tokenizer = networks.write_tokenizer(folder)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    text = {**sizes, **ends, "vocab_size": len(tokenizer), "projection_dim": 8}
+    vision = {**sizes, "image_size": 16, "patch_size": 8, "projection_dim": 8}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)).save_pretrained(folder)
+    processor = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
+    CLIPProcessor(image_processor=processor, tokenizer=tokenizer).save_pretrained(folder)
+    return folder
+
+
+def test_a_clip_that_the_user_has_scores_each_picture(gallery: Any, clip_folder: Path) -> None:
+    plan = planned(gallery, sampling=Sampling(solver="lcm", steps=2))
+    paint_cells(gallery.registry, plan.cells)
+    assert "clip_score" not in measure_cells(gallery.registry, plan.cells)[plan.keys[0]]
+    scored = measure_cells(gallery.registry, plan.cells, clip=clip_folder)[plan.keys[0]]
+    assert 0 <= scored["clip_score"] <= 100
+    assert painted_cells(gallery.registry, plan)[plan.keys[0]].metrics == scored
 
 
 def test_only_captions_of_the_shapes_world_state_attributes() -> None:

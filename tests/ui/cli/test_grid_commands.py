@@ -91,6 +91,14 @@ def test_what_makes_no_grid_is_a_usage_error(painted: Tau) -> None:
     assert painted("grid", RECIPE, "--x", "steps=1,2", "--steps", 3, "-p", CIRCLE).exit_code == 2
 
 
+def test_a_queued_grid_waits_for_a_painter_as_long_as_it_is_told(painted: Tau) -> None:
+    late = painted("grid", RECIPE, "--x", "papercut=0,1", *QUICK, "--queue", "--timeout", 0.1)
+    assert late.exit_code == 124
+    assert "no painter runs on this machine" in late.stderr
+    jobs = json.loads(painted("jobs", "ls", "--json").stdout.splitlines()[0])
+    assert "cancelled" in json.dumps(jobs)
+
+
 def test_metrics_are_in_the_table_where_they_are_asked_for(painted: Tau, tmp_path: Path) -> None:
     axis = ("--x", "papercut=1", "--solver", "lcm", "--steps", 2, "-p", CIRCLE)
     assert cells(painted("grid", RECIPE, *axis, "--json"))[0]["metrics"] == {}
@@ -100,7 +108,7 @@ def test_metrics_are_in_the_table_where_they_are_asked_for(painted: Tau, tmp_pat
     assert "lcm injects fresh noise" in found["agreement_why"]
     refused = painted("grid", RECIPE, *axis, "--clip", tmp_path)
     assert refused.exit_code == 1
-    assert "no config.json" in refused.stderr
+    assert str(tmp_path) in refused.stderr
 
 
 def test_recall_paints_again_and_says_whether_every_pixel_is_the_same(painted: Tau, tmp_path: Path) -> None:
