@@ -1,6 +1,7 @@
 """A grid as files: a PNG with its legend, a page to zoom into, and tables."""
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping
@@ -37,6 +38,11 @@ def write_grid(registry: "Registry", plan: GridPlan, out: Path) -> tuple[Path, .
         partial.write_bytes(WRITERS[path.suffix](registry, plan))
         partial.replace(path)
     return paths
+
+
+def grid_place(registry: "Registry", plan: GridPlan) -> Path:
+    """The folder below the registry's home where the files of a grid go when nothing else is said."""
+    return registry.home / "grids" / hashlib.sha256("".join(plan.keys).encode()).hexdigest()[:16]
 
 
 def grid_png(registry: "Registry", plan: GridPlan) -> bytes:

@@ -1,7 +1,5 @@
 """What stands beside the pictures of a grid: titles, labels, and a legend of what they share."""
 
-from dataclasses import asdict
-
 from workbench.axes import Axis, Value
 from workbench.cells import Cell
 from workbench.grids import GridPlan, Panel
@@ -59,9 +57,9 @@ def panel_title(plan: GridPlan, panel: Panel) -> str:
 
 def sampling_words(sampling: Sampling, without: tuple[str, ...] = ()) -> str:
     """How something is painted, on one line; what is not said or none is left out."""
-    said = {name: value for name, value in asdict(sampling).items() if name not in without}
+    said = {name: value for name, value in sampling.said.items() if name not in without}
     solver = [str(said.pop("solver"))] if "solver" in said else []
-    rest = [f"{name.replace('_', ' ')} {_value(value)}" for name, value in said.items() if value not in (None, "", 0)]
+    rest = [f"{name.replace('_', ' ')} {_value(value)}" for name, value in said.items() if value]
     return ", ".join([*solver, *rest])
 
 

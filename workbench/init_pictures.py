@@ -43,6 +43,11 @@ def kept_picture(registry: "Registry", content: bytes) -> str:
     return registry.put_blob(content)
 
 
+def init_of(registry: "Registry", sampling: Sampling) -> "Image | None":
+    """The kept picture that a painting begins with, None where it begins with noise."""
+    return None if sampling.init is None else open_init(registry, sampling.init)
+
+
 def open_init(registry: "Registry", sha256: str) -> "Image":
     """The kept picture, turned as its camera says."""
     return _opened(registry.blob_path(sha256))

@@ -164,6 +164,7 @@ def _look(registry: "Registry", drafts: "Sequence[Draft]", jobs: Sequence[int | 
 
 
 def _picture(registry: "Registry", draft: "Draft", seen: Watched | None, place: int) -> None:
+    st.caption(f"**Recipe {place + 1}**")
     if seen is None:
         st.caption("Nothing is painted yet.")
         return
