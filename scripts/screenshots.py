@@ -21,12 +21,13 @@ WINDOWS = {"laptop": {"width": 1280, "height": 800}, "phone": {"width": 390, "he
 TALLEST = {"laptop": 1280, "phone": 1690}
 """A window grows with its page up to so many pixels for its picture."""
 
+TO_THE_TOP = """() => document.querySelector('[data-testid="stMain"]').scrollTo(0, 0)"""
 HEIGHT = """() => {
     const [main] = document.querySelectorAll('[data-testid="stMain"]')
     return main.scrollHeight - main.clientHeight + window.innerHeight
 }"""
 SCHEMES = ("light", "dark")
-COLOURS = 128
+COLOURS = 256
 RECIPE = "1.1*glow + 0.85*lcm-shapes"
 OTHER = "1.3*stripes + 0.85*lcm-shapes"
 PROMPT = "a large red circle on a white background"
@@ -108,6 +109,8 @@ def _grow(visitor: Visitor, tallest: int) -> None:
     height = max(window["height"], min(visitor.page.evaluate(HEIGHT), tallest))
     visitor.page.set_viewport_size({"width": window["width"], "height": height})
     visitor.page.mouse.move(0, 0)
+    visitor.page.evaluate(TO_THE_TOP)
+    visitor.page.get_by_role("tooltip").first.wait_for(state="hidden")
     visitor.settle()
 
 
