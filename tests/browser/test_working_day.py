@@ -78,10 +78,10 @@ def paint_a_grid(visitor: Visitor) -> None:
     """Strength against strength, three by three."""
     page = visitor.page
     go(visitor, "Grid")
-    write(visitor, "Recipe", f"{STYLE} + {FAST}")
-    write(visitor, "Prompts, one a line", PROMPT)
-    write(visitor, "Across", "glow=0.5:1.5:3")
-    write(visitor, "Down", "fast-shapes=0,0.5,1")
+    write(visitor, "Recipe", f"{STYLE} + {FAST}", "recipe")
+    write(visitor, "Prompts, one a line", PROMPT, "prompt")
+    write(visitor, "Across", "glow=0.5:1.5:3", "x")
+    write(visitor, "Down", "fast-shapes=0,0.5,1", "y")
     page.get_by_role("button", name="Paint 9 cells").click()
     expect(page.get_by_text("9 of 9 pictures are painted")).to_be_visible()
 
@@ -188,11 +188,13 @@ def strength(page: Page, place: int) -> Locator:
     return page.locator(f".st-key-strength-{place}").get_by_role("slider")
 
 
-def write(visitor: Visitor, label: str, text: str) -> None:
-    """Fill a field in, and wait for what the page makes of it."""
-    field = visitor.page.get_by_role("textbox", name=label, exact=True)
+def write(visitor: Visitor, label: str, text: str, parameter: str) -> None:
+    """Fill a field in, and wait until the URL carries it."""
+    page = visitor.page
+    field = page.get_by_role("textbox", name=label, exact=True)
     field.fill(text)
     field.press("Control+Enter")
+    page.wait_for_url(lambda address: parse_qs(urlsplit(address).query).get(parameter) == [text])
     visitor.settle()
 
 

@@ -91,9 +91,10 @@ def _followed(name: str, read: Callable[[str], Any]) -> dict[str, Any]:
     """What makes a field show a parameter of the URL and write it.
 
     Bound, it would take the parameter out of the links to Compose as well: Streamlit clears what the page that is left
-    has bound, by name.
+    has bound, by name. A field that shows it already is left alone, for somebody may be typing there.
     """
-    st.session_state[name] = read(name)
+    if name not in st.session_state or st.session_state[name] != read(name):
+        st.session_state[name] = read(name)
     return {"key": name, "on_change": follow, "args": (name, name)}
 
 
