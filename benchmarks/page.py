@@ -25,6 +25,7 @@ from benchmarks import (
     job_queue,
     mlflow_registry,
     preview,
+    slider,
 )
 
 FIGURES = Path("docs/benchmarks")
@@ -107,6 +108,7 @@ SECTIONS = (
         {"arithmetic-checks": "python -m benchmarks.arithmetic_checks --folder build/bench"},
     ),
     Section("Seeing a strength", preview, {"preview": "python -m benchmarks.preview"}),
+    Section("Moving a slider", slider, {"slider": "python -m benchmarks.slider"}),
     Section("A grid", grid, {"grid": "python -m benchmarks.grid"}),
     Section("The catalog's page", catalog_page, {"catalog-page": "python -m benchmarks.catalog_page --versions 50000"}),
     Section("What a few steps paint", few_steps, {"few-steps": "python -m benchmarks.few_steps"}),

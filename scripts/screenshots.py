@@ -6,7 +6,8 @@ fills). The pictures have few colours, so that all of them together stay small.
 
 import argparse
 import io
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,26 +18,58 @@ from workbench.opening import demo_home
 
 FOLDER = ROOT / "docs" / "pages"
 WINDOWS = {"laptop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
+TALLEST = {"laptop": 1280, "phone": 1690}
+"""A window grows with its page up to so many pixels for its picture."""
+
+TO_THE_TOP = """() => document.querySelector('[data-testid="stMain"]').scrollTo(0, 0)"""
+HEIGHT = """() => {
+    const [main] = document.querySelectorAll('[data-testid="stMain"]')
+    return main.scrollHeight - main.clientHeight + window.innerHeight
+}"""
 SCHEMES = ("light", "dark")
-COLOURS = 128
+COLOURS = 256
 RECIPE = "1.1*glow + 0.85*lcm-shapes"
 OTHER = "1.3*stripes + 0.85*lcm-shapes"
 PROMPT = "a large red circle on a white background"
+PAINTED = f"{PROMPT}|Painted with"
+"""What the pictures of the pages are called."""
+
+
+def paint(visitor: Visitor) -> None:
+    """Have the page paint what it shows, and wait for the pictures."""
+    button = visitor.page.get_by_role("button", name=re.compile("^Paint|^All cells"))
+    if button.first.is_enabled():
+        button.first.click()
+    visitor.page.get_by_role("img", name=re.compile(PAINTED)).first.wait_for()
+    visitor.page.get_by_role("progressbar").first.wait_for(state="detached")
+    visitor.settle()
+
+
+def look(visitor: Visitor) -> None:
+    """Nothing more than what the page shows."""
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One page as it is shown: its name in docs/pages, its address, and whether all of it is wanted."""
+    """One page as it is shown: its name in docs/pages, its address, and what is done there first."""
 
     name: str
     page: str
     parameters: Mapping[str, str | list[str]] = field(default_factory=dict)
+    act: Callable[[Visitor], None] = look
 
 
 SHOTS = (
     Shot("catalog", ""),
     Shot("model", "model", {"ref": "glow-fast:1"}),
     Shot("lineage", "model", {"ref": "glow-fast:1", "section": "Lineage"}),
+    Shot("compose", "compose", {"recipe": RECIPE, "prompt": PROMPT}, paint),
+    Shot("grid", "grid", {"recipe": RECIPE, "x": "glow=0:1.4:5", "y": "lcm-shapes=0.4:1:4", "prompt": PROMPT}, paint),
+    Shot("compare", "compare", {"recipe": [RECIPE, OTHER], "prompt": PROMPT}, paint),
+    Shot("jobs", "jobs"),
+    Shot("job", "jobs", {"job": "1", "section": "Curves"}),
+    Shot("training", "jobs", {"new": "lcd-lora"}),
+    Shot("admin", "admin"),
     Shot("report", "report"),
 )
 
@@ -56,20 +89,34 @@ def main() -> None:
 
 def taken(home: Path, shots: list[Shot], folder: Path) -> Iterator[Path]:
     """The pictures' files, each as it is written. Raises SystemExit when a page had trouble."""
-    with served(home) as address, launched() as browser:
+    with served(home, {"TAU_USER": "ana"}) as address, launched() as browser:
         for window, size in WINDOWS.items():
             for scheme in SCHEMES:
                 with Visitor.arriving(browser, address, viewport=size, color_scheme=scheme) as visitor:
                     for shot in shots:
+                        visitor.page.set_viewport_size(size)
                         visitor.open(shot.page, **shot.parameters)
+                        shot.act(visitor)
+                        _grow(visitor, TALLEST[window])
                         yield _take(visitor, folder / f"{shot.name}-{window}-{scheme}.png")
                     if visitor.troubles:
                         raise SystemExit("\n".join(visitor.troubles))
 
 
+def _grow(visitor: Visitor, tallest: int) -> None:
+    """Make the window as high as its page, and take the pointer off whatever it is on."""
+    window = visitor.page.viewport_size or {"width": 0, "height": 0}
+    height = max(window["height"], min(visitor.page.evaluate(HEIGHT), tallest))
+    visitor.page.set_viewport_size({"width": window["width"], "height": height})
+    visitor.page.mouse.move(0, 0)
+    visitor.page.evaluate(TO_THE_TOP)
+    visitor.page.get_by_role("tooltip").first.wait_for(state="hidden")
+    visitor.settle()
+
+
 def _take(visitor: Visitor, path: Path) -> Path:
     """What the window shows, when its pictures have come."""
-    visitor.page.wait_for_load_state("networkidle")
+    visitor.page.wait_for_function("() => [...document.images].every(image => image.complete)")
     with Image.open(io.BytesIO(visitor.page.screenshot())) as shown:
         few = shown.convert("RGB").quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     few.save(path, optimize=True)

@@ -23,9 +23,11 @@ class Scene:
     sampling: "Sampling"
 
 
-def link_parameters(scene: Scene, recommended: "Sampling") -> dict[str, str]:
-    """What the URL of the Compose page says; of the settings, what differs from those that the recipe recommends."""
-    usual = recommended.said
+def link_parameters(scene: Scene, recommended: "Sampling | None" = None) -> dict[str, str]:
+    """What the URL of the Compose page says; of the settings, what differs from those that the recipe recommends, or
+    all of them.
+    """
+    usual = {} if recommended is None else recommended.said
     chosen = {name: value for name, value in scene.sampling.said.items() if value != usual.get(name)}
     chosen = {name: chosen[name] for name in LINKED if name in chosen}
     told = {"recipe": scene.recipe, "base": scene.base, "prompt": scene.prompt, "seed": scene.seed or None, **chosen}

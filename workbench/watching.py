@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from registry.jobs import Job, LogPiece, Metric
 
 RUN = "run"
+EVALUATION = "eval/"
+"""What the names of measures at checkpoints begin with."""
+
 LOG_TAIL_BYTES = 64 << 10
 
 WISHES: Mapping[str, tuple[str, ...]] = {
@@ -56,10 +59,10 @@ def ask(registry: "Registry", job: int, wish: str) -> "Job":
 
 
 def curves(metrics: Iterable["Metric"]) -> tuple[Curve, ...]:
-    """The numbers of a job, those of one measure together: `tcd-4/endpoint_error` is a series of endpoint_error."""
+    """The numbers of a job, those of one measure together: `eval/tcd-4/endpoint_error` is tcd-4's."""
     found: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for metric in metrics:
-        series, _, measure = metric.name.rpartition("/")
+        series, _, measure = metric.name.removeprefix(EVALUATION).rpartition("/")
         found.setdefault(measure, {}).setdefault(series or measure, []).append((metric.step, metric.value))
     order = sorted(found, key=lambda measure: (measure != "loss", measure))
     return tuple(

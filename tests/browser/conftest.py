@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from demo import style_files, write_dataset
 from registry import Registry
-from scripts.browsing import Visitor, launched, served
+from scripts.browsing import PAGE_MS, Visitor, launched, served
 from workbench.demo import BASE, import_world
 from workbench.importing import import_file
 
@@ -69,6 +69,9 @@ def address(chromium: str, home: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator["Browser"]:
     """A headless Chromium."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PAGE_MS)
     with launched() as browser:
         yield browser
 

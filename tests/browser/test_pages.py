@@ -6,10 +6,17 @@ from pathlib import Path
 import pytest
 
 from scripts.browsing import Visitor
-from ui.web.app import FOLDER, SHOWN
+from ui.web.app import SHOWN
+from ui.web.navigation import CATALOG
 
-PAGES = [Path(page).stem for page in SHOWN if (FOLDER / page).is_file()]
-ADDRESSES = ("", *PAGES[1:], "model?ref=glow", "jobs?new=lcd-lora", "compose?recipe=0.8*glow%20%2B%20fast-shapes")
+ADDRESSES = (
+    *("" if page == CATALOG else Path(page).stem for page in SHOWN),
+    "model?ref=glow",
+    "jobs?new=lcd-lora",
+    "compose?recipe=0.8*glow%20%2B%20fast-shapes",
+    "grid?recipe=glow%20%2B%20fast-shapes&x=glow%3D0:1:3&y=fast-shapes%3D0,1&prompt=a%20circle",
+    "compare?recipe=glow&recipe=0.8*glow%20%2B%20fast-shapes",
+)
 WINDOWS = {
     "laptop": {"color_scheme": "light"},
     "phone": {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},

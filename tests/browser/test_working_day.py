@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from scripts.browsing import Visitor
@@ -13,6 +14,7 @@ PROMPT = "a large red circle on a white background"
 STYLE, FAST = "glow:1", "fast-shapes:1"
 
 
+@pytest.mark.timeout(600)
 def test_a_day_from_the_catalog_to_a_training(arrive: Callable[..., Visitor], home: Path) -> None:
     ana = arrive()
     find_a_style(ana)
@@ -21,10 +23,12 @@ def test_a_day_from_the_catalog_to_a_training(arrive: Callable[..., Visitor], ho
     paint_a_grid(ana)
     adopt_a_cell(ana)
     keep_it(ana)
+    composed = ana.page.url
     follow_its_lineage(ana)
     start_a_distillation(ana, home / "pictures")
     watch_it(ana)
     cancel_it(ana)
+    open_it_elsewhere(arrive(viewport={"width": 390, "height": 844}), composed)
 
 
 def find_a_style(visitor: Visitor) -> None:
@@ -47,8 +51,7 @@ def find_a_style(visitor: Visitor) -> None:
 def compose_it_with_an_acceleration(visitor: Visitor) -> None:
     """Two LoRAs are added from what fits; their sliders rewrite the recipe, and the verdict follows."""
     page = visitor.page
-    page.get_by_role("link", name="Compose").click()
-    expect(page.get_by_role("heading", name="Compose")).to_be_visible()
+    go(visitor, "Compose")
     add(visitor, "glow", STYLE)
     add(visitor, "kind:acceleration", FAST)
     expect(recipe(page)).to_have_value(f"{STYLE} + {FAST}")
@@ -74,12 +77,11 @@ def see_what_it_paints(visitor: Visitor) -> None:
 def paint_a_grid(visitor: Visitor) -> None:
     """Strength against strength, three by three."""
     page = visitor.page
-    page.get_by_role("link", name="Grid", exact=True).click()
-    expect(page.get_by_role("heading", name="Grid")).to_be_visible()
-    write(visitor, "Recipe", f"{STYLE} + {FAST}")
-    write(visitor, "Prompts, one a line", PROMPT)
-    write(visitor, "Across", "glow=0.5:1.5:3")
-    write(visitor, "Down", "fast-shapes=0,0.5,1")
+    go(visitor, "Grid")
+    write(visitor, "Recipe", f"{STYLE} + {FAST}", "recipe")
+    write(visitor, "Prompts, one a line", PROMPT, "prompt")
+    write(visitor, "Across", "glow=0.5:1.5:3", "x")
+    write(visitor, "Down", "fast-shapes=0,0.5,1", "y")
     page.get_by_role("button", name="Paint 9 cells").click()
     expect(page.get_by_text("9 of 9 pictures are painted")).to_be_visible()
 
@@ -100,13 +102,12 @@ def keep_it(visitor: Visitor) -> None:
     page.get_by_role("textbox", name="Name").fill("glow-fast")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_text("Saved and proved")).to_be_visible()
-    page.get_by_role("link", name="glow-fast:1").click()
 
 
 def follow_its_lineage(visitor: Visitor) -> None:
     """The version's page knows what it was made of."""
     page = visitor.page
-    expect(page.get_by_text("glow-fast:1").first).to_be_visible()
+    page.get_by_role("link", name="glow-fast:1").click()
     page.get_by_role("tab", name="Lineage").click()
     for parent in (STYLE, FAST):
         expect(page.get_by_role("tabpanel").get_by_text(parent).first).to_be_visible()
@@ -115,7 +116,7 @@ def follow_its_lineage(visitor: Visitor) -> None:
 def start_a_distillation(visitor: Visitor, pictures: Path) -> None:
     """The form is checked before anything is trained; what it says is started."""
     page = visitor.page
-    page.get_by_role("link", name="Jobs").click()
+    go(visitor, "Jobs")
     page.get_by_role("button", name="New training").click()
     page.get_by_role("radio", name="Acceleration LoRA").click()
     page.get_by_role("textbox", name="Name of what is to come").fill("lcm-shapes")
@@ -142,10 +143,26 @@ def cancel_it(visitor: Visitor) -> None:
     expect(page.get_by_text("cancelled", exact=True)).to_be_visible()
 
 
+def open_it_elsewhere(visitor: Visitor, address: str) -> None:
+    """Another browser shows what the address says: the sum, its picture, and that it is kept."""
+    page = visitor.page
+    page.goto(address)
+    expect(recipe(page)).to_have_value(f"{STYLE} + 0.5*{FAST}")
+    expect(picture(page)).to_be_visible()
+    expect(page.get_by_text("Saved and proved")).to_be_visible()
+
+
+def go(visitor: Visitor, title: str) -> None:
+    """Take the page out of the menu."""
+    page = visitor.page
+    page.get_by_role("navigation").get_by_role("link", name=title, exact=True).click()
+    expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+    visitor.settle()
+
+
 def add(visitor: Visitor, text: str, ref: str) -> None:
     """Search what fits, and add `ref` out of what is found."""
     page = visitor.page
-    visitor.settle()
     search = page.get_by_placeholder("A name, a word")
     if not search.is_visible():  # the fold closes once the sum has a LoRA
         page.get_by_text("Add a LoRA").click()
@@ -153,6 +170,7 @@ def add(visitor: Visitor, text: str, ref: str) -> None:
     search.press("Enter")
     page.locator(f".st-key-add-{ref.replace(':', '-')}").get_by_role("button").click()
     expect(recipe(page)).to_have_value(re.compile(re.escape(ref)))
+    visitor.settle()
 
 
 def cards(page: Page) -> Locator:
@@ -170,11 +188,13 @@ def strength(page: Page, place: int) -> Locator:
     return page.locator(f".st-key-strength-{place}").get_by_role("slider")
 
 
-def write(visitor: Visitor, label: str, text: str) -> None:
-    """Fill a field in, and wait for what the page makes of it."""
-    field = visitor.page.get_by_role("textbox", name=label, exact=True)
+def write(visitor: Visitor, label: str, text: str, parameter: str) -> None:
+    """Fill a field in, and wait until the URL carries it."""
+    page = visitor.page
+    field = page.get_by_role("textbox", name=label, exact=True)
     field.fill(text)
     field.press("Control+Enter")
+    page.wait_for_url(lambda address: parse_qs(urlsplit(address).query).get(parameter) == [text])
     visitor.settle()
 
 

@@ -17,8 +17,8 @@ NOW = datetime.now(UTC)
 def test_measures_of_several_solvers_are_one_curve_and_the_loss_comes_first() -> None:
     found = curves(
         [
-            Metric(2, "tcd-4/endpoint_error", 0.2, NOW),
-            Metric(1, "tcd-4/endpoint_error", 0.4, NOW),
+            Metric(2, "eval/tcd-4/endpoint_error", 0.2, NOW),
+            Metric(1, "eval/tcd-4/endpoint_error", 0.4, NOW),
             Metric(2, "lcm-4/endpoint_error", 0.3, NOW),
             Metric(1, "loss", 0.5, NOW),
         ]

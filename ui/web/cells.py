@@ -19,6 +19,7 @@ from workbench.estimates import seconds_left
 from workbench.grid_files import write_grid
 from workbench.grids import GridPlan, Panel, painted_cells
 from workbench.jobs import UNDER_WAY, queue_of
+from workbench.snippets import Scene, link_parameters
 
 if TYPE_CHECKING:
     from registry import Preview, Registry
@@ -136,19 +137,8 @@ def _cell(pictures: Pictures, cell: "Cell") -> None:
         st.warning(plain(str(error)), icon=":material/broken_image:")
         return
     st.image(thumb, width="stretch", alt=f"Painted with {cell.recipe}")
-    sampling = cell.sampling
-    link_to_page(
-        COMPOSE,
-        "Adopt",
-        ":material/tune:",
-        recipe=cell.recipe,
-        base=cell.base,
-        prompt=cell.prompt,
-        seed=str(cell.seed),
-        solver=sampling.solver,
-        steps=str(sampling.steps),
-        guidance=f"{sampling.guidance:g}",
-    )
+    scene = Scene(cell.recipe, cell.base, cell.prompt, cell.seed, cell.sampling)
+    link_to_page(COMPOSE, "Adopt", ":material/tune:", **{**link_parameters(scene), "seed": str(cell.seed)})
 
 
 def _downloads(registry: "Registry", plan: GridPlan) -> None:

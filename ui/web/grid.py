@@ -1,10 +1,12 @@
 """The Grid page: what changes across and down, the cells as they are painted, and the way from a cell to Compose."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 import streamlit as st
 
 from ui.web.cells import show_cells
+from ui.web.composing.address import chosen_settings, follow, text_of
 from ui.web.grid_axes import axis_field, extend
 from ui.web.navigation import shared_registry
 from ui.web.refusals import refusals_kept, refusals_shown, show_refusal
@@ -40,7 +42,7 @@ def show() -> None:
 
 def _order(registry: "Registry") -> GridOrder:
     recipe = st.text_input(
-        "Recipe", key="recipe", bind="query-params", placeholder="0.8*papercut + lcm-sd15", help="What the grid varies"
+        "Recipe", placeholder="0.8*papercut + lcm-sd15", help="What the grid varies", **_followed("recipe", text_of)
     )
     across, down = st.columns(2)
     base = st.session_state.get("base")
@@ -48,7 +50,7 @@ def _order(registry: "Registry") -> GridOrder:
         x = axis_field(registry, "x", "Across", recipe, base)
     with down:
         y = axis_field(registry, "y", "Down", recipe, base)
-    prompts = st.text_area("Prompts, one a line", key="prompt", bind="query-params", height=70)
+    prompts = st.text_area("Prompts, one a line", height=70, **_followed("prompt", text_of))
     with st.expander("Base, seeds and sampling", icon=":material/tune:"):
         chosen, seeds, settings = _settings(registry)
     lines = tuple(line.strip() for line in prompts.splitlines() if line.strip())
@@ -66,24 +68,46 @@ def _settings(registry: "Registry") -> tuple[str | None, str, SamplingWords]:
             "Base model",
             options,
             index=None,
-            key="base",
-            bind="query-params",
             placeholder="the only one that fits",
+            **_followed("base", _word),
         )
-        seeds = st.text_input("Seeds", key="seed", bind="query-params", placeholder="0")
+        seeds = st.text_input("Seeds", placeholder="0", **_followed("seed", text_of))
     said: SamplingWords = {
         "solver": middle.selectbox(
-            "Solver", SOLVERS, index=None, key="solver", bind="query-params", placeholder="as recommended"
+            "Solver", SOLVERS, index=None, placeholder="as recommended", **_followed("solver", _solver)
         ),
         "steps": middle.number_input(
-            "Steps", 1, 1000, None, key="steps", bind="query-params", placeholder="as recommended"
+            "Steps", 1, 1000, None, placeholder="as recommended", **_followed("steps", _number)
         ),
         "guidance": right.number_input(
-            "Guidance scale", 1.0, 100.0, None, key="guidance", bind="query-params", placeholder="as recommended"
+            "Guidance scale", 1.0, 100.0, None, placeholder="as recommended", **_followed("guidance", _number)
         ),
-        "negative": right.text_input("Negative prompt", key="negative", bind="query-params") or None,
+        "negative": right.text_input("Negative prompt", **_followed("negative", text_of)) or None,
     }
     return base, seeds, said
+
+
+def _followed(name: str, read: Callable[[str], Any]) -> dict[str, Any]:
+    """What makes a field show a parameter of the URL and write it.
+
+    Bound, it would take the parameter out of the links to Compose as well: Streamlit clears what the page that is left
+    has bound, by name. A field that shows it already is left alone, for somebody may be typing there.
+    """
+    if name not in st.session_state or st.session_state[name] != read(name):
+        st.session_state[name] = read(name)
+    return {"key": name, "on_change": follow, "args": (name, name)}
+
+
+def _word(name: str) -> str | None:
+    return text_of(name) or None
+
+
+def _solver(name: str) -> str | None:
+    return found if (found := text_of(name)) in SOLVERS else None
+
+
+def _number(name: str) -> float | int | None:
+    return cast("float | int | None", chosen_settings().get(name))
 
 
 def _first_steps(order: GridOrder) -> None:
