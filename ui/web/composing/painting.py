@@ -8,9 +8,11 @@ import streamlit as st
 from ui.web.composing.address import LIVE, WANTED, number_of, say, text_of
 from ui.web.composing.sampling import changed
 from ui.web.composing.showing import picture, refused, state_line, stored_line, stored_picture
+from ui.web.navigation import COMPARE, GRID, link_to_page
 from ui.web.shortcuts import CANCEL, PAINT
 from ui.web.words import SOLVERS, plain
 from workbench.cells import stored_preview
+from workbench.painting_plans import plan_painting
 from workbench.picture_jobs import submit_preview
 from workbench.picture_watch import Watched, cancel_unfinished, paints, watch, watch_briefly
 from workbench.rivals import rivals
@@ -70,6 +72,25 @@ def controls(draft: "Draft") -> None:
 
 def _paint_now() -> None:
     st.session_state[WANTED] = True
+
+
+def foreseen(registry: "Registry", draft: "Draft") -> None:
+    """Where it will be painted, what that takes and how long; or what would fit, where this does not."""
+    if not draft.is_sound:
+        return
+    with refused():
+        plan = plan_painting(registry, draft.painted, base=_base(draft), sampling=draft.sampling)
+        st.caption(plain(plan.sentence))
+
+
+def elsewhere(draft: "Draft") -> None:
+    """The ways to the pages that show more of the same."""
+    if not draft.is_sound:
+        return
+    told = {"base": _base(draft) or "", "prompt": text_of("prompt"), "seed": text_of("seed")}
+    with st.container(horizontal=True, gap="small"):
+        link_to_page(GRID, "Grid of strengths", ":material/apps:", recipe=draft.painted, **told)
+        link_to_page(COMPARE, "Compare", ":material/compare:", recipe=[draft.painted, draft.painted], **told)
 
 
 def ask(registry: "Registry", draft: "Draft") -> None:

@@ -43,6 +43,7 @@ def test_a_picture_appears_and_is_found_again_wherever_the_same_is_asked_for(
     atelier: Registry, open_page: OpenPage, work: Work
 ) -> None:
     app = open_page("compose.py", **FOX)
+    assert "1 picture of 64x64 on" in captions(app)
     app.button(key="paint").click().run()
     assert pictures(app) == []
     work()
