@@ -11,7 +11,7 @@ from registry.jobs.fencing import hold
 from registry.jobs.lease import Lease
 from registry.provenance import RECIPE, SHA256, require_recipe
 from registry.references import resolve
-from registry.tables import ModelRow, PreviewRow, RecipeRow, VersionRow
+from registry.tables import ModelRow, PreviewInitRow, PreviewRow, RecipeRow, VersionRow
 from registry.unit_of_work import UnitOfWork
 from registry.values import Json, Preview
 
@@ -49,10 +49,11 @@ def add_preview(
         settings=settings,
         metrics=metrics,
         content_key=key,
-        init_sha256=init,
     )
     uow.session.add(row)
     uow.session.flush()
+    if init is not None:
+        uow.session.add(PreviewInitRow(preview_id=row.id, blob_sha256=init))
     preview = _preview(uow, row)
     if version_id is None:
         record_subject(uow, "painted", preview.subject, after={"picture": picture})

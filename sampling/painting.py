@@ -2,7 +2,8 @@
 
 Every random number of a picture comes from a CPU generator seeded with that picture's own seed: first the VAE's choice
 where it begins with another picture, then x_T, then the fresh noise of each step. So a picture does not depend on its
-batch, its place in a grid or the device, and it is the one that the plain diffusers pipeline paints with
+batch, its place in a grid or the device: in float32, its latents to 1e-4 and each channel of its pixels to one level of
+255, which is what sums in another order change. It is the one that the plain diffusers pipeline paints with
 `generator=[torch.Generator().manual_seed(seed)]`.
 """
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from distill_jobs import JobContext
     from formats import Identification
     from registry import Registry
-    from registry.jobs import Job
+    from registry.jobs import Job, Queue
     from workbench.evaluation import Score
 
 KIND = "demo"
@@ -106,9 +106,15 @@ class JobNarrator:
                     self._stop_if_wanted()
                     time.sleep(POLL_SECONDS)
             finally:
+                self._cancel_with_us(queue, job)
                 _end(process)
             time.sleep(POLL_SECONDS)  # another worker may have it, or it is due again later
         follow(seen)
+
+    def _cancel_with_us(self, queue: "Queue", job: "Job") -> None:
+        """Whoever cancels the demo does not want its distillation either; otherwise that can go on where it was."""
+        if queue.get(self._context.lease.job.id).wanted == "cancel" and queue.get(job.id).state in UNDER_WAY:
+            queue.cancel(job.id)
 
     def _report(self, fraction: float, note: str) -> None:
         from distill_jobs import Progress

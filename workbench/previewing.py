@@ -82,8 +82,8 @@ def preview(
     `open_base` gives the base's pipeline, which is otherwise loaded as `plan_painting` says, on `device`. With `lease`
     the pictures are the work of a job: once its lease is lost none is recorded.
 
-    What is painted is what `compose` would write: each term of the recipe, with its scopes, stages and methods, stands
-    beside the base's weights at its lambda.
+    What is painted is what `compose` and `bake` would write, to one level of 255 in each channel: each term of the
+    recipe, with its scopes, stages and methods, stands beside the base's weights at its lambda.
 
     Raises BaseUndecided, UnsupportedRecipe for a sum of bases, ValidationRefused for vectors of another architecture,
     NotAttachable for a term that only the base's own weights could hold, UnsupportedSetting, Cancelled.

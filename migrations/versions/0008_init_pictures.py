@@ -1,4 +1,4 @@
-"""The picture that a painting began with: needed as long as what was painted over it is kept."""
+"""The pictures that paintings began with: needed as long as what was painted over them is kept."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,23 +8,20 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
-PAINTED_OVER = sa.text("init_sha256 IS NOT NULL")
-
 
 def upgrade() -> None:
-    """Add the column with its foreign key in one statement, which is the only way that SQLite has."""
-    kind = "VARCHAR(64)" if op.get_bind().dialect.name == "sqlite" else 'VARCHAR(64) COLLATE "C"'
-    key = f"CONSTRAINT {op.f('fk_preview_init_sha256')} REFERENCES blob (sha256)"
-    op.execute(f"ALTER TABLE preview ADD COLUMN init_sha256 {kind} {key}")
-    op.create_index(
-        "ix_preview_init_sha256",
-        "preview",
-        ["init_sha256"],
-        sqlite_where=PAINTED_OVER,
-        postgresql_where=PAINTED_OVER,
+    is_sqlite = op.get_bind().dialect.name == "sqlite"
+    digest = sa.String(64) if is_sqlite else sa.String(64, collation="C")
+    op.create_table(
+        "preview_init",
+        sa.Column("preview_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("blob_sha256", digest, nullable=False),
+        sa.ForeignKeyConstraint(["preview_id"], ["preview.id"], name=op.f("fk_preview_init_preview_id")),
+        sa.ForeignKeyConstraint(["blob_sha256"], ["blob.sha256"], name=op.f("fk_preview_init_blob_sha256")),
+        sa.PrimaryKeyConstraint("preview_id", name=op.f("pk_preview_init")),
     )
+    op.create_index("ix_preview_init_blob_sha256", "preview_init", ["blob_sha256"])
 
 
 def downgrade() -> None:
-    op.drop_index("ix_preview_init_sha256", "preview")
-    op.execute("ALTER TABLE preview DROP COLUMN init_sha256")
+    op.drop_table("preview_init")

@@ -6,14 +6,12 @@ from sqlalchemy.orm import Mapped, mapped_column
 from registry.tables.columns import Base, BlobRef, Created, JsonObject, Key, big_integer, digest_text, is_digest
 
 KEYED = text("content_key IS NOT NULL")
-PAINTED_OVER = text("init_sha256 IS NOT NULL")
 
 
 class PreviewRow(Base):
     """A picture blob, how it was painted, and what was measured on it.
 
-    `content_key` is the digest of all that decides the pixels, so that what was painted once is found again;
-    `init_sha256` is the picture that the painting began with.
+    `content_key` is the digest of all that decides the pixels, so that what was painted once is found again.
     """
 
     __tablename__ = "preview"
@@ -21,7 +19,6 @@ class PreviewRow(Base):
         CheckConstraint("(version_id IS NULL) <> (recipe_id IS NULL)", name="has_one_subject"),
         is_digest("content_key"),
         Index("ix_preview_content_key", "content_key", sqlite_where=KEYED, postgresql_where=KEYED),
-        Index("ix_preview_init_sha256", "init_sha256", sqlite_where=PAINTED_OVER, postgresql_where=PAINTED_OVER),
     )
 
     id: Mapped[Key]
@@ -32,4 +29,12 @@ class PreviewRow(Base):
     metrics: Mapped[JsonObject]
     created_at: Mapped[Created]
     content_key: Mapped[str | None] = mapped_column(digest_text)
-    init_sha256: Mapped[str | None] = mapped_column(digest_text, ForeignKey("blob.sha256"))
+
+
+class PreviewInitRow(Base):
+    """The picture that a painting began with, which is needed as long as what was painted over it is kept."""
+
+    __tablename__ = "preview_init"
+
+    preview_id: Mapped[int] = mapped_column(big_integer, ForeignKey("preview.id"), primary_key=True)
+    blob_sha256: Mapped[BlobRef]

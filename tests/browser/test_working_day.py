@@ -18,6 +18,8 @@ def test_a_day_from_the_catalog_to_a_training(arrive: Callable[..., Visitor], ho
     find_a_style(ana)
     compose_it_with_an_acceleration(ana)
     see_what_it_paints(ana)
+    paint_a_grid(ana)
+    adopt_a_cell(ana)
     keep_it(ana)
     follow_its_lineage(ana)
     start_a_distillation(ana, home / "pictures")
@@ -46,8 +48,9 @@ def compose_it_with_an_acceleration(visitor: Visitor) -> None:
     """Two LoRAs are added from what fits; their sliders rewrite the recipe, and the verdict follows."""
     page = visitor.page
     page.get_by_role("link", name="Compose").click()
-    add(page, "glow", STYLE)
-    add(page, "kind:acceleration", FAST)
+    expect(page.get_by_role("heading", name="Compose")).to_be_visible()
+    add(visitor, "glow", STYLE)
+    add(visitor, "kind:acceleration", FAST)
     expect(recipe(page)).to_have_value(f"{STYLE} + {FAST}")
     move(strength(page, 0), "ArrowRight", times=2)
     expect(recipe(page)).to_have_value(f"1.1*{STYLE} + {FAST}")
@@ -66,6 +69,28 @@ def see_what_it_paints(visitor: Visitor) -> None:
     before = picture(page).get_attribute("src")
     move(strength(page, 0), "ArrowRight")
     expect(picture(page)).not_to_have_attribute("src", str(before))
+
+
+def paint_a_grid(visitor: Visitor) -> None:
+    """Strength against strength, three by three."""
+    page = visitor.page
+    page.get_by_role("link", name="Grid", exact=True).click()
+    expect(page.get_by_role("heading", name="Grid")).to_be_visible()
+    write(visitor, "Recipe", f"{STYLE} + {FAST}")
+    write(visitor, "Prompts, one a line", PROMPT)
+    write(visitor, "Across", "glow=0.5:1.5:3")
+    write(visitor, "Down", "fast-shapes=0,0.5,1")
+    page.get_by_role("button", name="Paint 9 cells").click()
+    expect(page.get_by_text("9 of 9 pictures are painted")).to_be_visible()
+
+
+def adopt_a_cell(visitor: Visitor) -> None:
+    """The cell in the middle goes to Compose: its recipe, its prompt and its picture, which is there already."""
+    page = visitor.page
+    page.get_by_role("link", name="Adopt").nth(4).click()
+    expect(recipe(page)).to_have_value(f"{STYLE} + 0.5*{FAST}")
+    expect(page.get_by_role("textbox", name="Prompt")).to_have_value(PROMPT)
+    expect(picture(page)).to_be_visible()
 
 
 def keep_it(visitor: Visitor) -> None:
@@ -117,12 +142,13 @@ def cancel_it(visitor: Visitor) -> None:
     expect(page.get_by_text("cancelled", exact=True)).to_be_visible()
 
 
-def add(page: Page, text: str, ref: str) -> None:
-    """Search what fits for a text that finds `ref` alone, and add it."""
-    heading = page.get_by_text("Add a LoRA")
+def add(visitor: Visitor, text: str, ref: str) -> None:
+    """Search what fits, and add `ref` out of what is found."""
+    page = visitor.page
+    visitor.settle()
     search = page.get_by_placeholder("A name, a word")
-    if not search.is_visible():
-        heading.click()
+    if not search.is_visible():  # the fold closes once the sum has a LoRA
+        page.get_by_text("Add a LoRA").click()
     search.fill(text)
     search.press("Enter")
     page.locator(f".st-key-add-{ref.replace(':', '-')}").get_by_role("button").click()
@@ -142,6 +168,14 @@ def recipe(page: Page) -> Locator:
 def strength(page: Page, place: int) -> Locator:
     """The handle of a term's slider."""
     return page.locator(f".st-key-strength-{place}").get_by_role("slider")
+
+
+def write(visitor: Visitor, label: str, text: str) -> None:
+    """Fill a field in, and wait for what the page makes of it."""
+    field = visitor.page.get_by_role("textbox", name=label, exact=True)
+    field.fill(text)
+    field.press("Control+Enter")
+    visitor.settle()
 
 
 def move(handle: Locator, key: str, times: int = 1) -> None:

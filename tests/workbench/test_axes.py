@@ -99,7 +99,7 @@ def test_a_bare_name_means_the_only_term_of_that_model() -> None:
 
 
 def test_a_name_that_means_nothing_or_several_terms_is_refused_with_the_nearest() -> None:
-    with pytest.raises(InvalidAxis, match=r"did you mean papercut\?"):
+    with pytest.raises(InvalidAxis, match="did you mean papercut"):
         find_dial(parse("papercut + lcm"), "papercat")
     with pytest.raises(InvalidAxis, match="2 terms are called so"):
         find_dial(parse("a:1 + b + a:2"), "a")

@@ -101,3 +101,17 @@ def test_a_job_inside_is_carried_out_by_a_process_of_its_own_under_its_own_lease
     narrator.carry_out(registry, inner, lambda job: seen.append(job.state))
     assert seen[-1] == "failed"
     assert "UnknownPath" in str(queue_of(registry).get(inner.id).last_error)
+
+
+@pytest.mark.parametrize(("wish", "state"), [("cancel", "cancelled"), ("pause", "queued")])
+def test_whoever_cancels_the_demo_cancels_its_distillation_and_whoever_pauses_it_does_not(
+    narrated: Callable[..., tuple[JobNarrator, list[Progress]]], registry: Registry, wish: str, state: str
+) -> None:
+    queue = queue_of(registry)
+    inner = queue.submit("import", {"source": "/nothing/there"}, lane="interactive")
+    narrator, _ = narrated(lambda: f"{wish} wanted")
+    (demo,) = queue.list(kind="demo")
+    (queue.cancel if wish == "cancel" else queue.pause)(demo.id)
+    with pytest.raises(Stopped):
+        narrator.carry_out(registry, inner, lambda job: None)
+    assert queue.get(inner.id).state == state

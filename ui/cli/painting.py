@@ -121,7 +121,9 @@ def preview(
         output.lines(painted.paths)
     else:
         output.lines([painted.path])
-        output.hint(f"{len(painted.paths)} painted, {painted.evaluations} evaluations each, {painted.seconds:.1f} s")
+        how = "{solver}, steps {steps}, guidance {guidance:g}".format(**painted.records[0])
+        cost = f"{painted.evaluations} evaluations each, {painted.seconds:.1f} s"
+        output.hint(f"{len(painted.paths)} painted with {how}: {cost}")
     for finding in painted.findings:
         if finding.severity != "note":
             output.hint(f"{finding.severity}: {finding.sentence} {finding.remedy}".rstrip())

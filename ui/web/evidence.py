@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from registry import Version
 
 FINDINGS = {"family": "Family", "adapter": "Adapter", "layout": "Layout"}
+MORE_FINDINGS = {"variant": "Variant", "prediction_type": "Predicts"}
+"""Findings that only some files tell; the others say UNKNOWN."""
+
+UNKNOWN = {"value": "unknown"}
+
 HASHES = {
     "sha256": "File (SHA-256)",
     "blake3": "File (BLAKE3)",
@@ -25,7 +30,9 @@ def facts(version: "Version") -> None:
         st.info("Nothing is known about this kind of file.", icon=":material/help:")
         return
     _warnings(version.facts)
-    for column, (name, label) in zip(st.columns(3), FINDINGS.items(), strict=True):
+    known = [name for name in MORE_FINDINGS if (version.facts.get(name) or UNKNOWN)["value"] != UNKNOWN["value"]]
+    found = {**FINDINGS, **{name: MORE_FINDINGS[name] for name in known}}
+    for column, (name, label) in zip(st.columns(len(found)), found.items(), strict=True):
         with column, st.container(border=True, height="stretch"):
             _finding(label, version.facts[name])
     with st.container(horizontal=True):
@@ -50,11 +57,15 @@ def files(version: "Version") -> None:
         ],
         hide_index=True,
     )
+    hashes = (version.facts or {}).get("hashes") or {}
     for name, label in HASHES.items():
-        value = ((version.facts or {}).get("hashes") or {}).get(name)
-        if value:
+        if value := hashes.get(name):
             st.caption(label)
             st.code(value, language=None)
+    if short := {"autov2": hashes.get("autov2"), **(hashes.get("short") or {})}:
+        st.caption("As other tools know it")
+        known = [{"hash": name, "value": str(value)} for name, value in short.items() if value]
+        st.dataframe(known, hide_index=True, width="content")
     if version.origin:
         st.caption(f"Came from ({plain(version.origin.kind)})")
         st.code(version.origin.uri, language=None)

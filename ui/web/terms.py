@@ -15,8 +15,8 @@ def terms(registry: "Registry", version: "Version") -> None:
     report = registry.license_report(version.ref)
     for conflict in report.conflicts:
         st.error(plain(conflict), icon=":material/gavel:")
-    for notice in report.notices:
-        st.info(plain(notice), icon=":material/info:")
+    if report.notices:
+        st.info("  \n".join(plain(notice) for notice in report.notices), icon=":material/info:")
     if not report.conflicts:
         st.success("Nothing that it was made from contradicts its licence.", icon=":material/check_circle:")
     left, right = st.columns(2, gap="large")
