@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from workbench.profiles import Sampling
 
 POLL_SECONDS = 0.3
-PATIENCE_SECONDS = 0.6
+PATIENCE_SECONDS = 0.5
 """How long a page that asked for a picture waits for it before it is drawn without."""
 
 SEED = "compose-seed"

@@ -208,6 +208,8 @@ def test_nonsense_in_the_url_is_an_ordinary_page(studio: Registry, open_page: Op
     )
     assert app.number_input(key="compose-seed").value == 0
     assert not open_page("compose.py", recipe=BOTH, job="999").exception
+    app = open_page("compose.py", scene="embed=true&colour=red&scene=x&recipe=soft&recipe=hard")
+    assert set(app.query_params) == {"recipe"}
 
 
 def test_names_and_words_of_others_are_shown_as_text(studio: Registry, open_page: OpenPage) -> None:
