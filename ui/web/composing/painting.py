@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from workbench.drafts import Draft
     from workbench.profiles import Sampling
 
-POLL_SECONDS = 0.3
+POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 0.5
 """How long a page that asked for a picture waits for it before it is drawn without."""
 
