@@ -70,6 +70,11 @@ class Draft:
         return any(version.kind != "base" for version in self.versions)
 
     @property
+    def is_marked(self) -> bool:
+        """Whether a model that takes part is marked NSFW."""
+        return any(version.nsfw for version in self.versions)
+
+    @property
     def painted(self) -> str:
         """The recipe to paint: of an empty one the base alone."""
         return self.text or (self.base.ref if self.base else "")

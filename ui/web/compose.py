@@ -6,10 +6,11 @@ from ui.web.composing.address import chosen_settings, follow, remember, restore,
 from ui.web.composing.choosing import additions, base_choice, is_unstocked, sole_base
 from ui.web.composing.judgement import meetings, verdict
 from ui.web.composing.keeping import copies, save
-from ui.web.composing.painting import ask, canvas, controls
+from ui.web.composing.painting import ask, canvas, controls, elsewhere, foreseen
 from ui.web.composing.sampling import prompt_field, settings
 from ui.web.composing.terms import terms
 from ui.web.navigation import link_to_catalog, shared_registry
+from ui.web.refusals import say_refusal
 from workbench.drafts import read_draft
 
 PAGE = "compose"
@@ -27,6 +28,8 @@ def show() -> None:
     base = text_of("base") or (None if text_of("recipe") else sole_base(registry))
     draft = read_draft(registry, text_of("recipe"), base, said=chosen_settings())
     _recipe()
+    if draft.error is not None:
+        say_refusal(draft.error)
     left, right = st.columns([5, 6], gap="large")
     with left:
         base_choice(registry, draft)
@@ -36,10 +39,12 @@ def show() -> None:
         controls(draft)
         settings(registry, draft)
         ask(registry, draft)
+        foreseen(registry, draft)
         canvas(registry, draft)
+        elsewhere(draft)
     with left:
-        additions(registry, draft)
         verdict(draft)
+        additions(registry, draft)
         meetings(registry, draft)
     with right:
         save(registry, draft)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -21,6 +22,9 @@ COMPARE = "compare.py"
 JOBS = "jobs.py"
 ADMIN = "admin.py"
 REPORT = "report.py"
+
+SCENE = "scene"
+"""The parameter that holds all parameters of a page."""
 
 DEMO_COMMANDS = "tau demo\ntau ui --demo --port 8502"
 """The demo fills a registry of its own; its pages want a port of their own while these run."""
@@ -54,5 +58,11 @@ def link_to_job(job: int, label: str, icon: str = ":material/pending_actions:") 
 
 
 def link_to_page(page: str, label: str, icon: str | None = None, **parameters: str | Sequence[str]) -> None:
-    """A link to a page with the parameters of its URL, those that are empty left out; `label` is Markdown."""
-    st.page_link(page, label=label, icon=icon, query_params={name: said for name, said in parameters.items() if said})
+    """A link to a page with the parameters of its URL, those that are empty left out; `label` is Markdown.
+
+    Compose and Compare are told all of them in one, which they take apart: Streamlit drops on the way what is called
+    like a field that the page before has bound to its own URL.
+    """
+    said = {name: value for name, value in parameters.items() if value}
+    told = {SCENE: urlencode(said, doseq=True)} if page in (COMPOSE, COMPARE) else said
+    st.page_link(page, label=label, icon=icon, query_params=told)

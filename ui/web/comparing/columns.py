@@ -8,7 +8,7 @@ import streamlit as st
 from ui.web.comparing.address import MOST, WANTED, add, keep, kept_jobs, kept_recipes, remove, write
 from ui.web.composing.address import follow, number_of, text_of
 from ui.web.composing.painting import LARGEST_SEED, POLL_SECONDS
-from ui.web.composing.showing import picture, refused, state_line
+from ui.web.composing.showing import picture, refused, state_line, unveil_pictures
 from ui.web.navigation import COMPOSE, link_to_page
 from ui.web.refusals import say_refusal
 from ui.web.shortcuts import CANCEL, PAINT
@@ -110,6 +110,7 @@ def _is_of_now(draft: "Draft", job: "Job") -> bool:
 
 def columns(registry: "Registry", drafts: "Sequence[Draft]") -> None:
     """The recipes, and below them the pictures, looked at again and again until all are there."""
+    unveil_pictures(is_marked=any(draft.is_marked for draft in drafts))
     for place, column in enumerate(st.columns(len(drafts))):
         with column:
             _text(place, drafts[place], is_alone=len(drafts) == 1)
@@ -170,7 +171,7 @@ def _picture(registry: "Registry", draft: "Draft", seen: Watched | None, place: 
         return
     if not _is_of_now(draft, seen.job):
         st.caption(f"Painted earlier, of {plain(str(seen.job.spec.get('recipe', '')))}")
-    picture(registry, seen, key=f"compare-{place}")
+    picture(registry, seen, key=f"compare-{place}", is_marked=draft.is_marked)
     st.caption(plain(state_line(seen)))
 
 

@@ -3,11 +3,20 @@
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import parse_qs
 
 import streamlit as st
 
+from ui.web.navigation import SCENE
+
 LIVE, WANTED = "compose-live", "compose-wanted"
 """Whether every change is painted, and whether the page that is drawn next asks for a picture."""
+
+PARAMETERS = (
+    *("recipe", "base", "prompt", "seed", "solver", "steps", "guidance", "width", "height", "negative"),
+    *("init", "init_strength", "beside", "meet", "job", "rival", "save"),
+)
+"""Every name that an address of these pages has."""
 
 LONGEST_NUMBER = 9
 LARGEST = {"steps": 1000, "width": 4096, "height": 4096}
@@ -16,7 +25,9 @@ STEP = {"steps": 1, "width": 8, "height": 8}
 
 
 def restore(page: str) -> None:
-    """Bring back what the visitor left on the page, where the address says nothing."""
+    """Take apart what a link told in one; bring back what the visitor left here, where the address says nothing."""
+    if scene := st.query_params.get(SCENE):
+        st.query_params.from_dict({name: said for name, said in parse_qs(scene).items() if name in PARAMETERS})
     if not st.query_params and (last := st.session_state.get(f"{page}-last")):
         st.query_params.from_dict(last)
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from ui.web.composing.address import follow, rewrite, text_of
-from ui.web.refusals import say_refusal
 from ui.web.words import plain, strength_label
 from workbench.interfering import InterferenceReport, at_strengths, interfere
 from workbench.outcomes import outcome_of
@@ -25,10 +24,7 @@ MEET = "compose-meet"
 
 def verdict(draft: "Draft") -> None:
     """What forbids the sum, what warns, what is good to know; live, for nothing is computed for it."""
-    if draft.error is not None:
-        say_refusal(draft.error)
-        return
-    if not draft.terms:
+    if draft.error is not None or not draft.terms:
         return
     counted = {severity: [one for one in draft.findings if one.severity == severity] for severity in ICONS}
     for finding in counted["error"]:

@@ -7,10 +7,12 @@ import streamlit as st
 
 from ui.web.composing.address import LIVE, WANTED, number_of, say, text_of
 from ui.web.composing.sampling import changed
-from ui.web.composing.showing import picture, refused, state_line, stored_line, stored_picture
+from ui.web.composing.showing import picture, refused, state_line, stored_line, stored_picture, unveil_pictures
+from ui.web.navigation import COMPARE, GRID, link_to_page
 from ui.web.shortcuts import CANCEL, PAINT
 from ui.web.words import SOLVERS, plain
 from workbench.cells import stored_preview
+from workbench.painting_plans import plan_painting
 from workbench.picture_jobs import submit_preview
 from workbench.picture_watch import Watched, cancel_unfinished, paints, watch, watch_briefly
 from workbench.rivals import rivals
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from workbench.drafts import Draft
     from workbench.profiles import Sampling
 
-POLL_SECONDS = 0.3
-PATIENCE_SECONDS = 0.6
+POLL_SECONDS = 0.5
+PATIENCE_SECONDS = 0.5
 """How long a page that asked for a picture waits for it before it is drawn without."""
 
 SEED = "compose-seed"
@@ -70,6 +72,25 @@ def controls(draft: "Draft") -> None:
 
 def _paint_now() -> None:
     st.session_state[WANTED] = True
+
+
+def foreseen(registry: "Registry", draft: "Draft") -> None:
+    """Where it will be painted, what that takes and how long; or what would fit, where this does not."""
+    if not draft.is_sound:
+        return
+    with refused():
+        plan = plan_painting(registry, draft.painted, base=_base(draft), sampling=draft.sampling)
+        st.caption(plain(plan.sentence))
+
+
+def elsewhere(draft: "Draft") -> None:
+    """The ways to the pages that show more of the same."""
+    if not draft.is_sound:
+        return
+    told = {"base": _base(draft) or "", "prompt": text_of("prompt"), "seed": text_of("seed")}
+    with st.container(horizontal=True, gap="small"):
+        link_to_page(GRID, "Grid of strengths", ":material/apps:", recipe=draft.painted, **told)
+        link_to_page(COMPARE, "Compare", ":material/compare:", recipe=[draft.painted, draft.painted], **told)
 
 
 def ask(registry: "Registry", draft: "Draft") -> None:
@@ -124,6 +145,7 @@ def _submit(registry: "Registry", recipe: str, sampling: "Sampling", draft: "Dra
 
 def canvas(registry: "Registry", draft: "Draft") -> None:
     """The picture that the URL's job paints, looked at again and again until it is there; or the one that is kept."""
+    unveil_pictures(is_marked=draft.is_marked)
     number = number_of("job")
     found = None if number is None else watch(registry, number)
     if number is not None and found is None:
@@ -131,7 +153,7 @@ def canvas(registry: "Registry", draft: "Draft") -> None:
     is_of_now = found is not None and _is_of_now(draft, found.job) and (found.is_under_way or bool(found.pictures))
     kept = None if is_of_now else _stored(registry, draft)
     if kept is not None:
-        stored_picture(registry, kept, key="own")
+        stored_picture(registry, kept, key="own", is_marked=draft.is_marked)
         st.caption(plain(stored_line(kept)))
         found = None
     beside = _rivals_shown(registry, draft)
@@ -163,7 +185,7 @@ def _look(registry: "Registry", draft: "Draft", own: int | None, beside: Sequenc
     for column, (title, one) in zip(st.columns(len(others)) if others else (), others, strict=True):
         with column:
             st.caption(plain(state_line(one) if one.pictures else f"{title}, {state_line(one)}"))
-            picture(registry, one, key=f"rival-{title}")
+            picture(registry, one, key=f"rival-{title}", is_marked=draft.is_marked)
     going = [one.job.id for one in (seen, *(one for _, one in others)) if one is not None and one.is_under_way]
     if going:
         st.session_state[GOING] = True
@@ -187,7 +209,7 @@ def _cancel(registry: "Registry", jobs: Sequence[int]) -> None:
 def _own(registry: "Registry", draft: "Draft", seen: Watched) -> None:
     if not _is_of_now(draft, seen.job):
         st.caption(f"Painted earlier, of {plain(str(seen.job.spec.get('recipe', '')))}")
-    picture(registry, seen, key="own")
+    picture(registry, seen, key="own", is_marked=draft.is_marked)
     st.caption(plain(state_line(seen)))
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from workbench.drafts import Draft
 
 PROMPT, WORDS = "compose-prompt", "compose-words"
+LARGEST_UPLOAD = 30  # megabytes
 UPLOAD, UPLOADED = "compose-upload", "compose-uploaded"
 """The field that takes a picture to begin with, and the one that was taken last."""
 
@@ -60,29 +61,19 @@ def settings(registry: "Registry", draft: "Draft") -> None:
     chosen = draft.sampling
     label = f"{SOLVERS.get(chosen.solver, chosen.solver)}, {chosen.steps} steps, guidance {chosen.guidance:g}"
     with st.expander(f"Sampling: {plain(label)}", icon=":material/tune:", type="compact"):
-        left, middle, right = st.columns(3)
-        with left:
+        first, second, third = st.columns(3)
+        with first:
             st.selectbox("Solver", list(SOLVERS), format_func=SOLVERS.__getitem__, **_field("solver", draft))
-            st.number_input(
-                "Width",
-                min_value=8,
-                max_value=LARGEST["width"],
-                step=STEP["width"],
-                **_field("width", draft),
-                **BASES_OWN,
-            )
-        with middle:
+        with second:
             st.number_input("Steps", min_value=1, max_value=LARGEST["steps"], step=1, **_field("steps", draft))
-            st.number_input(
-                "Height",
-                min_value=8,
-                max_value=LARGEST["width"],
-                step=STEP["width"],
-                **_field("height", draft),
-                **BASES_OWN,
-            )
-        with right:
+        with third:
             st.number_input("Guidance", min_value=1.0, max_value=100.0, step=0.5, **_field("guidance", draft))
+        first, second, third = st.columns(3)
+        with first:
+            _side("Width", "width", draft)
+        with second:
+            _side("Height", "height", draft)
+        with third:
             st.text_input("Negative prompt", **_field("negative", draft), placeholder="With guidance above 1")
         _beginning(registry, draft)
         st.caption(f"{evaluations(chosen)} U-Net evaluations a picture")
@@ -90,7 +81,16 @@ def settings(registry: "Registry", draft: "Draft") -> None:
             st.button("As recommended", on_click=_as_recommended, icon=":material/restart_alt:", type="tertiary")
 
 
-BASES_OWN: dict[str, Any] = {"value": None, "placeholder": "The base's own"}
+def _side(label: str, name: str, draft: "Draft") -> None:
+    st.number_input(
+        label,
+        min_value=STEP[name],
+        max_value=LARGEST[name],
+        step=STEP[name],
+        value=None,
+        placeholder="The base's own",
+        **_field(name, draft),
+    )
 
 
 def _field(name: str, draft: "Draft") -> dict[str, Any]:
@@ -103,7 +103,9 @@ def _field(name: str, draft: "Draft") -> dict[str, Any]:
 
 def _beginning(registry: "Registry", draft: "Draft") -> None:
     """A picture to begin with instead of noise, and how much of it is painted over."""
-    given = st.file_uploader("Begin with a picture", type=["png", "jpg", "jpeg", "webp"], key=UPLOAD)
+    given = st.file_uploader(
+        "Begin with a picture", type=["png", "jpg", "jpeg", "webp"], key=UPLOAD, max_upload_size=LARGEST_UPLOAD
+    )
     if given is not None and st.session_state.get(UPLOADED) != given.file_id:
         st.session_state[UPLOADED] = given.file_id
         with refused():

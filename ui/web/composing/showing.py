@@ -10,7 +10,9 @@ import streamlit as st
 from PIL import Image
 
 from registry import CorruptBlob, NotFound
+from ui.web.pictures import Blobs, thumbnail
 from ui.web.refusals import refuse
+from ui.web.veil import veils
 from ui.web.words import SOLVERS, plain, seconds_label, time_label
 from workbench.outcomes import outcome_of
 
@@ -18,29 +20,32 @@ if TYPE_CHECKING:
     from registry import Preview, Registry
     from workbench.picture_watch import Watched
 
+SHOWN = "marked-shown"
+"""Whether this visitor asked to see what marked models paint."""
+
 SIDE = 512
 """Pixels: a smaller picture is shown larger, its pixels sharp."""
 
 
-def picture(registry: "Registry", watched: "Watched", *, key: str) -> None:
+def picture(registry: "Registry", watched: "Watched", *, key: str, is_marked: bool) -> None:
     """What was painted; until then the picture that stood here before, and how far the new one is."""
     if watched.pictures:
         st.session_state[f"picture-{key}"] = digest = watched.pictures[0]["sha256"]
-        _image(registry, digest, str(watched.pictures[0]["record"].get("prompt", "")))
+        _image(registry, digest, str(watched.pictures[0]["record"].get("prompt", "")), is_marked=is_marked)
         return
     if watched.is_under_way:
         if before := st.session_state.get(f"picture-{key}"):
-            _image(registry, before, "The picture before")
+            _image(registry, before, "The picture before", is_marked=is_marked)
         st.progress(watched.share, text=progress_words(watched))
         return
     if watched.job.state in ("failed", "dead"):
         st.error(plain(watched.job.last_error or "The painting failed."), icon=":material/error:")
 
 
-def stored_picture(registry: "Registry", preview: "Preview", *, key: str) -> None:
+def stored_picture(registry: "Registry", preview: "Preview", *, key: str, is_marked: bool) -> None:
     """A picture that the registry keeps."""
     st.session_state[f"picture-{key}"] = preview.picture
-    _image(registry, preview.picture, str(preview.settings.get("prompt", "")))
+    _image(registry, preview.picture, str(preview.settings.get("prompt", "")), is_marked=is_marked)
 
 
 def stored_line(preview: "Preview") -> str:
@@ -56,14 +61,29 @@ def _how(record: Mapping[str, Any]) -> list[str]:
     return [SOLVERS.get(solver, solver), f"{record['steps']} steps", f"guidance {record['guidance']:g}"]
 
 
-def _image(registry: "Registry", digest: str, alt: str) -> None:
-    """A stored picture; a blob that is no longer whole is said in its place."""
+def _image(registry: "Registry", digest: str, alt: str, *, is_marked: bool) -> None:
+    """A stored picture, blurred where it has to be; a blob that is no longer whole is said in its place."""
+    is_hidden = is_marked and veils() and not st.session_state.get(SHOWN)
     try:
-        path = registry.blob_path(digest)
+        shown = _blurred(registry, digest) if is_hidden else enlarged(digest, registry.blob_path(digest))
     except (CorruptBlob, NotFound) as error:
         st.warning(plain(str(error)), icon=":material/broken_image:")
         return
-    st.image(enlarged(digest, path), width="stretch", output_format="PNG", alt=alt)
+    st.image(shown, width="stretch", alt="Blurred: marked NSFW" if is_hidden else alt)
+
+
+def _blurred(registry: "Registry", digest: str) -> bytes:
+    return thumbnail(digest, Blobs(registry, [digest]), blurred=True)
+
+
+def unveil_pictures(*, is_marked: bool) -> None:
+    """The click after which this visitor sees what marked models paint here."""
+    if is_marked and veils() and not st.session_state.get(SHOWN):
+        st.button("Show pictures of models that are marked NSFW", icon=":material/visibility:", on_click=_show)
+
+
+def _show() -> None:
+    st.session_state[SHOWN] = True
 
 
 @st.cache_data(max_entries=256, show_spinner=False)

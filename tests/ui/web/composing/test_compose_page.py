@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -208,6 +208,8 @@ def test_nonsense_in_the_url_is_an_ordinary_page(studio: Registry, open_page: Op
     )
     assert app.number_input(key="compose-seed").value == 0
     assert not open_page("compose.py", recipe=BOTH, job="999").exception
+    app = open_page("compose.py", scene="embed=true&colour=red&scene=x&recipe=soft&recipe=hard")
+    assert set(app.query_params) == {"recipe"}
 
 
 def test_names_and_words_of_others_are_shown_as_text(studio: Registry, open_page: OpenPage) -> None:
@@ -316,6 +318,26 @@ def test_the_copied_link_pins_versions_and_opens_the_same_page(studio: Registry,
     assert any(code.startswith("tau preview ") for code in codes(app))
     assert any(code.startswith("tau compose ") for code in codes(app))
     assert any("from tauworks import" in code for code in codes(app))
+
+
+def test_a_link_may_say_everything_in_one_and_leads_on_to_grid_and_compare(
+    studio: Registry, open_page: OpenPage
+) -> None:
+    app = open_page("compose.py", scene=urlencode({"recipe": BOTH, "prompt": "a fox & a hen", "seed": "3"}))
+    assert (recipe(app), said(app, "prompt"), said(app, "seed")) == (BOTH, "a fox & a hen", "3")
+    assert "scene" not in app.query_params
+    links = {link.label: parse_qs(link.proto.query_string) for link in app.page_link}
+    assert links["Grid of strengths"]["recipe"] == [BOTH]
+    assert parse_qs(links["Compare"]["scene"][0])["recipe"] == [BOTH, BOTH]
+
+
+def test_who_comes_back_to_the_page_finds_it_as_it_was(studio: Registry, open_page: OpenPage) -> None:
+    app = open_page("compose.py", recipe=BOTH, prompt="a fox")
+    app.query_params = {}
+    app.switch_page("catalog.py").run()
+    app.query_params = {}
+    app.switch_page("compose.py").run()
+    assert (recipe(app), said(app, "prompt")) == (BOTH, "a fox")
 
 
 def test_an_empty_registry_says_where_to_begin(registry: Registry, open_page: OpenPage) -> None:

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -38,7 +39,8 @@ def button(app: AppTest, beginning: str) -> Any:
 
 def adopted(app: AppTest) -> list[str]:
     """Where the cells' links lead."""
-    return [link.proto.query_string for link in app.get("page_link") if link.proto.label == "Adopt"]
+    links = [link.proto.query_string for link in app.get("page_link") if link.proto.label == "Adopt"]
+    return [parse_qs(link)["scene"][0] for link in links]
 
 
 def test_without_an_axis_it_says_what_can_change(open_page: OpenPage) -> None:

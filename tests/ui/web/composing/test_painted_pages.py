@@ -43,6 +43,7 @@ def test_a_picture_appears_and_is_found_again_wherever_the_same_is_asked_for(
     atelier: Registry, open_page: OpenPage, work: Work
 ) -> None:
     app = open_page("compose.py", **FOX)
+    assert "1 picture of 64x64 on" in captions(app)
     app.button(key="paint").click().run()
     assert pictures(app) == []
     work()
@@ -57,6 +58,11 @@ def test_a_picture_appears_and_is_found_again_wherever_the_same_is_asked_for(
     assert "painted 20" in captions(app)
     assert len(queue_of(atelier).list(kind="preview")) == 2
     assert pictures(open_page("compose.py", **FOX)) == ["a fox"]
+    atelier.edit("soft", changes={"nsfw": True})
+    veiled = open_page("compose.py", **FOX)
+    assert pictures(veiled) == ["Blurred: marked NSFW"]
+    [show] = [button for button in veiled.button if button.label.startswith("Show pictures")]
+    assert pictures(show.click().run()) == ["a fox"]
 
 
 def test_a_picture_to_begin_with_and_a_size_are_painted_and_stand_in_the_url(
