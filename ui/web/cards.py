@@ -97,11 +97,10 @@ def favourite_button(model: str, *, is_favourite: bool, place: str) -> None:
 
 def copies(version: "Version") -> None:
     """The texts that use the version, each with its button that copies it."""
-    texts = [snippet(version)] if version.kind == "base" else [snippet(version), tag_snippet(version)]
     with st.container(gap="xxsmall"):
-        for text in [*texts, ", ".join(version.trigger_words)]:
-            if text:
-                st.code(text, language=None, wrap_lines=True)
+        st.code(snippet(version), language=None, wrap_lines=True)
+        if version.kind != "base":
+            st.code(prompt_snippet(version), language=None, wrap_lines=True)
 
 
 def snippet(version: "Version") -> str:
@@ -114,6 +113,11 @@ def snippet(version: "Version") -> str:
 def tag_snippet(version: "Version") -> str:
     """The version as other tools write it in a prompt: `<lora:papercut:0.8>`."""
     return f"<lora:{version.model}:{strength_label(starting_strength(version))}>"
+
+
+def prompt_snippet(version: "Version") -> str:
+    """What a prompt in other tools needs, tag and trigger words: `<lora:papercut:0.8> papercut, layered paper`."""
+    return " ".join([tag_snippet(version), ", ".join(version.trigger_words)]).strip()
 
 
 def starting_strength(version: "Version") -> float:

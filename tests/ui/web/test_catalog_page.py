@@ -69,12 +69,11 @@ def test_a_card_names_kind_family_number_state_and_alias(filled: Registry, open_
     assert "no licence recorded" in "\n".join(one.value for one in open_page(q="watercolour").markdown)
 
 
-def test_a_card_hands_out_the_term_the_prompt_tag_and_the_trigger_words(filled: Registry, open_page: OpenPage) -> None:
-    assert codes(open_page(q="papercut", kind="style"))[:3] == [
-        "0.8*papercut:1",
-        "<lora:papercut:0.8>",
-        "papercut, layered paper",
-    ]
+def test_a_card_hands_out_the_term_and_the_prompt_tag_with_its_trigger_words(
+    filled: Registry, open_page: OpenPage
+) -> None:
+    copied = codes(open_page(q="papercut", kind="style"))
+    assert copied[:2] == ["0.8*papercut:1", "<lora:papercut:0.8> papercut, layered paper"]
 
 
 def test_a_card_tells_the_recommended_strength_and_its_range(filled: Registry, open_page: OpenPage) -> None:
