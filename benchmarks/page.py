@@ -19,6 +19,7 @@ from benchmarks import (
     catalog_page,
     distillation,
     few_steps,
+    grid,
     identification,
     intake,
     job_queue,
@@ -106,6 +107,7 @@ SECTIONS = (
         {"arithmetic-checks": "python -m benchmarks.arithmetic_checks --folder build/bench"},
     ),
     Section("Seeing a strength", preview, {"preview": "python -m benchmarks.preview"}),
+    Section("A grid", grid, {"grid": "python -m benchmarks.grid"}),
     Section("The catalog's page", catalog_page, {"catalog-page": "python -m benchmarks.catalog_page --versions 50000"}),
     Section("What a few steps paint", few_steps, {"few-steps": "python -m benchmarks.few_steps"}),
     Section(

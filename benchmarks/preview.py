@@ -29,8 +29,10 @@ from benchmarks.arithmetic_inputs import command_line, note, rounded, table_line
 from benchmarks.studios import PROMPT, STEPS, Studio, clocked, opened
 from benchmarks.subprocesses import Run, watched
 from sampling import attach, detach, load_pipeline, paint, set_strengths
-from sampling.painting import Settings, latent_shape, noise_for
+from sampling.beginnings import noise_for
+from sampling.painting import latent_shape
 from sampling.prompts import embed
+from sampling.settings import Settings
 from workbench.picture_jobs import queued_preview, submit_preview
 from workbench.recipes import resolve_recipe
 

@@ -11,7 +11,7 @@ from registry.jobs.fencing import hold
 from registry.jobs.lease import Lease
 from registry.provenance import RECIPE, SHA256, require_recipe
 from registry.references import resolve
-from registry.tables import ModelRow, PreviewRow, RecipeRow, VersionRow
+from registry.tables import ModelRow, PreviewInitRow, PreviewRow, RecipeRow, VersionRow
 from registry.unit_of_work import UnitOfWork
 from registry.values import Json, Preview
 
@@ -31,12 +31,16 @@ def add_preview(
 ) -> Preview:
     """Record a picture blob of what a version, or a recipe named by its sha256, paints; while `lease` is held.
 
-    `key` is the digest of all that decides its pixels. Raises InvalidReference for a key that is no digest.
+    `key` is the digest of all that decides its pixels; `init` in the settings is that of the picture that the painting
+    began with, which is kept as long as this one. Raises InvalidReference for one of
+    them that is no digest.
     """
     if lease is not None:
         hold(uow, lease)
     if key is not None and not SHA256.fullmatch(key):
         raise InvalidReference(f"key {key!r} of a picture: expected 64 hexadecimal digits.")
+    if (init := settings.get("init")) is not None and not SHA256.fullmatch(str(init)):
+        raise InvalidReference(f"init {init!r} of a picture: expected 64 hexadecimal digits; keep it first.")
     version_id, recipe_id = _subject(uow, subject)
     row = PreviewRow(
         version_id=version_id,
@@ -48,6 +52,8 @@ def add_preview(
     )
     uow.session.add(row)
     uow.session.flush()
+    if init is not None:
+        uow.session.add(PreviewInitRow(preview_id=row.id, blob_sha256=init))
     preview = _preview(uow, row)
     if version_id is None:
         record_subject(uow, "painted", preview.subject, after={"picture": picture})

@@ -12,7 +12,7 @@ from registry.errors import SchemaMismatch
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest revision under migrations/, known here so that opening a registry loads no Alembic."""
 
 

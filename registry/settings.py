@@ -20,6 +20,7 @@ from registry.errors import Unsupported
 
 FILE_SCHEME = "file://"
 LOCAL = "local"
+AUTO = "auto"
 LARGEST_DOWNLOAD = 32 << 30
 """Bytes of the largest file that is fetched from a URL unless TAU_URL_MAX_BYTES says otherwise."""
 
@@ -30,6 +31,7 @@ class Settings(BaseSettings):
     For what comes from outside: TAU_URL_HOSTS are hosts of a private network that files may be fetched from,
     TAU_URL_MAX_BYTES is the largest file, TAU_LOOKUP_URL the service that is asked about hashes (none: none is asked).
     TAU_EXECUTOR says where the processes of jobs run: local, or http://head:8265 for a cluster's Ray Jobs.
+    TAU_DEVICE says where pictures are painted: auto, or cuda, cuda:1, mps, cpu.
     For the pages: TAU_IMPORT_ROOTS are the folders that may be imported from (none: no folder), separated as in PATH;
     TAU_BLUR_NSFW whether pictures of models that are marked so are blurred until they are asked for.
     """
@@ -44,6 +46,7 @@ class Settings(BaseSettings):
     url_max_bytes: int = Field(default=LARGEST_DOWNLOAD, gt=0)
     lookup_url: str | None = None
     executor: str = LOCAL
+    device: str = AUTO
     import_roots: Annotated[tuple[Path, ...], NoDecode] = ()
     blur_nsfw: bool = True
 

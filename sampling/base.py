@@ -13,6 +13,7 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from sampling.errors import BaseUnreadable
+from sampling.placement import Placement, apply
 from sampling.shipped import INDEX
 from sampling.single_file import Checkpoint, assemble, networks_of
 from sampling.warnings import known_warnings_silenced
@@ -22,12 +23,17 @@ Pipeline = StableDiffusionPipeline | StableDiffusionXLPipeline
 
 
 def load_pipeline(
-    place: Path | Checkpoint, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    place: Path | Checkpoint,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    chosen: Placement | None = None,
 ) -> StableDiffusionPipeline | StableDiffusionXLPipeline:
     """The base at `place`, a folder or one file, in `dtype` on `device`, ready to paint, without safety checker.
 
-    Nothing is downloaded. On a CPU use float32: half precision is emulated there. Asked for float16, SDXL's VAE stays
-    in float32 where its configuration says that it overflows (force_upcast).
+    `chosen` says what of it stays on the device, whether the VAE decodes in tiles and how many pictures are painted at
+    once; by default all of it, whole, and many. Nothing is downloaded. On a CPU use float32: half precision is emulated
+    there. Asked for float16, SDXL's VAE stays in float32 where its configuration says that it overflows (force_upcast).
 
     Raises BaseUnreadable when nothing is there, it is no base of these two kinds, or one that paints over pictures.
     """
@@ -37,10 +43,16 @@ def load_pipeline(
     pipe.set_progress_bar_config(disable=True)
     if dtype is torch.float16 and overflows_in_half(pipe):
         pipe.vae.float()
-    pipe.to(device)
     for network in networks(pipe).values():
         network.eval().requires_grad_(False)
+    apply(pipe, chosen or Placement(), device)
     return pipe
+
+
+def device_of(pipe: Pipeline) -> torch.device:
+    """Where the pipeline computes, also while its networks wait elsewhere."""
+    device: torch.device = pipe._execution_device
+    return device
 
 
 def networks(pipe: Pipeline) -> dict[str, nn.Module]:

@@ -8,7 +8,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from PIL import Image
 from torch import Tensor
 
-from sampling.base import Pipeline
+from sampling.base import Pipeline, device_of
 
 
 def noise_for(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
@@ -30,7 +30,7 @@ def drawn(generators: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor
 def encoded(pipe: Pipeline, picture: Image.Image, size: tuple[int, int]) -> DiagonalGaussianDistribution:
     """The latents (1, channels, height, width) that the VAE makes of a picture, resized to (height, width) pixels."""
     pixels = pipe.image_processor.preprocess(picture.convert("RGB"), *size)
-    return pipe.vae.encode(pixels.to(pipe.device, pipe.vae.dtype)).latent_dist
+    return pipe.vae.encode(pixels.to(device_of(pipe), pipe.vae.dtype)).latent_dist
 
 
 def beginning(
@@ -48,8 +48,8 @@ def beginning(
     """
     dtype = pipe.unet.dtype
     if picture is None:
-        return drawn(generators, shape).to(pipe.device, dtype) * scheduler.init_noise_sigma
+        return drawn(generators, shape).to(device_of(pipe), dtype) * scheduler.init_noise_sigma
     clean = torch.cat([picture.sample(generator) for generator in generators]) * pipe.vae.config.scaling_factor
-    noise = drawn(generators, shape).to(pipe.device, dtype)
+    noise = drawn(generators, shape).to(device_of(pipe), dtype)
     noisy: Tensor = scheduler.add_noise(clean.to(dtype), noise, first.repeat(len(generators)))
     return noisy

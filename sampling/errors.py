@@ -5,7 +5,10 @@ SamplingError
 ├── UnknownSolver         a solver name that is not in SOLVERS
 ├── UnsupportedSetting    a setting that the chosen solver, or any solver, cannot honour
 ├── VectorMismatch        a vector that does not fit the base, or a name attached twice or not at all
+├── UnknownDevice         a device that this machine does not have
+├── TooLittleMemory       a painting that does not fit on its device in any way
 ├── JudgeUnreadable       a folder is no judge
+├── ClipUnreadable        a folder is no CLIP model, or the package that scores with one is missing
 ├── RecordRefused         a picture's record lacks a setting or carries an empty or wrong hash
 ├── NoRecord              a picture carries no record of Tauworks
 └── Cancelled             somebody asked the painting to stop
@@ -32,8 +35,20 @@ class VectorMismatch(SamplingError):
     """A vector does not fit the base, or its name is attached already or not at all."""
 
 
+class UnknownDevice(SamplingError):
+    """A device that this machine does not have."""
+
+
+class TooLittleMemory(SamplingError):
+    """A painting that does not fit on its device in any way."""
+
+
 class JudgeUnreadable(SamplingError):
     """A folder is no classifier whose labels read "head=value"."""
+
+
+class ClipUnreadable(SamplingError):
+    """A folder is no CLIP model that transformers can open, or torchmetrics is not installed."""
 
 
 class RecordRefused(SamplingError):

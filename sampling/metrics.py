@@ -1,10 +1,12 @@
-"""Numbers that say how well something was painted: accuracies, endpoint error, paired bootstrap intervals."""
+"""Numbers that say how well something was painted: accuracies, endpoint error, agreement, sharpness, intervals."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
+from PIL import Image
 from torch import Tensor
 
 STYLE = "style"
@@ -69,6 +71,35 @@ def endpoint_error(latents: Tensor, reference: Tensor) -> float:
     if (variance := truth.var(correction=0).item()) == 0:
         raise ValueError("the reference latents are constant: their variance is 0, so no relative error exists")
     return (latents.detach().cpu().double() - truth).square().mean().item() / variance
+
+
+def agreement(image: Image.Image, reference: Image.Image) -> float:
+    """1 - MSE(image, reference) / Var(reference) over all pixels and channels: 1 is the reference itself.
+
+    The share of the reference's variance that the picture explains; at or below 0 it is no better than one flat
+    colour. Both (height, width, 3) of one size, from the same x_T, or it means nothing. Raises ValueError as
+    `endpoint_error`, of which it is the complement on pictures.
+    """
+    pixels, truth = (_pixels(picture) for picture in (image, reference))
+    return 1 - endpoint_error(pixels, truth)
+
+
+def sharpness(image: Image.Image) -> float:
+    """Variance of the Laplacian of the luminance in 0 to 1 (Pech-Pacheco et al. 2000): 0 is one flat colour.
+
+    Rises with edges and with noise alike: it compares pictures of one motif. The Laplacian is the 4-neighbour one,
+    inside the frame; float64. Raises ValueError for a picture below 3 x 3 pixels.
+    """
+    light = np.asarray(image.convert("L"), dtype=np.float64) / 255
+    if min(light.shape) < 3:
+        raise ValueError(f"a picture of {image.width}x{image.height} pixels has no inside; sharpness needs 3x3")
+    middle = light[1:-1, 1:-1]
+    laplacian = light[:-2, 1:-1] + light[2:, 1:-1] + light[1:-1, :-2] + light[1:-1, 2:] - 4 * middle
+    return float(laplacian.var())
+
+
+def _pixels(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.asarray(image.convert("RGB"), dtype=np.float64) / 255)
 
 
 def paired_bootstrap(

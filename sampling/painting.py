@@ -2,7 +2,8 @@
 
 Every random number of a picture comes from a CPU generator seeded with that picture's own seed: first the VAE's choice
 where it begins with another picture, then x_T, then the fresh noise of each step. So a picture does not depend on its
-batch, its place in a grid or the device, and it is the one that the plain diffusers pipeline paints with
+batch, its place in a grid or the device: in float32, its latents to 1e-4 and each channel of its pixels to one level of
+255, which is what sums in another order change. It is the one that the plain diffusers pipeline paints with
 `generator=[torch.Generator().manual_seed(seed)]`.
 """
 
@@ -16,14 +17,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sampling.base import Pipeline, picture_size
+from sampling.base import Pipeline, device_of, picture_size
 from sampling.beginnings import beginning, encoded, generators_of
 from sampling.conditioning import Condition
 from sampling.errors import Cancelled, UnsupportedSetting
 from sampling.guidance import embeds_guidance, timestep_condition
+from sampling.placement import at_once
 from sampling.prompts import embed, unconditional
 from sampling.settings import Settings
-from sampling.software import software
+from sampling.software import machine, software
 from sampling.solvers import find_solver
 
 OnStep = Callable[[int, int], None]
@@ -50,6 +52,17 @@ class Painting:
     evaluations: int
     seconds: float
     settings: dict[str, Any]
+    batch: int = 48
+    """At most so many were painted at once."""
+
+    def company(self, index: int) -> dict[str, int]:
+        """With how many others picture `index` was painted at once, and its place among them.
+
+        Kernels add in another order for another size, so that its last bits depend on that, and on nothing else of
+        the others.
+        """
+        start = index - index % self.batch
+        return {"size": min(self.batch, len(self.images) - start), "place": index - start}
 
     def record(self, index: int) -> dict[str, Any]:
         """What `save_png` keeps of picture `index`: its own prompt and seed, and the settings that all share."""
@@ -63,17 +76,18 @@ def paint(
     *,
     seeds: Sequence[int],
     init: Image.Image | None = None,
-    batch: int = 48,
+    batch: int | None = None,
     on_step: OnStep | None = None,
     cancelled: StopAsked | None = None,
     **how: Any,
 ) -> Painting:
-    """One picture for each (prompt, seed) pair, at most `batch` at a time; `how` are the fields of Settings.
+    """One picture for each (prompt, seed) pair; `how` are the fields of Settings.
 
+    At most `batch` at a time, or as many as were chosen for the pipeline when it was opened.
     Raises UnknownSolver, UnsupportedSetting, and Cancelled between two denoising steps.
     """
     settings = Settings(**how)
-    began = time.perf_counter()
+    began, batch = time.perf_counter(), batch or at_once(pipe)
     latents = denoise(pipe, prompts, seeds, settings, init=init, batch=batch, on_step=on_step, cancelled=cancelled)
     images = decode(pipe, latents, batch=batch)
     return Painting(
@@ -81,8 +95,14 @@ def paint(
         latents=latents,
         evaluations=settings.steps_taken if embeds_guidance(pipe.unet) else settings.evaluations,
         seconds=time.perf_counter() - began,
-        settings={**asdict(settings), "prompts": list(prompts), "seeds": list(seeds), "versions": software()},
+        settings={**asdict(settings), "prompts": list(prompts), "seeds": list(seeds), **_made_by(pipe)},
+        batch=batch,
     )
+
+
+def _made_by(pipe: Pipeline) -> dict[str, Any]:
+    """What the pixels depend on beside settings and weights."""
+    return {"versions": software(), "machine": {"device": pipe.device.type, **machine()}}
 
 
 @torch.no_grad()
@@ -106,7 +126,7 @@ def denoise(
     _refuse_unpaired(prompts, seeds, batch)
     _refuse_idle(pipe, settings, init)
     size = settings.size(pipe)
-    told = embed(pipe, prompts, size).to(pipe.device, pipe.unet.dtype)
+    told = embed(pipe, prompts, size).to(device_of(pipe), pipe.unet.dtype)
     blank = _guided_away_from(pipe, told, settings, size)
     picture = None if init is None else encoded(pipe, init, size)
     done, total, finished = 0, settings.steps_taken * ceil(len(seeds) / batch), []
@@ -135,9 +155,9 @@ def predict(
     pipe: Pipeline, prompts: Sequence[str], z: Tensor, timestep: int, guidance: float = 1.0, *, batch: int = 48
 ) -> Tensor:
     """The U-Net's outputs (N, channels, height, width) at latents z of one timestep, a prompt each."""
-    told = embed(pipe, prompts).to(pipe.device, pipe.unet.dtype)
+    told = embed(pipe, prompts).to(device_of(pipe), pipe.unet.dtype)
     away = unconditional(pipe, told) if _is_guided(pipe, guidance) else None
-    t, given, outputs = torch.tensor(timestep, device=pipe.device), z.to(pipe.device, pipe.unet.dtype), []
+    t, given, outputs = torch.tensor(timestep, device=device_of(pipe)), z.to(device_of(pipe), pipe.unet.dtype), []
     for start in range(0, len(z), batch):
         part = slice(start, start + batch)
         blank = None if away is None else away.at(part)
@@ -173,7 +193,7 @@ def _guided_away_from(pipe: Pipeline, told: Condition, settings: Settings, size:
         return None
     if settings.negative:
         negative = embed(pipe, [settings.negative], size).repeated(len(told))
-        return negative.to(pipe.device, pipe.unet.dtype)
+        return negative.to(device_of(pipe), pipe.unet.dtype)
     return unconditional(pipe, told)
 
 

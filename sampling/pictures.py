@@ -39,9 +39,19 @@ def save_png(image: Image.Image, path: Path, record: Mapping[str, Any]) -> None:
     Raises RecordRefused when a required entry is missing, a hash is empty or no hash, or JSON cannot hold the record.
     """
     refuse_incomplete(record)
+    _save(image, path, {PARAMETERS: parameters_text(record, image.size), RECORD: _json(record)})
+
+
+def save_sheet(image: Image.Image, path: Path, record: Mapping[str, Any]) -> None:
+    """Write a sheet of several pictures to `path` with what all of them are. Raises RecordRefused as `save_png`."""
+    refuse_wrong_hashes(record)
+    _save(image, path, {RECORD: _json(record)})
+
+
+def _save(image: Image.Image, path: Path, texts: Mapping[str, str]) -> None:
     metadata = PngInfo()
-    metadata.add_text(PARAMETERS, parameters_text(record, image.size))
-    metadata.add_text(RECORD, _json(record))
+    for key, text in texts.items():
+        metadata.add_text(key, text)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
     try:  # an interruption may come as soon as the file is there
         with partial.open("xb") as file:
@@ -53,10 +63,17 @@ def save_png(image: Image.Image, path: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_png(path: Path) -> dict[str, Any]:
-    """The record inside the PNG at `path`.
+    """The record inside the PNG of one picture at `path`.
 
     Raises NoRecord when it is no PNG or carries none, RecordRefused when the one it carries is damaged.
     """
+    record = read_record(path)
+    refuse_incomplete(record)
+    return record
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record inside the PNG of a picture or of a sheet; raises as `read_png`."""
     try:
         with Image.open(path) as image:
             image.load()
@@ -71,7 +88,7 @@ def read_png(path: Path) -> dict[str, Any]:
         raise RecordRefused(f"{path}: its Tauworks record is no JSON: {error}") from error
     if not isinstance(record, dict):
         raise RecordRefused(f"{path}: its Tauworks record is no JSON object.")
-    refuse_incomplete(record)
+    refuse_wrong_hashes(record)
     return record
 
 
@@ -102,6 +119,11 @@ def refuse_incomplete(record: Mapping[str, Any]) -> None:
         raise RecordRefused(
             f"the picture's record lacks {', '.join(missing)}; without them it cannot be painted again."
         )
+    refuse_wrong_hashes(record)
+
+
+def refuse_wrong_hashes(record: Mapping[str, Any]) -> None:
+    """Raise RecordRefused unless every hash in `record` is one."""
     for place, value in _hashes(record, ()):
         if not isinstance(value, str) or not _DIGEST.fullmatch(value):
             raise RecordRefused(

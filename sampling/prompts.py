@@ -9,7 +9,7 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from sampling.base import Pipeline, empty_prompt_is_zeros, is_sdxl, picture_size, text_encoders
+from sampling.base import Pipeline, device_of, empty_prompt_is_zeros, is_sdxl, picture_size, text_encoders
 from sampling.conditioning import Condition, micro_condition
 
 MOST_KEPT = 512
@@ -67,17 +67,17 @@ def forget(pipe: Pipeline) -> None:
 
 def _encode(pipe: Pipeline, prompts: list[str]) -> list[Row]:
     if not is_sdxl(pipe):
-        embedded, _ = pipe.encode_prompt(prompts, pipe.device, 1, False)
+        embedded, _ = pipe.encode_prompt(prompts, device_of(pipe), 1, False)
         return [(row, None) for row in embedded.unbind()]
     embedded, _, pooled, _ = pipe.encode_prompt(
-        prompts, device=pipe.device, num_images_per_prompt=1, do_classifier_free_guidance=False
+        prompts, device=device_of(pipe), num_images_per_prompt=1, do_classifier_free_guidance=False
     )
     return list(zip(embedded.unbind(), pooled.unbind(), strict=True))
 
 
 def _whole_picture(pipe: Pipeline, count: int, size: tuple[int, int]) -> Tensor:
     """Time ids (count, 6) of pictures of (height, width) pixels that nothing was cut from."""
-    ids = torch.tensor([micro_condition(size, (0, 0), size)], dtype=pipe.text_encoder_2.dtype, device=pipe.device)
+    ids = torch.tensor([micro_condition(size, (0, 0), size)], dtype=pipe.text_encoder_2.dtype, device=device_of(pipe))
     return ids.expand(count, -1)
 
 

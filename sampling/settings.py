@@ -6,7 +6,7 @@ from math import inf
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
-from sampling.base import Pipeline, picture_size
+from sampling.base import Pipeline, device_of, picture_size
 from sampling.errors import UnsupportedSetting
 from sampling.solvers import ORIGINAL_INFERENCE_STEPS, Solver, check_settings, find_solver, make_scheduler
 from sampling.warnings import known_warnings_silenced
@@ -121,11 +121,11 @@ class Settings:
         if self.init_strength is not None and self._shortens_grid:
             arguments["strength"] = self.init_strength
         if self.timesteps is None:
-            scheduler.set_timesteps(self.steps, device=pipe.device, **arguments)
+            scheduler.set_timesteps(self.steps, device=device_of(pipe), **arguments)
         elif self.timesteps[0] >= (trained := pipe.scheduler.config.num_train_timesteps):
             raise UnsupportedSetting(f"timesteps must lie below the base's {trained}, got {self.timesteps[0]}.")
         else:
-            scheduler.set_timesteps(timesteps=list(self.timesteps), device=pipe.device, **arguments)
+            scheduler.set_timesteps(timesteps=list(self.timesteps), device=device_of(pipe), **arguments)
 
     def _refuse_strength(self, strength: float) -> None:
         if not 0 < strength <= 1:

@@ -1,7 +1,7 @@
 """A labelled contact sheet: rows and columns of pictures with a title, row labels and column labels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import ceil
 
@@ -27,6 +27,7 @@ class Appearance:
     note_size: int = 13
     label_size: int = 14
     widest_label: int = 230
+    narrowest_legend: int = 480
     paper: Colour = (250, 250, 248)
     ink: Colour = (28, 30, 33)
     faint_ink: Colour = (110, 114, 120)
@@ -39,12 +40,14 @@ def contact_sheet(
     title: str = "",
     *,
     note: str = "",
+    legend: Sequence[str] = (),
     appearance: Appearance | None = None,
 ) -> Image.Image:
     """One RGB picture of all rows: (label, pictures), under the labels `columns`, a `title` and a faint `note`.
 
-    Pictures are resampled with Lanczos to `appearance.picture` pixels on their longer side. A line feed in a label
-    starts its second, fainter part. Raises ValueError when there is no picture or a row has more than the columns.
+    Below stands the `legend`, a paragraph each, broken to the sheet's width. Pictures are resampled with Lanczos to
+    `appearance.picture` pixels on their longer side. A line feed in a label starts its second, fainter part.
+    Raises ValueError when there is no picture or a row has more than the columns.
     """
     look = appearance or Appearance()
     across = len(columns) or max((len(pictures) for _, pictures in rows), default=0)
@@ -52,7 +55,7 @@ def contact_sheet(
         raise ValueError("a contact sheet needs at least one row with a picture")
     if wrong := [label for label, pictures in rows if len(pictures) > across]:
         raise ValueError(f"row {wrong[0]!r} has more pictures than the {across} columns")
-    plan = _Plan.of(rows, columns, title, note, across, look)
+    plan = _Plan.of(rows, columns, title, note, across, look).with_legend(legend)
     sheet = Image.new("RGB", plan.size, look.paper)
     _write_heading(sheet, plan, title, note)
     for j, label in enumerate(columns):
@@ -61,6 +64,7 @@ def contact_sheet(
         _write_row_label(sheet, plan, i, label)
         for j, picture in enumerate(pictures):
             _place(sheet, plan, i, j, picture)
+    _write_legend(sheet, plan)
     return sheet
 
 
@@ -73,6 +77,8 @@ class _Plan:
     top: int
     heading: int
     size: tuple[int, int]
+    legend: tuple[str, ...] = ()
+    """Its lines."""
 
     @classmethod
     def of(
@@ -96,6 +102,13 @@ class _Plan:
         return cls(
             look, left, top, heading, (max(width, title_width), top + len(rows) * pitch - look.gap + look.margin)
         )
+
+    def with_legend(self, paragraphs: Sequence[str]) -> "_Plan":
+        """The plan with room below for the lines of a legend."""
+        width, height = max(self.size[0], self.look.narrowest_legend if paragraphs else 0), self.size[1]
+        room = width - 2 * self.look.margin
+        lines = tuple(line for text in paragraphs for line, _ in wrapped(text, room, self.look.note_size))
+        return replace(self, legend=lines, size=(width, height + len(lines) * _note_leading(self.look)))
 
     def corner(self, i: int, j: int) -> tuple[int, int]:
         """Upper left corner of the picture in row i, column j."""
@@ -136,6 +149,13 @@ def _write_heading(sheet: Image.Image, plan: _Plan, title: str, note: str) -> No
     if plan.heading:
         y = look.margin + plan.heading
         ImageDraw.Draw(sheet).line((look.margin, y, plan.size[0] - look.margin - 1, y), look.rule, 1)
+
+
+def _write_legend(sheet: Image.Image, plan: _Plan) -> None:
+    look, leading = plan.look, _note_leading(plan.look)
+    top = plan.size[1] - look.margin // 2 - len(plan.legend) * leading
+    for k, line in enumerate(plan.legend):
+        _write(sheet, (look.margin, top + k * leading), line, look.note_size, look.faint_ink)
 
 
 def _write_column_label(sheet: Image.Image, plan: _Plan, j: int, label: str) -> None:
@@ -183,6 +203,10 @@ def _place(sheet: Image.Image, plan: _Plan, i: int, j: int, picture: Image.Image
 
 def _leading(look: Appearance) -> int:
     return round(look.label_size * 1.3)
+
+
+def _note_leading(look: Appearance) -> int:
+    return round(look.note_size * 1.4)
 
 
 @cache

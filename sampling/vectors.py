@@ -1,16 +1,18 @@
-"""Base + vectors at run time: each vector is loaded once, then its strength is a number.
+"""Base + vectors at run time: each vector is loaded once, then its strength is a number, or one for each module.
 
 theta' = theta_pre + sum_i lambda_i tau_i (Luo et al. 2023, arXiv 2311.05556): the adapters stay beside the base's
 weights, so changing a lambda touches no weight and reads no file.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, count
 from math import isfinite
+from weakref import WeakKeyDictionary
 
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from arithmetic.files.attachment import diffusers_state_dict
+from arithmetic.files.attachment import Attachment, diffusers_state_dict
 from arithmetic.sources.source import Source
 from formats import COMPONENTS
 from formats.folders import canonical_name
@@ -18,6 +20,12 @@ from sampling.base import Pipeline, networks
 from sampling.errors import UnsupportedSetting, VectorMismatch
 from sampling.prompts import forget
 from sampling.warnings import known_warnings_silenced
+
+Strength = float | Mapping[str, float]
+"""A lambda: one number, or one for each module."""
+
+_HELD: WeakKeyDictionary[Pipeline, dict[Hashable, str]] = WeakKeyDictionary()
+"""Content -> the name under which `hold` attached it."""
 
 
 def attach(pipe: Pipeline, vectors: Mapping[str, Source]) -> None:
@@ -37,25 +45,58 @@ def attach(pipe: Pipeline, vectors: Mapping[str, Source]) -> None:
     _activate(pipe, {})
 
 
-def set_strengths(pipe: Pipeline, lambdas: Mapping[str, float]) -> None:
+def hold(pipe: Pipeline, parts: Sequence[Attachment]) -> int:
+    """Have exactly `parts` beside the base, at their strengths; how many of them had to be loaded.
+
+    What is there already stays, whatever recipe it came with, and is neither read nor injected again. A part that
+    changes nothing is not loaded for that. When loading fails, the base is left alone.
+
+    Raises as `attach`.
+    """
+    held = _HELD.setdefault(pipe, {})
+    wanted = {part.content: part for part in parts}
+    if gone := [name for name in attached(pipe) if name not in {held.get(content) for content in wanted}]:
+        detach(pipe, *gone)
+        _HELD[pipe] = held = {content: name for content, name in held.items() if name not in gone}
+    missing = {content: part for content, part in wanted.items() if content not in held and not part.is_silent}
+    try:
+        for content, part in missing.items():
+            name = _free(part.name, held.values())
+            attach(pipe, {name: part.source})
+            held[content] = name
+    except BaseException:
+        del _HELD[pipe]
+        if attached(pipe):
+            detach(pipe)
+        raise
+    # in the order of the sum, since floating-point sums depend on it
+    set_strengths(pipe, {held[content]: part.strength for content, part in wanted.items() if content in held})
+    return len(missing)
+
+
+def set_strengths(pipe: Pipeline, lambdas: Mapping[str, Strength]) -> None:
     """Set lambda of each named vector, and 0 for every other attached one. No weight is loaded or changed.
+
+    A lambda is a number, or numbers by module; a module of the vector that is not among them is silent.
 
     Raises VectorMismatch for a name that is not attached, UnsupportedSetting for a strength that is not finite.
     """
     _refuse_unknown(pipe, lambdas)
-    for name, weight in lambdas.items():
-        if not isfinite(weight):
-            raise UnsupportedSetting(f"{name}: a strength must be a finite number, got {weight}.")
-    _activate(pipe, {name: weight for name, weight in lambdas.items() if weight != 0})
+    for name, strength in lambdas.items():
+        for weight in strength.values() if isinstance(strength, Mapping) else (strength,):
+            if not isfinite(weight):
+                raise UnsupportedSetting(f"{name}: a strength must be a finite number, got {weight}.")
+    _activate(pipe, {name: strength for name, strength in lambdas.items() if strength})
 
 
-def strengths(pipe: Pipeline) -> dict[str, float]:
+def strengths(pipe: Pipeline) -> dict[str, Strength]:
     """The lambda of each vector on `pipe`, as `set_strengths` left it; sorted by name."""
-    found = dict.fromkeys(attached(pipe), 0.0)
-    for _, layer in _layers(pipe):
-        if not layer.disable_adapters:
-            found |= {_name(a): layer.scaling[a] for a in layer.active_adapters if a in layer.scaling}
-    return found
+    found: dict[str, dict[str, float]] = {name: {} for name in attached(pipe)}
+    for module, layer in _layers(pipe):
+        for adapter in layer.scaling:
+            is_active = not layer.disable_adapters and adapter in layer.active_adapters
+            found[_name(adapter)][module] = layer.scaling[adapter] if is_active else 0.0
+    return {name: _together(by_module) for name, by_module in found.items()}
 
 
 def detach(pipe: Pipeline, *names: str) -> None:
@@ -142,12 +183,28 @@ def _reached(pipe: Pipeline) -> dict[str, nn.Module]:
     return {component: network for component, network in networks(pipe).items() if component in COMPONENTS}
 
 
-def _activate(pipe: Pipeline, lambdas: Mapping[str, float]) -> None:
-    if lambdas:
-        pipe.enable_lora()
-        pipe.set_adapters([_adapter(name) for name in lambdas], list(lambdas.values()))
-    else:
+def _activate(pipe: Pipeline, lambdas: Mapping[str, Strength]) -> None:
+    if not lambdas:
         pipe.disable_lora()
+        return
+    pipe.enable_lora()
+    uniform = {name: 1.0 if isinstance(strength, Mapping) else strength for name, strength in lambdas.items()}
+    pipe.set_adapters([_adapter(name) for name in uniform], list(uniform.values()))
+    scoped = {_adapter(name): strength for name, strength in lambdas.items() if isinstance(strength, Mapping)}
+    for module, layer in _layers(pipe):
+        for adapter in scoped.keys() & layer.scaling.keys():
+            layer.set_scale(adapter, scoped[adapter].get(module, 0.0))
+
+
+def _together(by_module: Mapping[str, float]) -> Strength:
+    """One number where every module has the same."""
+    distinct = set(by_module.values())
+    return by_module if len(distinct) > 1 else distinct.pop()
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name, or where another content has it the name with a number."""
+    return next(one for one in chain([name], (f"{name}#{i}" for i in count(2))) if one not in taken)
 
 
 def _adapter(name: str) -> str:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from workbench.importing import identify_file, import_file
     from workbench.interfering import interfere
     from workbench.jobs import submit_distillation, submit_training, wait
-    from workbench.previewing import preview, recall
+    from workbench.previewing import preview
+    from workbench.recalling import recall
     from workbench.verifying import verify
     from workbench.workers import run_worker
 
@@ -26,7 +27,7 @@ _MODULES = {
     "import_file": "workbench.importing",
     "interfere": "workbench.interfering",
     "preview": "workbench.previewing",
-    "recall": "workbench.previewing",
+    "recall": "workbench.recalling",
     "run_worker": "workbench.workers",
     "submit_distillation": "workbench.jobs",
     "submit_training": "workbench.jobs",

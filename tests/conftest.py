@@ -42,6 +42,7 @@ SETTINGS = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault("TAU_DEVICE", "cpu")  # where the pictures that tests compare are painted, whatever there is
     config.addinivalue_line("markers", "both_databases: run on SQLite and on PostgreSQL")
     config.addinivalue_line("markers", "alembic: carried by the laws that pytest-alembic states")
 

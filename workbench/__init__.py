@@ -35,7 +35,7 @@ _MODULES = {
     "outcome_of": "outcomes",
     "preview": "previewing",
     "push": "pushing",
-    "recall": "previewing",
+    "recall": "recalling",
     "resolve": "references",
     "resolve_recipe": "recipes",
     "run_worker": "workers",

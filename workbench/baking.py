@@ -10,6 +10,7 @@ from workbench.checking import verdict_of
 from workbench.composing import findable, parent_of, provenance_edges
 from workbench.errors import NotBaked, UnsupportedRecipe
 from workbench.naming import require_free
+from workbench.profiles import inherited_sampling
 from workbench.recipes import ResolvedRecipe, resolve_recipe, stages_of, with_stages
 from workbench.references import Resolved, resolve_path
 
@@ -233,4 +234,5 @@ def _register(registry: "Registry", resolved: ResolvedRecipe, out: Path, name: s
         draft=draft,
         edges=(*baked, *(edge._replace(position=len(baked) + edge.position) for edge in edges)),
         origin=Origin("recipe", str(resolved.recipe)),
+        sampling=inherited_sampling(resolved),
     )

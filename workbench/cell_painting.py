@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 from workbench.cells import Cell
 from workbench.errors import ChangedInput, InvalidSettings
-from workbench.previewing import OnStep, OpenBase, keep, load_base, paint_pairs, records_of
+from workbench.init_pictures import init_of
+from workbench.painting_plans import Opener, learn_from
+from workbench.previewing import OnStep, OpenBase, keep, paint_pairs, record_of
+from workbench.profiles import Sampling
 from workbench.recipes import ResolvedRecipe, resolve_recipe
 
 if TYPE_CHECKING:
@@ -56,19 +59,33 @@ def paint_cells(
     began, asked = time.perf_counter(), {cell.key: cell for cell in cells}
     known = {} if anew else registry.pictures(asked)
     batches = list(_batches([cell for key, cell in asked.items() if key not in known]))
-    steps, done, evaluations = sum(batch[0].sampling.steps for batch in batches), 0, 0
+    open_base = open_base or Opener(registry, samplings_of(asked.values()), BATCH)
+    steps, done, evaluations = sum(map(_steps, batches)), 0, 0
     for batch in batches:
         count = None if on_step is None else _after(done, steps, on_step)
         evaluations += _paint_batch(registry, batch, open_base, lease, count, cancelled, on_cell)
-        done += batch[0].sampling.steps
+        done += _steps(batch)
     return CellsPainted(len(asked), sum(map(len, batches)), evaluations, time.perf_counter() - began)
+
+
+def samplings_of(cells: Iterable[Cell]) -> list[Sampling]:
+    """The different ways in which they are painted."""
+    return list(dict.fromkeys(cell.sampling for cell in cells))
 
 
 def steps_left(registry: "Registry", cells: Iterable[Cell]) -> int:
     """The denoising steps that painting them takes, those of cells that are painted already left out."""
     asked = {cell.key: cell for cell in cells}
     known = registry.pictures(asked)
-    return sum(batch[0].sampling.steps for batch in _batches([c for key, c in asked.items() if key not in known]))
+    return sum(
+        batch[0].sampling.settings().steps_taken
+        for batch in _batches([c for key, c in asked.items() if key not in known])
+    )
+
+
+def _steps(batch: Sequence[Cell]) -> int:
+    """The denoising steps that it takes."""
+    return batch[0].sampling.settings().steps_taken
 
 
 def _batches(cells: Sequence[Cell]) -> Iterator[Sequence[Cell]]:
@@ -83,7 +100,7 @@ def _batches(cells: Sequence[Cell]) -> Iterator[Sequence[Cell]]:
 def _paint_batch(
     registry: "Registry",
     batch: Sequence[Cell],
-    open_base: OpenBase | None,
+    open_base: OpenBase,
     lease: "Lease | None",
     on_step: OnStep | None,
     cancelled: Callable[[], object] | None,
@@ -92,9 +109,11 @@ def _paint_batch(
     """Paint and keep; the evaluations that it took."""
     resolved = _as_planned(registry, batch[0])
     version = resolved.required_base
-    pipe = open_base(version, registry.folder(version)) if open_base else load_base(registry, version)
+    pipe = open_base(version, registry.folder(version))
     pairs = [(cell.prompt, cell.seed) for cell in batch]
-    painting = paint_pairs(registry, pipe, resolved, pairs, batch[0].sampling, on_step, cancelled)
+    sampling = batch[0].sampling
+    painting = paint_pairs(pipe, resolved, pairs, sampling, init_of(registry, sampling), on_step, cancelled)
+    learn_from(registry, version, pipe, painting)
     for cell, sha256 in zip(batch, _kept(registry, resolved, batch, painting, lease), strict=True):
         if on_cell is not None:
             on_cell(cell, sha256)
@@ -108,8 +127,8 @@ def _kept(
 
     with TemporaryDirectory(prefix="tau-grid-") as folder:
         path = Path(folder) / "cell.png"
-        records = records_of(resolved, [(cell.prompt, cell.seed) for cell in batch], batch[0].sampling, painting)
-        for cell, image, record in zip(batch, painting.images, records, strict=True):
+        for index, (cell, image) in enumerate(zip(batch, painting.images, strict=True)):
+            record = record_of(resolved, cell.sampling, painting, index)
             save_png(image, path, record)
             yield keep(registry, resolved, record, cell.sampling, path, lease)
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from workbench.checking import CheckReport, check_resolved, is_acceleration, output_layout
+from workbench.checking import CheckReport, check_resolved, output_layout
 from workbench.errors import ChangedInput, NoRegistry, NotCertified
 from workbench.measuring import measure_version
 from workbench.naming import require_free
+from workbench.profiles import inherited_sampling
 from workbench.recipes import ResolvedRecipe, resolve_recipe, with_stages
 from workbench.references import Resolved, is_path, resolve, resolve_path, resolve_target
 
@@ -175,7 +176,6 @@ def _register(
     from registry import Origin
 
     recipe = registry.add_recipe(str(resolved.recipe), str(resolved.locked), recipe_sha256(resolved))
-    accelerations = [version for _, _, version in resolved.vectors if version and is_acceleration(version)]
     words = [word for _, _, version in resolved.vectors if version for word in version.trigger_words]
     version = registry.add(
         path,
@@ -186,7 +186,7 @@ def _register(
         base=resolved.base.ref if resolved.base else None,
         edges=provenance_edges(resolved),
         origin=Origin("recipe", str(resolved.recipe)),
-        sampling=accelerations[0].sampling if accelerations else {},
+        sampling=inherited_sampling(resolved),
         trigger_words=tuple(dict.fromkeys(words)),
         recommended_strength=1.0,
         recipe=recipe.sha256,

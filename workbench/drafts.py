@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.checking import verdict_of
 from workbench.errors import NotABase, UnsupportedRecipe
 from workbench.outcomes import outcome_of
-from workbench.profiles import USUAL, Sampling, recommended_sampling
+from workbench.profiles import USUAL, Sampling, chosen_sampling, recommended_sampling
 from workbench.recipe_edits import PARTS, TermText, canonical, terms_of, with_references, with_term
 from workbench.recipes import ResolvedRecipe, resolve_recipe
 from workbench.references import is_path
@@ -80,13 +80,15 @@ def read_draft(
 ) -> Draft:
     """What `text` means as far as it goes; `said` are the settings of the sampling that somebody chose, by name.
 
-    Only registered versions take part: a path is not looked at. What is wrong is in the draft, for people.
+    `base` is for a recipe that names none. Only registered versions take part: a path is not looked at. What is wrong
+    is in the draft, for people.
     """
     try:
         written, text = terms_of(text), canonical(text)
     except Exception as error:
         return Draft(text, error=_message(error))
     draft = Draft(text, tuple(DraftTerm(one, _version(registry, one.reference), tuple(one.parts)) for one in written))
+    base = None if any(term.is_base for term in draft.terms) else base
     try:
         if not text:
             return _alone(registry, draft, base, said or {})
@@ -114,31 +116,35 @@ def _alone(registry: "Registry", draft: Draft, base: str | None, said: Mapping[s
     version = _chosen(registry, base)
     if version is None:
         return draft
-    recommended = recommended_sampling(registry, resolve_recipe(registry, version.ref))
-    return replace(draft, base=version, recommended=recommended, sampling=replace(recommended, **said))
+    return _sampled(registry, replace(draft, base=version), resolve_recipe(registry, version.ref), said)
 
 
 def _found(registry: "Registry", draft: Draft, resolved: ResolvedRecipe, said: Mapping[str, Any]) -> Draft:
     from arithmetic import SamplingSettings
 
-    recommended = recommended_sampling(registry, resolved)
-    sampling = replace(recommended, **said)
-    settings = SamplingSettings(**sampling.judged)
     versions = tuple({found.version.id: found.version for found in resolved.inputs if found.version}.values())
-    words = dict.fromkeys(word for version in versions for word in version.trigger_words)
-    findings = verdict_of(registry, resolved, settings=settings).findings if resolved.vectors else ()
-    return replace(
-        draft,
+    found = replace(
+        _sampled(registry, draft, resolved, said),
         terms=tuple(replace(term, parts=_parts(resolved, term)) for term in draft.terms),
         base=resolved.base,
         candidates=resolved.candidates,
-        recommended=recommended,
-        sampling=sampling,
-        findings=findings,
         locked=str(resolved.locked),
-        trigger_words=tuple(words),
+        trigger_words=tuple(dict.fromkeys(word for version in versions for word in version.trigger_words)),
         versions=versions,
     )
+    settings = SamplingSettings(**found.sampling.judged)
+    findings = verdict_of(registry, resolved, settings=settings).findings if resolved.vectors else ()
+    return replace(found, findings=findings)
+
+
+def _sampled(registry: "Registry", draft: Draft, resolved: ResolvedRecipe, said: Mapping[str, Any]) -> Draft:
+    """How it is painted: as recommended where what somebody chose is refused, which the draft says then."""
+    recommended = recommended_sampling(registry, resolved)
+    try:
+        chosen = chosen_sampling(registry, resolved, **said)
+    except Exception as error:
+        return replace(draft, recommended=recommended, sampling=recommended, error=_message(error))
+    return replace(draft, recommended=recommended, sampling=chosen)
 
 
 def _partly_found(registry: "Registry", draft: Draft, base: str | None) -> Draft:

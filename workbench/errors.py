@@ -5,8 +5,6 @@ WorkbenchError
 |-- NotABase                what stands for the base is something else
 |-- UnpaintableBase         a base without all that it takes to paint
 |   `-- TokenizerMissing    one file whose tokenizer is nowhere in the registry
-|-- TooLittleMemory         a painting that does not fit on its device in any way
-|-- UnknownDevice           a device that this machine does not have
 |-- NotAVector              what stands for a vector is something else
 |-- UnsupportedRecipe       a recipe that this operation cannot carry out
 |-- UnsupportedLayout       a key layout that no output can be written in
@@ -18,6 +16,7 @@ WorkbenchError
 |-- InvalidSettings         settings of a job that its kind does not accept
 |-- InvalidAxis             an axis of a grid that names nothing, or whose values are none
 |-- NotInspected            a training whose pre-flight has not ended, or found what would go wrong
+|-- MissingInputs           what a picture was painted from, and is not here; each with its sha256
 |-- ChangedInput            a path whose content is no longer what a recipe was locked to
 |-- NotCertified            there is no certificate to prove a file against
 |-- NotAPicture             a file that is no picture which a painting could begin with
@@ -89,14 +88,6 @@ class TokenizerMissing(UnpaintableBase):
         )
 
 
-class TooLittleMemory(WorkbenchError):
-    """A painting that does not fit on its device in any way."""
-
-
-class UnknownDevice(WorkbenchError):
-    """A device that this machine does not have."""
-
-
 class NotAVector(WorkbenchError):
     """What stands for a vector is something else."""
 
@@ -148,6 +139,15 @@ class InvalidSize(WorkbenchError):
 
 class NotInspected(WorkbenchError):
     """A training whose pre-flight has not ended, or found what would go wrong."""
+
+
+class MissingInputs(WorkbenchError):
+    """What a picture was painted from, and is not here."""
+
+    def __init__(self, path: Path, missing: Sequence[str]) -> None:
+        self.path, self.missing = path, tuple(missing)
+        listed = "; ".join(missing)
+        super().__init__(f"{path}: cannot be painted again without {listed}. Import these very files: tau import PATH")
 
 
 class ChangedInput(WorkbenchError):

@@ -6,40 +6,59 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.cell_painting import paint_cells
+from workbench.cell_metrics import measure_cells
+from workbench.cell_painting import BATCH, paint_cells, samplings_of
 from workbench.grids import GridPlan
 from workbench.jobs import queue_of, wait
+from workbench.painting_plans import Opener
+from workbench.previewing import OpenBase
 from workbench.workers import OnJob
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
-
     from distill_jobs import JobContext
-    from registry import Registry, Version
+    from registry import Registry
     from registry.jobs import Job
 
 KIND = "grid"
+MEASURED = ("metrics", "clip")
+"""What a spec says beside the plan."""
+
 POLL_SECONDS = 0.1
 
 
-def submit_grid(registry: "Registry", plan: GridPlan, *, priority: int = 0) -> "Job":
-    """Queue a grid for the painters; cells that are painted by then are not painted again."""
-    return queue_of(registry).submit(KIND, plan.to_json(), lane="interactive", priority=priority)
+def submit_grid(
+    registry: "Registry", plan: GridPlan, *, metrics: bool = False, clip: Path | None = None, priority: int = 0
+) -> "Job":
+    """Queue a grid for the painters; cells that are painted by then are not painted again.
+
+    With `metrics` each cell is measured after that (`measure_cells`), by the CLIP model in `clip` as well.
+    """
+    measured = {
+        "metrics": metrics or clip is not None,
+        "clip": None if clip is None else str(clip.expanduser().resolve()),
+    }
+    return queue_of(registry).submit(KIND, {**plan.to_json(), **measured}, lane="interactive", priority=priority)
 
 
 def plan_of_job(job: "Job") -> GridPlan:
     """The grid that a job paints. Raises InvalidSettings for a job of another kind."""
-    return GridPlan.from_json(job.spec)
+    return GridPlan.from_json({key: value for key, value in job.spec.items() if key not in MEASURED})
 
 
 def queued_grid(
-    registry: "Registry", plan: GridPlan, *, on_job: OnJob | None = None, timeout: float | None = None
+    registry: "Registry",
+    plan: GridPlan,
+    *,
+    metrics: bool = False,
+    clip: Path | None = None,
+    on_job: OnJob | None = None,
+    timeout: float | None = None,
 ) -> "Job":
-    """Have a painter paint the grid, and wait for it; whoever stops waiting cancels it.
+    """Have a painter paint the grid, and measure it, and wait for it; whoever stops waiting cancels it.
 
     Raises WaitTimedOut, JobUnfinished.
     """
-    job = submit_grid(registry, plan)
+    job = submit_grid(registry, plan, metrics=metrics, clip=clip)
     try:
         return wait(registry, job, on_job, timeout=timeout, poll_seconds=POLL_SECONDS)
     except BaseException:
@@ -57,32 +76,41 @@ def paint_grid(context: "JobContext") -> Mapping[str, Any]:
     from sampling import Cancelled, SamplingError
     from workbench.errors import WorkbenchError
 
-    plan, loaded = plan_of_job(context.lease.job), list[str]()
-
-    def open_base(base: "Version", folder: Path) -> "StableDiffusionPipeline":
-        from sampling import load_pipeline
-
-        loaded.append(base.digest)
-        return context.shelf.get(base.digest, lambda: load_pipeline(folder))
-
+    plan = plan_of_job(context.lease.job)
+    opener = Opener(context.registry, samplings_of(plan.cells), BATCH, shelf=context.shelf)
     try:
         done = paint_cells(
             context.registry,
             plan.cells,
             on_step=_reporter(context),
             cancelled=context.cancelled,
-            open_base=open_base,
+            open_base=opener,
             lease=context.lease,
         )
+        _measure(context, plan, opener)
     except Cancelled as error:
         raise Stopped(str(error)) from error
     except (AlgebraError, RegistryError, SamplingError, WorkbenchError):
         raise
     except Exception:  # nobody knows in which state this left the pipeline
-        for digest in loaded:
-            context.shelf.drop(digest)
+        opener.forget()
         raise
     return {**vars(done), "painter": {"pid": os.getpid(), "loads": context.shelf.made}}
+
+
+def _measure(context: "JobContext", plan: GridPlan, open_base: OpenBase) -> None:
+    if not context.spec["metrics"]:
+        return
+    clip = context.spec["clip"]
+    measure_cells(
+        context.registry,
+        plan.cells,
+        clip=None if clip is None else Path(clip),
+        on_step=_reporter(context),
+        cancelled=context.cancelled,
+        open_base=open_base,
+        lease=context.lease,
+    )
 
 
 def _reporter(context: "JobContext") -> Any:

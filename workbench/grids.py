@@ -3,18 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from workbench.axes import SAMPLING, Axis, Value
 from workbench.cells import Cell, Ground
 from workbench.dials import find_dial, turned
 from workbench.errors import InvalidAxis, InvalidSettings
 from workbench.init_pictures import keep_init
-from workbench.previewing import require_fitting
+from workbench.previewing import findings_of, require_fitting
 from workbench.profiles import Sampling, SamplingWords, chosen_sampling
 from workbench.recipes import ResolvedRecipe, resolve_recipe
 
 if TYPE_CHECKING:
+    from arithmetic import Finding
     from registry import Preview, Registry
 
 MOST_CELLS = 4_096
@@ -95,11 +96,12 @@ def plan_grid(
     base: str | None = None,
     sampling: Sampling | None = None,
     seeds: Sequence[int] = DEFAULT_SEEDS,
+    **said: Unpack[SamplingWords],
 ) -> GridPlan:
     """The cells of a grid over `x` and `y`, a panel for each prompt and seed that no axis has. Paints nothing.
 
-    `text` is the recipe, empty where an axis has it. `sampling` is what an axis does not say; by default what the
-    recipe's vectors want.
+    `text` is the recipe, empty where an axis has it. How is said by the axes, then word by word (`said`); the rest is
+    `sampling`, by default what the recipe's vectors were made for.
 
     Raises:
         InvalidAxis: two axes of one thing; a thing that is said beside its axis, or by nobody; too many cells.
@@ -109,7 +111,10 @@ def plan_grid(
     _require_apart(axes)
     panels = _panels(axes, prompts, seeds)
     _require_few(axes, panels)
-    grounds = _Grounds(registry, base, sampling)
+    words = {name: value for name, value in said.items() if value is not None}
+    for name in words:
+        _said(axes, name, (words[name],), name)
+    grounds = _Grounds(registry, base, sampling, words)
     texts = _said(axes, "recipe", (text,) if text.strip() else (), "a recipe")
     cells = [
         grounds.cell((k, i, j), texts[0], panel, values)
@@ -121,6 +126,17 @@ def plan_grid(
     return GridPlan(text, x, y, panels, tuple(cells))
 
 
+def grid_findings(registry: "Registry", plan: GridPlan) -> "tuple[Finding, ...]":
+    """What there is to know before a grid is painted, of each way in which it is: each finding once."""
+    ways = {cell.sampling: cell for cell in reversed(plan.cells)}
+    found = [
+        finding
+        for cell in reversed(ways.values())
+        for finding in findings_of(registry, resolve_recipe(registry, cell.pinned, cell.base), cell.sampling)
+    ]
+    return tuple(dict.fromkeys(found))
+
+
 def painted_cells(registry: "Registry", plan: GridPlan) -> "dict[str, Preview]":
     """Key -> picture of the cells that are painted; those that are not are left out."""
     return registry.pictures(plan.keys)
@@ -129,32 +145,26 @@ def painted_cells(registry: "Registry", plan: GridPlan) -> "dict[str, Preview]":
 class _Grounds:
     """Each recipe of a grid is looked up once; a number is changed in its tree, without looking anything up."""
 
-    def __init__(self, registry: "Registry", base: str | None, sampling: Sampling | None) -> None:
-        self._registry, self._base, self._sampling = registry, base, sampling
+    def __init__(
+        self, registry: "Registry", base: str | None, sampling: Sampling | None, words: Mapping[str, Any]
+    ) -> None:
+        self._registry, self._base, self._sampling, self._words = registry, base, sampling, words
         self._found: dict[str, tuple[ResolvedRecipe, Ground]] = {}
-        self._samplings: dict[tuple[str, tuple[tuple[str, Value], ...]], Sampling] = {}
+        self._chosen: dict[tuple[object, ...], Sampling] = {}
 
     def cell(
         self, place: tuple[int, int, int], text: str | None, panel: Panel, values: Sequence[tuple[Axis, Value]]
     ) -> Cell:
         """The cell at a place where the axes have these values."""
         said: dict[str, Any] = {axis.name: value for axis, value in values if axis.is_setting}
-        recipe = said.get("recipe", text)
-        resolved, ground = self._ground(recipe)
+        resolved, ground = self._ground(said.get("recipe", text))
         for axis, value in values:
             if axis.is_term:
                 ground = _turned(resolved, ground, axis.name, float(value))
-        words = tuple((name, said[name]) for name in SAMPLING if name in said)
-        sampling = self._sampled(recipe, resolved, words)
+        sampling = self._how(resolved, {name: said[name] for name in SAMPLING if name in said})
         prompt = panel.prompt if panel.prompt is not None else str(said["prompt"])
         seed = panel.seed if panel.seed is not None else int(said["seed"])
         return Cell.at(place, ground, prompt, seed, sampling)
-
-    def _sampled(self, recipe: str, resolved: ResolvedRecipe, words: tuple[tuple[str, Value], ...]) -> Sampling:
-        if (recipe, words) not in self._samplings:
-            chosen = chosen_sampling(self._registry, resolved, self._sampling, **cast("SamplingWords", dict(words)))
-            self._samplings[recipe, words] = keep_init(self._registry, chosen)
-        return self._samplings[recipe, words]
 
     def _ground(self, text: str) -> tuple[ResolvedRecipe, Ground]:
         if text not in self._found:
@@ -162,6 +172,14 @@ class _Grounds:
             require_fitting(resolved)
             self._found[text] = resolved, Ground.of(resolved)
         return self._found[text]
+
+    def _how(self, resolved: ResolvedRecipe, turned: Mapping[str, Any]) -> Sampling:
+        asked = (resolved.text, *sorted(turned.items()))
+        if asked not in self._chosen:
+            words: Any = {**self._words, **turned}
+            chosen = chosen_sampling(self._registry, resolved, self._sampling, **words)
+            self._chosen[asked] = keep_init(self._registry, chosen)
+        return self._chosen[asked]
 
 
 def _turned(resolved: ResolvedRecipe, ground: Ground, name: str, value: float) -> Ground:

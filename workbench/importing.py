@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from workbench.errors import NotImportable, UnknownPath
 from workbench.measuring import measure_version
+from workbench.published_profiles import names_of, published_profile
 from workbench.scanning import is_archive
 
 if TYPE_CHECKING:
@@ -52,9 +53,12 @@ def import_file(
     source = sole_file(source) or source
     if source.is_file() and is_archive(source):
         raise NotImportable(f"{source}: an archive; unpack it, then import the folder")
+    chosen = kind or kind_of(identify(source, architectures=known_tables(registry), hashes=False), source)
+    published = published_profile(*names_of(source, name, origin.uri if origin else None))
     version = registry.add(
         source,
-        kind=kind or kind_of(identify(source, architectures=known_tables(registry), hashes=False), source),
+        kind=chosen,
+        sampling=published if chosen == "acceleration" else None,
         name=name,
         title=title,
         license=license,

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,17 @@ def keep_init(registry: "Registry", sampling: Sampling) -> Sampling:
     )
 
 
+def kept_picture(registry: "Registry", content: bytes) -> str:
+    """The digest under which the registry keeps a picture from now on. Raises NotAPicture."""
+    _opened(BytesIO(content))
+    return registry.put_blob(content)
+
+
+def init_of(registry: "Registry", sampling: Sampling) -> "Image | None":
+    """The kept picture that a painting begins with, None where it begins with noise."""
+    return None if sampling.init is None else open_init(registry, sampling.init)
+
+
 def open_init(registry: "Registry", sha256: str) -> "Image":
     """The kept picture, turned as its camera says."""
     return _opened(registry.blob_path(sha256))
@@ -48,14 +60,15 @@ def _kept(registry: "Registry", path: Path) -> str:
     return registry.put_blob(path)
 
 
-def _opened(path: Path) -> "Image":
+def _opened(path: Path | BytesIO) -> "Image":
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(path) as picture:
             return ImageOps.exif_transpose(picture).convert("RGB")
     except (UnidentifiedImageError, OSError) as error:
-        raise NotAPicture(f"{path}: no picture that can be opened ({error}). Give a PNG or a JPEG.") from error
+        where = path if isinstance(path, Path) else "what was given"
+        raise NotAPicture(f"{where}: no picture that can be opened ({error}). Give a PNG or a JPEG.") from error
 
 
 def _whole_latents(pixels: int) -> int:

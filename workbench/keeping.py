@@ -1,5 +1,6 @@
 """Keeping the catalog's bytes: what may go, what was moved, what is broken; removing versions and restoring them."""
 
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from workbench.errors import UnknownPath
 
 if TYPE_CHECKING:
     from registry import Registry, Version
+    from registry.holdings import Holdings, Person
     from registry.storage.check import Consistency
     from registry.storage.garbage import Swept
     from registry.storage.relink import Relinked
@@ -27,6 +29,33 @@ class Diagnosis:
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return self.database.ok and self.consistency.ok
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Where a registry lies, what it holds, and how much room is left on the disk of its home."""
+
+    database: str
+    blobs: str
+    home: str
+    free_bytes: int
+    holdings: "Holdings"
+
+
+def storage(registry: "Registry") -> Storage:
+    """What there is, counted anew; reads tables whole."""
+    from registry.holdings import holdings
+
+    free = shutil.disk_usage(registry.home).free
+    held = holdings(registry.database)
+    return Storage(registry.database.address, registry.store.address, str(registry.home), free, held)
+
+
+def people(registry: "Registry") -> "tuple[Person, ...]":
+    """Whoever is known to the registry, or has worked with it."""
+    from registry.holdings import people
+
+    return people(registry.database)
 
 
 def collect_garbage(registry: "Registry", *, grace: float | None = None, dry_run: bool = False) -> "Swept":

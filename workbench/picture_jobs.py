@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from workbench.errors import InvalidSettings
 from workbench.init_pictures import keep_init
 from workbench.jobs import queue_of, wait
+from workbench.painting_plans import Opener
 from workbench.previewing import preview, require_fitting
 from workbench.profiles import Sampling, SamplingWords, chosen_sampling
 from workbench.recipes import resolve_recipe
@@ -18,11 +19,9 @@ from workbench.references import is_path
 from workbench.workers import OnJob
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
-
     from arithmetic import Finding
     from distill_jobs import JobContext
-    from registry import Registry, Version
+    from registry import Registry
     from registry.jobs import Job
 
 KIND = "preview"
@@ -113,25 +112,20 @@ def paint_preview(context: "JobContext") -> dict[str, Any]:
             f"the job's spec has {', '.join(sorted(context.spec))}; expected {', '.join(KEYS)}, and beside them "
             f"at most {', '.join(MORE_KEYS)}"
         )
-    loaded: list[str] = []
-
-    def open_base(base: "Version", folder: Path) -> "StableDiffusionPipeline":
-        from sampling import load_pipeline
-
-        loaded.append(base.digest)
-        return context.shelf.get(base.digest, lambda: load_pipeline(folder))
-
+    sampling = Sampling.of_record(context.spec)
+    pictures = len(context.spec["prompts"]) * len(context.spec["seeds"])
+    opener = Opener(context.registry, [sampling], pictures, shelf=context.shelf)
     try:
         painted = preview(
             context.registry,
             context.spec["recipe"],
             context.spec["prompts"],
             base=context.spec["base"],
-            sampling=Sampling.of_record(context.spec),
+            sampling=sampling,
             seeds=context.spec["seeds"],
             on_step=_reporter(context),
             cancelled=context.cancelled,
-            open_base=open_base,
+            open_base=opener,
             lease=context.lease,
         )
     except Cancelled as error:
@@ -139,8 +133,7 @@ def paint_preview(context: "JobContext") -> dict[str, Any]:
     except (AlgebraError, RegistryError, SamplingError, WorkbenchError):
         raise
     except Exception:  # nobody knows in which state this left the pipeline
-        for digest in loaded:
-            context.shelf.drop(digest)
+        opener.forget()
         raise
     return {
         "path": str(painted.path),

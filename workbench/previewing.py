@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from workbench.base_files import base_files
 from workbench.checking import base_findings, verdict_of
 from workbench.composing import recipe_sha256
-from workbench.init_pictures import keep_init, open_init
+from workbench.init_pictures import init_of, keep_init
+from workbench.painting_plans import Opener, learn_from
 from workbench.picture_keys import picture_key
 from workbench.profiles import Sampling, SamplingWords, chosen_sampling, is_accelerated
 from workbench.recipes import ResolvedRecipe, resolve_recipe
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
     from PIL.Image import Image
 
-    from arithmetic import Finding
+    from arithmetic import Finding, Vector
     from arithmetic.sources.source import Origin
     from registry import Registry, Version
     from registry.jobs import Lease
@@ -29,7 +29,7 @@ OnStep = Callable[[int, int], None]
 """Called with (denoising steps done, in all)."""
 
 OpenBase = Callable[["Version", Path], "StableDiffusionPipeline"]
-"""Called with a base and its folder; the pipeline comes back as it was."""
+"""Called with a base and its folder. The recipe's vectors stay on the pipeline: given again, it loads what is new."""
 
 SHEET = "sheet.png"
 
@@ -71,6 +71,7 @@ def preview(
     on_step: OnStep | None = None,
     cancelled: Callable[[], object] | None = None,
     open_base: OpenBase | None = None,
+    device: str | None = None,
     lease: "Lease | None" = None,
     **said: Unpack[SamplingWords],
 ) -> Preview:
@@ -78,11 +79,11 @@ def preview(
 
     How is said as a whole (`sampling`) or word by word (`said`); the rest is as the recipe's vectors were made for.
     `out` is the file of one picture, or the folder of several; by default both go below the registry's home.
-    `open_base` gives the base's pipeline, which is loaded otherwise. With `lease` the pictures are the work of a job:
-    once its lease is lost none is recorded.
+    `open_base` gives the base's pipeline, which is otherwise loaded as `plan_painting` says, on `device`. With `lease`
+    the pictures are the work of a job: once its lease is lost none is recorded.
 
-    What is painted is what `compose` would write: each term of the recipe, with its scopes, stages and methods, stands
-    beside the base's weights at its lambda.
+    What is painted is what `compose` and `bake` would write, to one level of 255 in each channel: each term of the
+    recipe, with its scopes, stages and methods, stands beside the base's weights at its lambda.
 
     Raises BaseUndecided, UnsupportedRecipe for a sum of bases, ValidationRefused for vectors of another architecture,
     NotAttachable for a term that only the base's own weights could hold, UnsupportedSetting, Cancelled.
@@ -91,12 +92,13 @@ def preview(
     sampling = keep_init(registry, chosen_sampling(registry, resolved, sampling, **said))
     folder = registry.folder(resolved.required_base)
     require_fitting(resolved)
-    findings = _findings(registry, resolved, sampling)
+    findings = findings_of(registry, resolved, sampling)
     base_version = resolved.required_base
-    pipe = open_base(base_version, folder) if open_base else load_base(registry, base_version)
     pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
-    painting = paint_pairs(registry, pipe, resolved, pairs, sampling, on_step, cancelled)
-    records = records_of(resolved, pairs, sampling, painting)
+    pipe = (open_base or Opener(registry, [sampling], len(pairs), device=device))(base_version, folder)
+    painting = paint_pairs(pipe, resolved, pairs, sampling, init_of(registry, sampling), on_step, cancelled)
+    learn_from(registry, base_version, pipe, painting)
+    records = tuple(record_of(resolved, sampling, painting, index) for index in range(len(pairs)))
     place = out or registry.home / "previews" / recipe_sha256(resolved)[:16]
     paths = _save(painting.images, records, place, is_file=out is not None and len(pairs) == 1)
     digests = tuple(
@@ -116,16 +118,6 @@ def preview(
     )
 
 
-def recall(path: Path) -> dict[str, Any]:
-    """The record inside a picture: recipe, base, prompt, seed, solver, steps, hashes of every input.
-
-    Raises NoRecord, RecordRefused, FileNotFoundError.
-    """
-    from sampling import read_png
-
-    return read_png(path)
-
-
 def require_fitting(resolved: ResolvedRecipe) -> None:
     """Raises what there is to raise before a base is loaded: BaseUndecided, ValidationRefused, UnsupportedRecipe."""
     from arithmetic import Verdict
@@ -134,7 +126,7 @@ def require_fitting(resolved: ResolvedRecipe) -> None:
     Verdict(base_findings(resolved)).require()
 
 
-def _findings(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling) -> "tuple[Finding, ...]":
+def findings_of(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling) -> "tuple[Finding, ...]":
     """What there is to know before painting: hints alone, since nothing is written that would outlast a mistake."""
     from arithmetic import SamplingSettings
 
@@ -144,74 +136,70 @@ def _findings(registry: "Registry", resolved: ResolvedRecipe, sampling: Sampling
     return verdict_of(registry, resolved, layout=None, settings=settings).findings
 
 
-def load_base(registry: "Registry", base: "Version") -> "StableDiffusionPipeline":
-    """A pipeline of its own, whatever the base's files are."""
-    from sampling import load_pipeline
-
-    return load_pipeline(base_files(registry, base))
-
-
 def paint_pairs(
-    registry: "Registry",
     pipe: "StableDiffusionPipeline",
     resolved: ResolvedRecipe,
     pairs: Sequence[tuple[str, int]],
     sampling: Sampling,
+    init: "Image | None",
     on_step: OnStep | None,
     cancelled: Callable[[], object] | None,
 ) -> "Painting":
-    """A picture of the recipe for each (prompt, seed); the pipeline comes back as it was."""
+    """A picture of the recipe for each (prompt, seed); its vectors stay on the pipeline for the next one."""
     from arithmetic import attachments
-    from sampling import attach, attached, detach, paint, set_strengths
+    from sampling import hold, paint
 
-    terms = attachments(resolved.bound.combination) if resolved.bound.combination else ()
-    try:
-        attach(pipe, {term.name: term.source for term in terms})
-        set_strengths(pipe, {term.name: term.strength for term in terms})
-        return paint(
-            pipe,
-            [prompt for prompt, _ in pairs],
-            seeds=[seed for _, seed in pairs],
-            init=None if sampling.init is None else open_init(registry, sampling.init),
-            **asdict(sampling.settings()),
-            on_step=on_step,
-            cancelled=cancelled,
-        )
-    finally:
-        if attached(pipe):
-            detach(pipe)
+    hold(pipe, attachments(resolved.bound.combination) if resolved.bound.combination else ())
+    return paint(
+        pipe,
+        [prompt for prompt, _ in pairs],
+        seeds=[seed for _, seed in pairs],
+        init=init,
+        **asdict(sampling.settings()),
+        on_step=on_step,
+        cancelled=cancelled,
+    )
 
 
-def records_of(
-    resolved: ResolvedRecipe, pairs: Sequence[tuple[str, int]], sampling: Sampling, painting: "Painting"
-) -> tuple[dict[str, Any], ...]:
-    """Everything that it takes to paint each picture again; the inputs are all files that the recipe reads."""
+def record_of(resolved: ResolvedRecipe, sampling: Sampling, painting: "Painting", index: int) -> dict[str, Any]:
+    """Everything that it takes to paint the picture again; the inputs are all files that the recipe reads."""
     from arithmetic import inputs
 
     base, combination = resolved.required_base, resolved.bound.combination
     width, height = painting.images[0].size
-    shared = {
+    return {
+        "prompt": painting.settings["prompts"][index],
+        "seed": painting.settings["seeds"][index],
         **sampling.said,
         "width": width,
         "height": height,
         "versions": painting.settings["versions"],
+        "machine": painting.settings["machine"],
+        "batch": painting.company(index),
         "recipe": str(resolved.recipe),
         "locked": str(resolved.locked),
         "base": {"name": base.ref, "sha256": base.digest},
-        "inputs": [_input(origin, weight) for weight, origin in inputs(combination)] if combination else [],
+        "inputs": [_input(resolved, origin, weight) for weight, origin in inputs(combination)] if combination else [],
     }
-    return tuple({"prompt": prompt, "seed": seed, **shared} for prompt, seed in pairs)
 
 
-def _input(origin: "Origin", weight: float) -> dict[str, Any]:
+def _input(resolved: ResolvedRecipe, origin: "Origin", weight: float) -> dict[str, Any]:
     """A vector also by the hash of its tensors; of a base, whose difference was taken, the digest says enough."""
     from arithmetic import Vector
+
+    named = {"name": origin.name, "weight": weight, "sha256": origin.sha256}
+    return {**named, "tensor_hash": _tensor_hash(resolved, origin)} if isinstance(origin, Vector) else named
+
+
+def _tensor_hash(resolved: ResolvedRecipe, vector: "Vector") -> str | None:
+    """As it was found when the vector was registered; a file at a path is read for it."""
     from formats import digest
 
-    if not isinstance(origin, Vector):
-        return {"name": origin.name, "weight": weight, "sha256": origin.sha256}
-    digests = digest(origin.weights_path)
-    return {"name": origin.name, "weight": weight, "sha256": digests.sha256, "tensor_hash": digests.tensor_hash}
+    version = next((version for _, one, version in resolved.vectors if one is vector), None)
+    known = (version.facts or {}).get("hashes") if version else None
+    if known and known["sha256"] == vector.sha256:
+        return str(known["tensor_hash"])
+    return digest(vector.weights_path).tensor_hash
 
 
 def _save(

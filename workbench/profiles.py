@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from workbench.dossiers import dossier_of
 from workbench.importing import vector_kind
 from workbench.provenance import ancestors
-from workbench.published_profiles import published_profile
+from workbench.published_profiles import names_of, published_profile
 from workbench.recipes import ResolvedRecipe, WeightedVector
 
 if TYPE_CHECKING:
@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from sampling import Settings, Solver
 
 USUAL_STEPS = 4
-"""What is taken of the steps that a profile allows, or the nearest to it."""
+"""What is taken of the steps that a profile allows, or the next more."""
 
-PRECEDENCE = ("acceleration", "composition", "other", "style", "base")
+INIT_STRENGTH = 0.8
+
+FAST = ("acceleration", "composition")
+"""Kinds of vectors that may make few steps enough."""
+
+PRECEDENCE = (*FAST, "other", "style", "base")
 """Whose profile counts where several say something."""
 
 
@@ -39,18 +44,22 @@ class Sampling:
     """What guidance leads away from, in place of the empty prompt."""
     init: str | None = None
     """The picture to begin with: a path, or the sha256 under which the registry keeps it."""
-    init_strength: float = 0.8
+    init_strength: float = INIT_STRENGTH
     """How much of `init` is painted over: 1 leaves next to nothing of it."""
     original_inference_steps: int | None = None
     """Of lcm and tcd: how many timesteps the vector was distilled on, of which `steps` are taken; None: 50."""
     timesteps: tuple[int, ...] | None = None
     """Exactly these, `steps` of them, from noise to picture."""
 
+    def __post_init__(self) -> None:
+        if self.timesteps is not None:  # JSON has lists
+            object.__setattr__(self, "timesteps", tuple(self.timesteps))
+
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> "Sampling":
         """How the picture with this record was painted."""
         said = {field.name: record[field.name] for field in fields(cls) if record.get(field.name) is not None}
-        return cls(**({**said, "timesteps": tuple(said["timesteps"])} if "timesteps" in said else said))
+        return cls(**said)
 
     @property
     def said(self) -> dict[str, Any]:
@@ -83,7 +92,12 @@ class Sampling:
     def settings(self) -> "Settings":
         """The same for `paint`. Raises UnknownSolver, UnsupportedSetting."""
         from sampling import Settings
+        from sampling.errors import UnsupportedSetting
 
+        if self.init is None and self.init_strength != INIT_STRENGTH:
+            raise UnsupportedSetting(
+                f"init strength {self.init_strength:g} was given, but no picture to begin with; give both or neither."
+            )
         own = {key: value for key, value in asdict(self).items() if key not in ("init", "init_strength")}
         return Settings(**own, init_strength=None if self.init is None else self.init_strength)
 
@@ -117,28 +131,26 @@ def chosen_sampling(
     Another solver than the recommended one takes its steps and guidance over, and nothing else. Raises UnknownSolver
     and UnsupportedSetting.
     """
-    from sampling.errors import UnsupportedSetting
-
     words = {key: value for key, value in said.items() if value is not None}
-    if "init_strength" in words and "init" not in words and (sampling is None or sampling.init is None):
-        raise UnsupportedSetting("an init strength was given, but no picture to begin with; give both or neither.")
     if "init" in words:
         words["init"] = str(words["init"])
-    rest = sampling or _beside(words, recommended_sampling(registry, resolved))
-    chosen = replace(rest, **words)
+    if sampling is None:
+        chosen = changed(recommended_sampling(registry, resolved), words)
+    else:
+        chosen = replace(sampling, **words)
     chosen.settings()
     return chosen
 
 
-def _beside(words: "Mapping[str, Any]", recommended: Sampling) -> Sampling:
-    """What is recommended for the rest of the settings when some are said."""
-    solver = words.get("solver", recommended.solver)
+def changed(recommended: Sampling, words: Mapping[str, Any]) -> Sampling:
+    """What is recommended, and some words said otherwise; what does not go with them is left to the solver."""
+    solver, rest = words.get("solver", recommended.solver), recommended
     if solver != recommended.solver:
         distilled = solver in ("lcm", "tcd") and recommended == FINISHED
-        recommended = USUAL if distilled else Sampling(steps=recommended.steps, guidance=recommended.guidance)
-    if recommended.timesteps is not None and words.get("steps", recommended.steps) != recommended.steps:
-        return replace(recommended, timesteps=None)
-    return recommended
+        rest = USUAL if distilled else Sampling(steps=recommended.steps, guidance=recommended.guidance)
+    if rest.timesteps is not None and words.get("steps", rest.steps) != rest.steps:
+        rest = replace(rest, timesteps=None)
+    return replace(rest, **words)
 
 
 def recommended_sampling(registry: "Registry", resolved: ResolvedRecipe) -> Sampling:
@@ -170,10 +182,17 @@ def sampling_of(profile: "SamplingProfile") -> Sampling:
     solver = find_solver(profile.solver or USUAL.solver)
     return Sampling(
         solver=solver.name,
-        steps=len(profile.timesteps) if profile.timesteps else _nearest(USUAL_STEPS, profile.steps),
+        steps=len(profile.timesteps) if profile.timesteps else _usual_steps(profile.steps),
         guidance=_guidance(profile),
         **_honoured(solver, profile),
     )
+
+
+def inherited_sampling(resolved: ResolvedRecipe) -> dict[str, Any]:
+    """The profile that goes on to what is made of a recipe: of the vector that makes few steps enough."""
+    fast = [version for weight, _, version in resolved.vectors if version and weight and version.kind in FAST]
+    fast.sort(key=lambda version: FAST.index(version.kind))
+    return next((dict(version.sampling) for version in fast if version.sampling), {})
 
 
 def is_accelerated(registry: "Registry | None", resolved: ResolvedRecipe) -> bool:
@@ -191,16 +210,16 @@ def _said_of(one: WeightedVector) -> "tuple[str, SamplingProfile]":
     if one.version is not None:
         dossier = dossier_of(one.version)
         return dossier.role, dossier.profile
-    profile = SamplingProfile.from_json(published_profile(str(one.vector.path)) or {}, one.vector.name)
+    profile = SamplingProfile.from_json(published_profile(*names_of(one.vector.path)) or {}, one.vector.name)
     return "acceleration", profile
 
 
 def _is_fast(registry: "Registry | None", one: WeightedVector) -> bool:
     """A composition is as fast as what it was composed from."""
     if one.version is None:
-        return published_profile(str(one.vector.path)) is not None or vector_kind(one.vector.path) != "style"
+        return published_profile(*names_of(one.vector.path)) is not None or vector_kind(one.vector.path) != "style"
     if one.version.kind != "composition" or registry is None:
-        return one.version.kind in ("acceleration", "composition")
+        return one.version.kind in FAST
     graph = registry.lineage(one.version.ref)
     made_from = ancestors(graph, one.version.ref)
     return any(node.kind == "acceleration" for node in graph.nodes if node.ref in made_from)
@@ -212,9 +231,9 @@ def _is_consistency_base(base: "Version") -> bool:
     return "lcm" in variant.split("+")
 
 
-def _nearest(wanted: int, allowed: tuple[int, ...] | None) -> int:
-    """The allowed number that is nearest to the wanted one, of two the larger."""
-    return min(allowed, key=lambda one: (abs(one - wanted), -one)) if allowed else wanted
+def _usual_steps(allowed: tuple[int, ...] | None) -> int:
+    """USUAL_STEPS where they are allowed, else the next more, else as many as there may be."""
+    return USUAL_STEPS if not allowed else min((n for n in allowed if n >= USUAL_STEPS), default=max(allowed))
 
 
 def _guidance(profile: "SamplingProfile") -> float:

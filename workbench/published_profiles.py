@@ -5,6 +5,7 @@ diffusers, it is 1 here.
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 LCM = {"solver": "lcm", "timestep_spacing": "trailing", "original_inference_steps": 50}
@@ -38,6 +39,15 @@ FAMILIES: tuple[tuple[str, dict[str, Any]], ...] = (
     (r"(?<![a-z])lcm[-_]?(lora|sd|weights)", {**LCM, **_guided(1.0, 2.0), "steps": list(range(2, 9))}),
 )
 """A pattern of lower-case names, and the profile of what is called so; the first that matches counts."""
+
+GENERIC = ("pytorch_lora_weights", "adapter_model")
+"""File names that say nothing; the folder's does."""
+
+
+def names_of(path: Path, *more: str | None) -> tuple[str, ...]:
+    """What a vector at a path may be known by, beside `more`: its name, and that of its folder where it has none."""
+    own = path.parent.name if path.stem in GENERIC else path.name
+    return (own, *(name for name in more if name))
 
 
 def published_profile(*names: str) -> dict[str, Any] | None:

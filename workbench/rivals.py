@@ -37,8 +37,9 @@ def rivals(draft: "Draft", sampling: Sampling) -> tuple[Rival, ...]:
     """
     recipe, cost = slow_recipe(draft), evaluations(sampling)
     steps, guidance = (cost // 2, GUIDANCE) if cost % 2 == 0 else (cost, 1.0)
+    own = {name: getattr(sampling, name) for name in ("width", "height", "negative", "init", "init_strength")}
     return tuple(
-        Rival(title, recipe, Sampling(solver=solver, steps=steps, guidance=guidance, spacing="trailing", eta=0.0))
+        Rival(title, recipe, Sampling(solver=solver, steps=steps, guidance=guidance, **own))
         for solver, title in SOLVERS.items()
     )
 

@@ -1,14 +1,14 @@
 """A composition as texts to hand on: the parameters of a link, a command line, a program in Python."""
 
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workbench.profiles import Sampling
 
 
-SCALARS = ("solver", "steps", "guidance")
+LINKED = ("solver", "steps", "guidance", "width", "height", "negative", "init", "init_strength")
 """The settings that a link carries."""
 
 
@@ -22,23 +22,19 @@ class Scene:
     seed: int
     sampling: "Sampling"
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The settings that say something, by name."""
-        return {name: value for name, value in asdict(self.sampling).items() if value not in (None, "")}
-
 
 def link_parameters(scene: Scene, recommended: "Sampling") -> dict[str, str]:
     """What the URL of the Compose page says; of the settings, what differs from those that the recipe recommends."""
-    usual = asdict(recommended)
-    chosen = {name: value for name, value in scene.settings.items() if name in SCALARS and value != usual.get(name)}
+    usual = recommended.said
+    chosen = {name: value for name, value in scene.sampling.said.items() if value != usual.get(name)}
+    chosen = {name: chosen[name] for name in LINKED if name in chosen}
     told = {"recipe": scene.recipe, "base": scene.base, "prompt": scene.prompt, "seed": scene.seed or None, **chosen}
     return {name: _plain(value) for name, value in told.items() if value not in (None, "")}
 
 
 def command_of(scene: Scene) -> str:
     """The command that paints the same in a shell."""
-    options = {"prompt": scene.prompt, "base": scene.base, "seed": scene.seed, **scene.settings}
+    options = {"prompt": scene.prompt, "base": scene.base, "seed": scene.seed, **scene.sampling.said}
     words = ["tau", "preview", scene.recipe]
     for name, value in options.items():
         if value is not None:
@@ -53,7 +49,7 @@ def compose_command_of(scene: Scene) -> str:
 
 def program_of(scene: Scene) -> str:
     """The Python program that paints the same."""
-    options = {"base": scene.base, "seeds": (scene.seed,), **scene.settings}
+    options = {"base": scene.base, "seeds": (scene.seed,), **scene.sampling.said}
     arguments = "".join(f"        {name}={value!r},\n" for name, value in options.items() if value is not None)
     return (
         "from tauworks import Registry, preview\n\n"
@@ -69,4 +65,6 @@ def program_of(scene: Scene) -> str:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -57,13 +57,15 @@ class StartedWorker:
 class Duties:
     """What a worker does: which lanes, how many jobs at a time, on which devices, with which executor.
 
-    `executor` is "local" or the address of a Ray cluster; None is what the settings say.
+    `executor` is "local" or the address of a Ray cluster; None is what the settings say. `memory` is how many bytes the
+    bases may take that a painter keeps; None: what is free.
     """
 
     lanes: tuple[str, ...] = (BATCH,)
     slots: int | None = None
     devices: tuple[str, ...] = ()
     executor: str | None = None
+    memory: int | None = None
 
     def __post_init__(self) -> None:
         unknown = [lane for lane in self.lanes if lane not in LOCKS]
@@ -71,6 +73,8 @@ class Duties:
             raise InvalidSettings(f"lanes {','.join(self.lanes)!r}: expected {' or '.join(LOCKS)}, or both, each once")
         if self.slots is not None and BATCH not in self.lanes:
             raise InvalidSettings("--slots is for the batch lane; a painter takes one job at a time on each device")
+        if self.memory is not None and INTERACTIVE not in self.lanes:
+            raise InvalidSettings("--memory is for what painters keep; name their lane: --lanes interactive")
 
 
 def run_worker(
@@ -149,7 +153,7 @@ def _worker(registry: "Registry", duties: Duties) -> "Worker":
 def _painters(registry: "Registry", duties: Duties) -> "Painters":
     from distill_jobs import Painters
 
-    return Painters(registry, JOB_KINDS, devices=duties.devices)
+    return Painters(registry, JOB_KINDS, devices=duties.devices, room=duties.memory)
 
 
 def ensure_worker(registry: "Registry") -> StartedWorker | None:

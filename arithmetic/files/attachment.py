@@ -1,36 +1,60 @@
-"""What stands beside a base's weights at run time: each term of a sum as low-rank factors, its lambda as a number."""
+"""What stands beside a base's weights at run time: the parts of a sum as low-rank factors, their lambdas as numbers."""
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from arithmetic.errors import NotAttachable
-from arithmetic.sources.combination import Combination, distinct_terms
+from arithmetic.sources.combination import Combination, inputs, leaves, reached_modules
 from arithmetic.sources.source import Source
 from formats import spec_of
 
 
 @dataclass(frozen=True)
 class Attachment:
-    """One term of a sum under a name of its own: what is loaded once, and the strength that it stands at."""
+    """What is loaded once under a name of its own, and the strength at which it stands in each of its modules."""
 
     name: str
-    strength: float
     source: Source
+    strengths: Mapping[str, float]
+
+    @property
+    def strength(self) -> float | Mapping[str, float]:
+        """One number where every module has the same, else module by module."""
+        distinct = set(self.strengths.values())
+        return distinct.pop() if len(distinct) == 1 else self.strengths
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it changes nothing."""
+        return not any(self.strengths.values())
+
+    @property
+    def content(self) -> Hashable:
+        """What `source` computes, by the digests of the files that it reads: a path may hold another file later."""
+        return self.source.content, tuple(origin.sha256 for _, origin in inputs(self.source))
 
 
 def attachments(combination: Combination) -> tuple[Attachment, ...]:
-    """The terms of the outermost sum in their order, those of equal content once, none whose lambda is 0.
+    """What a sum is made of, in its order, that of equal content once: vectors, and what methods made of several.
 
-    A name that is taken gets its place: `soft`, `soft#3`.
+    Sums inside sums and scopes are numbers of their modules, so that turning one loads nothing. A name that is taken
+    gets its place: `soft`, `soft#3`.
     """
-    found: dict[str, Attachment] = {}
-    for place, (weight, source) in enumerate(distinct_terms(combination), start=1):
-        name = source.name if source.name not in found else f"{source.name}#{place}"
-        if weight:
-            found[name] = Attachment(name, weight, source)
-    return tuple(found.values())
+    sources: dict[Hashable, Source] = {}
+    for source in leaves(combination):
+        sources.setdefault(source.content, source)
+    strengths = {id(source): dict.fromkeys(source.modules, 0.0) for source in sources.values()}
+    for module in reached_modules(combination):
+        for weight, source in combination.terms_of(module):
+            strengths[id(source)][module] = weight
+    named: dict[str, Attachment] = {}
+    for place, source in enumerate(sources.values(), start=1):
+        name = source.name if source.name not in named else f"{source.name}#{place}"
+        named[name] = Attachment(name, source, strengths[id(source)])
+    return tuple(named.values())
 
 
 def diffusers_state_dict(source: Source) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ class Commission:
     kinds: Mapping[str, str]
     lease_seconds: float
     grace_seconds: float
-    room: int
+    room: int | None
 
     def to_json(self) -> str:
         """One line."""
@@ -61,7 +61,7 @@ class Painter:
         *,
         name: str,
         lease_seconds: float,
-        room: int = 1,
+        room: int | None = None,
         lanes: Sequence[str] = (Lane.INTERACTIVE,),
     ) -> None:
         self.shelf = Shelf(room)

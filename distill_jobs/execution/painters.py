@@ -42,7 +42,8 @@ class Place:
 class Painters:
     """Keeps a painter on each of `devices`, or a single one, for the jobs of `kinds` in the interactive lane.
 
-    Each keeps `room` bases loaded. The job of a painter that died is free for the next one at once.
+    Each keeps bases loaded, in `room` bytes or what is free. The job of a painter that died is free for the next one at
+    once.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Painters:
         *,
         name: str | None = None,
         devices: Sequence[str] = (),
-        room: int = 1,
+        room: int | None = None,
         pace: PainterPace | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

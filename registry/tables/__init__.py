@@ -13,7 +13,7 @@ from registry.tables.job import JobEventRow, JobRow, MetricRow
 from registry.tables.lookup import LookupRow
 from registry.tables.measure import MeasureRow
 from registry.tables.model import ModelRow
-from registry.tables.preview import PreviewRow
+from registry.tables.preview import PreviewInitRow, PreviewRow
 from registry.tables.recipe import CertificateRow, RecipeRow
 from registry.tables.version import ArtifactRow, OriginRow, TagRow, VersionRow
 
@@ -41,6 +41,7 @@ __all__ = [
     "MetricRow",
     "ModelRow",
     "OriginRow",
+    "PreviewInitRow",
     "PreviewRow",
     "PrincipalRow",
     "RecipeRow",

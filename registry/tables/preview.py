@@ -29,3 +29,12 @@ class PreviewRow(Base):
     metrics: Mapped[JsonObject]
     created_at: Mapped[Created]
     content_key: Mapped[str | None] = mapped_column(digest_text)
+
+
+class PreviewInitRow(Base):
+    """The picture that a painting began with, which is needed as long as what was painted over it is kept."""
+
+    __tablename__ = "preview_init"
+
+    preview_id: Mapped[int] = mapped_column(big_integer, ForeignKey("preview.id"), primary_key=True)
+    blob_sha256: Mapped[BlobRef]

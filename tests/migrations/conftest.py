@@ -142,7 +142,7 @@ def _fill_catalog(registry: Registry, folder: Path) -> None:
         folder / "note.txt", kind="other", recipe=recipe, edges=parents, tags={"a": "b"}, lease=lease
     )
     registry.alias(version.ref, "production")
-    registry.add_preview(version, {}, b"png", {}, key="ab" * 32)
+    registry.add_preview(version, {"init": registry.put_blob(b"sketch")}, b"png", {}, key="ab" * 32)
     proof = {"method": "m", "engine_version": "1", "worst_relative_error": 0.0}
     registry.add_certificate(version, {"file_sha256": version.artifacts[0].sha256, **proof})
 

@@ -86,6 +86,16 @@ def test_a_picture_alone_is_the_picture_in_any_batch(base, stochastic):
         torch.testing.assert_close(alone[0], together[i], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_a_picture_does_not_depend_on_where_a_batch_ends(base, batch):
+    prompts, seeds = [*PROMPTS, *PROMPTS[:2]], [*SEEDS, 1, 2]
+    how = {**SETTINGS, "solver": "lcm", "steps": 2}
+    whole, cut = (paint(base, prompts, seeds=seeds, batch=size, **how) for size in (48, batch))
+    torch.testing.assert_close(cut.latents, whole.latents, rtol=1e-4, atol=1e-4)
+    for one, other in zip(cut.images, whole.images, strict=True):
+        assert np.abs(np.asarray(one, dtype=int) - np.asarray(other)).max() <= 1
+
+
 def test_noise_of_a_seed_does_not_depend_on_its_neighbours(base):
     shape = latent_shape(base)
     assert shape == (4, 8, 8)

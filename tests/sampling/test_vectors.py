@@ -1,15 +1,17 @@
 """Base + vectors: what set_strengths paints is theta_pre + sum lambda_i tau_i, and no weight is loaded for it."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import save_file
 
+from arithmetic import Attachment
 from arithmetic.sources.vector import open_vector
 from formats import Architecture, Layout, architecture_of_folder, factor_keys
-from sampling import Settings, attach, attached, denoise, detach, load_pipeline, set_strengths, strengths
+from sampling import Settings, attach, attached, denoise, detach, hold, load_pipeline, set_strengths, strengths
 from sampling.errors import UnsupportedSetting, VectorMismatch
 from sampling.prompts import embed
 
@@ -215,3 +217,101 @@ def test_attaching_another_vector_silences_them_all(base, fresh_base, style, lcm
     set_strengths(fresh_base, {"style": 1.0})
     attach(fresh_base, {"lcm": lcm})
     assert torch.equal(painted(fresh_base), painted(base))
+
+
+def at(vector, strength, name=None, **scoped):
+    """A vector as a part of a sum: one strength, or others in the modules that contain a word."""
+    by_module = {
+        module: next((s for word, s in scoped.items() if word in module), strength) for module in vector.modules
+    }
+    return Attachment(name or vector.name, vector, by_module)
+
+
+def scoped_terms(part):
+    """The part as (lambda, vector) terms of the oracle, a module each."""
+    for module, strength in part.strengths.items():
+        yield strength, SimpleNamespace(modules=(module,), factors=part.source.factors)
+
+
+def injected(pipe):
+    """The factors that stand beside the base's weights, each by its identity."""
+    return {
+        (name, adapter): id(layer.lora_A[adapter].weight)
+        for network in (pipe.unet, pipe.text_encoder)
+        for name, layer in network.named_modules()
+        if isinstance(layer, BaseTunerLayer)
+        for adapter in layer.lora_A
+    }
+
+
+def test_turning_a_strength_or_a_scope_opens_no_file_and_injects_no_module(base_folder, fresh_base, make_vector, lcm):
+    mine = make_vector("mine", (*UNET, *TEXT), 8)
+    assert hold(fresh_base, [at(mine, 0.5), at(lcm, 1.0)]) == 2
+    before = injected(fresh_base)
+    assert {adapter for _, adapter in before} == {"mine", "lcm"}
+    mine.weights_path.unlink()
+    for parts in ([at(mine, 0.0), at(lcm, 1.0)], [at(mine, 1.2, up_blocks=0.3, text=0.0), at(lcm, -0.5)]):
+        assert hold(fresh_base, parts) == 0
+        assert injected(fresh_base) == before
+    again = make_vector("mine", (*UNET, *TEXT), 8)
+    expected = merged(load_pipeline(base_folder), scoped_terms(at(again, 1.2, up_blocks=0.3, text=0.0)))
+    expected = painted(merged(expected, [(-0.5, lcm)]))
+    torch.testing.assert_close(painted(fresh_base), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_another_recipe_loads_what_is_new_and_drops_what_is_gone(base, fresh_base, style, lcm, make_vector):
+    words = make_vector("words", TEXT, 3)
+    assert hold(fresh_base, [at(style, 0.5), at(lcm, 1.0)]) == 2
+    kept = {place: factors for place, factors in injected(fresh_base).items() if place[1] == "lcm"}
+    assert hold(fresh_base, [at(words, 1.0), at(lcm, 1.0)]) == 1
+    now = injected(fresh_base)
+    assert {adapter for _, adapter in now} == {"lcm", "words"}
+    assert kept.items() <= now.items()
+    assert hold(fresh_base, []) == 0
+    assert attached(fresh_base) == ()
+    assert torch.equal(painted(fresh_base), painted(base))
+
+
+def test_what_is_kept_paints_the_same_bits_as_what_is_loaded_for_the_picture(base_folder, fresh_base, style, lcm):
+    hold(fresh_base, [at(lcm, 0.2)])
+    hold(fresh_base, [at(style, 1.0), at(lcm, 0.7)])
+    other = load_pipeline(base_folder)
+    hold(other, [at(style, 1.0), at(lcm, 0.7)])
+    assert torch.equal(painted(fresh_base), painted(other))
+
+
+def test_a_silent_part_is_not_loaded_and_a_taken_name_gets_a_number(fresh_base, style, lcm):
+    assert hold(fresh_base, [at(style, 0.0)]) == 0
+    assert attached(fresh_base) == ()
+    hold(fresh_base, [at(style, 1.0, name="one")])
+    assert hold(fresh_base, [at(lcm, 1.0, name="one"), at(style, 1.0)]) == 1
+    assert attached(fresh_base) == ("one", "one#2")
+
+
+def test_other_bytes_under_the_same_path_are_loaded(fresh_base, make_vector):
+    first = make_vector("rewritten", UNET, 20)
+    hold(fresh_base, [at(first, 1.0)])
+    before = painted(fresh_base)
+    assert hold(fresh_base, [at(make_vector("rewritten", UNET, 21), 1.0)]) == 1
+    assert (painted(fresh_base) - before).abs().max() > 1e-2
+
+
+def test_a_part_that_does_not_fit_leaves_the_base_alone(base, fresh_base, shapes, style, make_vector):
+    deep = {**shapes.modules, "unet.down_blocks.7.resnets.0.conv1": shapes.modules[UNET[1]]}
+    misfit = make_vector("misfit", ("unet.down_blocks.7.resnets.0.conv1",), 6, Architecture("deep", deep))
+    with pytest.raises(VectorMismatch, match="misfit"):
+        hold(fresh_base, [at(style, 1.0), at(misfit, 1.0)])
+    assert attached(fresh_base) == ()
+    assert torch.equal(painted(fresh_base), painted(base))
+    assert hold(fresh_base, [at(style, 1.0)]) == 1
+
+
+def test_strengths_by_module_are_kept_when_another_vector_goes(fresh_base, style, lcm):
+    by_module = dict.fromkeys(style.modules, 0.5) | {UNET[0]: -1.0}
+    attach(fresh_base, {"style": style, "lcm": lcm})
+    set_strengths(fresh_base, {"style": by_module, "lcm": 1.0})
+    assert strengths(fresh_base) == {"lcm": 1.0, "style": by_module}
+    detach(fresh_base, "lcm")
+    assert strengths(fresh_base) == {"style": by_module}
+    with pytest.raises(UnsupportedSetting, match="style: a strength must be a finite number, got nan"):
+        set_strengths(fresh_base, {"style": {UNET[0]: float("nan")}})

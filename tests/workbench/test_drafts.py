@@ -67,6 +67,15 @@ def test_how_it_is_sampled_is_judged_too(pair: Registry) -> None:
     }
 
 
+def test_settings_that_are_refused_are_said_and_the_rest_is_known_all_the_same(pair: Registry) -> None:
+    draft = read_draft(pair, "hard + fast", said={"solver": "lcm", "steps": 1000})
+    assert "50" in (draft.error or "")
+    assert not draft.is_sound
+    assert draft.sampling == draft.recommended
+    assert draft.trigger_words == ("hard edges", "ink")
+    assert read_draft(pair, "hard", said={"solver": "ddim", "steps": 9}).sampling.steps == 9
+
+
 def test_a_path_is_not_looked_at(pair: Registry, vector_file: Path) -> None:
     draft = read_draft(pair, f"soft + {vector_file}")
     assert "is a path" in (draft.error or "")

@@ -26,7 +26,8 @@ from workbench.previewing import preview
 CIRCLE = ["a large red circle on a white background"]
 PATIENCE_SECONDS = 200
 PACE = PainterPace(lease_seconds=6.0, grace_seconds=60.0, poll_seconds=0.05, restart_seconds=0.1)
-SLOW = {"solver": "ddim", "steps": 1000}
+SLOW = {"solver": "ddim", "steps": 1000, "guidance": 1.0}
+QUICK = {"solver": "lcm", "steps": 4, "guidance": 1.0}
 
 
 @pytest.fixture
@@ -81,13 +82,16 @@ def test_previews_of_one_painter_load_their_base_once_and_paint_what_preview_pai
     gallery: Any, queue: Queue, painter: Painter
 ) -> None:
     recipes = ("soft + 0.5*fast", "soft", "shapes")
-    done = [painted(queue, submit_preview(gallery.registry, text, CIRCLE, seeds=(1, 2)), painter) for text in recipes]
+    done = [
+        painted(queue, submit_preview(gallery.registry, text, CIRCLE, seeds=(1, 2), **QUICK), painter)
+        for text in recipes
+    ]
     assert [job.state for job in done] == ["succeeded"] * 3, [job.last_error for job in done]
     results = [job.result or {} for job in done]
     assert len({result["painter"]["pid"] for result in results}) == 1
     assert [result["painter"]["loads"] for result in results] == [1, 1, 1]
     for text, result in zip(recipes, results, strict=True):
-        here = preview(gallery.registry, text, CIRCLE, seeds=(1, 2), out=gallery.files / "here")
+        here = preview(gallery.registry, text, CIRCLE, seeds=(1, 2), **QUICK, out=gallery.files / "here")
         for image, one in zip(here.images, result["pictures"], strict=True):
             assert np.array_equal(np.asarray(image), np.asarray(Image.open(one["path"])))
             assert read_png(Path(one["path"])).items() >= one["record"].items()
@@ -105,16 +109,16 @@ def test_a_painting_is_cancelled_within_a_step_and_the_painter_stays_warm(
     assert seen.state == "cancelled"
     assert 2 <= seen.progress["step"] <= reached.result() + 1
     assert "stopped after" in Path(seen.log_path or "").read_text()
-    following = painted(queue, submit_preview(gallery.registry, "soft", CIRCLE), painter)
+    following = painted(queue, submit_preview(gallery.registry, "soft", CIRCLE, **QUICK), painter)
     assert (following.state, (following.result or {})["painter"]["loads"]) == ("succeeded", 1)
-    plain = preview(gallery.registry, "soft", CIRCLE, out=gallery.files / "plain.png")
+    plain = preview(gallery.registry, "soft", CIRCLE, **QUICK, out=gallery.files / "plain.png")
     assert np.array_equal(
         np.asarray(plain.images[0]), np.asarray(Image.open((following.result or {})["pictures"][0]["path"]))
     )
 
 
 def test_a_job_that_fails_does_no_harm_to_the_next(gallery: Any, queue: Queue, painter: Painter) -> None:
-    sound = submit_preview(gallery.registry, "soft", CIRCLE)
+    sound = submit_preview(gallery.registry, "soft", CIRCLE, **QUICK)
     broken = queue.submit("preview", {**sound.spec, "recipe": "nothing"}, lane="interactive")
     strange = queue.submit("preview", {**sound.spec, "colour": "red"}, lane="interactive")
     unknown = queue.submit("sculpture", {}, lane="interactive")
@@ -130,7 +134,7 @@ def test_a_job_that_fails_does_no_harm_to_the_next(gallery: Any, queue: Queue, p
 def test_the_job_of_a_killed_painter_is_painted_by_its_successor(
     gallery: Any, queue: Queue, painters: Painters
 ) -> None:
-    job = submit_preview(gallery.registry, "soft", CIRCLE, solver="ddim", steps=200)
+    job = submit_preview(gallery.registry, "soft", CIRCLE, solver="ddim", steps=200, guidance=1.0)
     until(lambda: is_being_painted(queue, job), painters)
     [place] = painters.places
     assert place.process is not None
@@ -177,7 +181,9 @@ def test_a_queued_preview_is_waited_for_and_copied_to_where_it_was_asked_for(
         "seed": 0,
     }
     assert one.evaluations == 6
-    several = queued_preview(gallery.registry, "soft", CIRCLE, out=gallery.files / "many", seeds=(1, 2), timeout=200)
+    several = queued_preview(
+        gallery.registry, "soft", CIRCLE, out=gallery.files / "many", seeds=(1, 2), timeout=200, **QUICK
+    )
     assert [path.parent for path in several.paths] == [gallery.files / "many"] * 2
     assert several.path == gallery.files / "many" / "sheet.png"
     assert all(path.exists() for path in (*several.paths, several.path))
@@ -189,7 +195,7 @@ def test_a_path_in_a_recipe_means_the_same_in_the_painters_process(
     gallery: Any, queue: Queue, painter: Painter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(gallery.files)
-    job = submit_preview(gallery.registry, "./soft.safetensors", CIRCLE, base="shapes")
+    job = submit_preview(gallery.registry, "./soft.safetensors", CIRCLE, base="shapes", **QUICK)
     monkeypatch.chdir("/")
     assert str(gallery.files / "soft.safetensors") in job.spec["recipe"]
     assert painted(queue, job, painter).state == "succeeded"

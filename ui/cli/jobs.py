@@ -214,15 +214,20 @@ def worker(
     executor: Annotated[
         str | None, typer.Option("--executor", help="local, or http://head:8265 of a Ray cluster; TAU_EXECUTOR.")
     ] = None,
+    memory: Annotated[
+        str | None, typer.Option("--memory", help="Of a painter's bases, such as 8G. Default: what is free.")
+    ] = None,
     job: Annotated[int | None, typer.Option("--job", help="Run that very job in this process, and end.")] = None,
 ) -> None:
     """Run the queue's jobs until stopped with Ctrl-C: one process each, or one resident painter a device."""
+    from workbench.resources import bytes_of
     from workbench.workers import Duties, run_job, run_worker
 
     if job is not None:
         with registry_of(context) as registry:
             raise typer.Exit(run_job(registry, job))
-    duties = Duties(tuple(lanes.split(",")), slots, tuple(devices.split(",")) if devices else (), executor)
+    on, room = tuple(devices.split(",")) if devices else (), None if memory is None else bytes_of(memory)
+    duties = Duties(tuple(lanes.split(",")), slots, on, executor, room)
     with registry_of(context) as registry:
         output.hint("waiting for jobs; stop with Ctrl-C" if not until_idle else "running the jobs that are queued")
         run_worker(registry, duties, until_idle=until_idle, on_job=_announcer())

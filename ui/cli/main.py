@@ -16,6 +16,7 @@ from ui.cli import (
     datasets,
     finding,
     giving,
+    grids,
     intake,
     interfering,
     jobs,
@@ -24,6 +25,7 @@ from ui.cli import (
     pages,
     painting,
     past,
+    recalling,
     training,
 )
 from ui.cli.failures import Commands
@@ -87,6 +89,8 @@ baking.register(app)
 interfering.register(app)
 converting.register(app)
 painting.register(app)
+grids.register(app)
+recalling.register(app)
 giving.register(app)
 app.add_typer(datasets.data, name="data")
 app.add_typer(training.distill, name="distill")

@@ -12,7 +12,7 @@ Tags = Annotated[list[str] | None, typer.Option("--tag", help="KEY or KEY=VALUE;
 Draft = Annotated[bool, typer.Option("--draft", help="Keep the new version a draft instead of publishing it.")]
 
 
-def _recipe_text(context: typer.Context, argument: str) -> str:
+def recipe_text(context: typer.Context, argument: str) -> str:
     """The recipe behind `@FILE` and `-`."""
     if context.resilient_parsing:
         return argument
@@ -26,7 +26,7 @@ Recipe = Annotated[
     typer.Argument(
         help="Such as '0.8*papercut + 1.0*lcm-sd15'; names, name:3, name@alias, sha256:..., ./paths. @FILE reads it "
         "from a file, which may have several lines and # comments; - from stdin.",
-        callback=_recipe_text,
+        callback=recipe_text,
     ),
 ]
 Layout = Annotated[str, typer.Option("--format", help="kohya, kohya-sgm, diffusers, comfy, or peft (a folder).")]

@@ -1,4 +1,4 @@
-"""Commands on pictures: preview, recall."""
+"""Paint pictures: preview."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,9 +27,8 @@ OF_THE_VECTORS = "Default: what the vectors were made for."
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
+    """Add the command to `app`."""
     app.command(cls=RecipeCommand)(preview)
-    app.command()(recall)
 
 
 def preview(
@@ -67,6 +66,9 @@ def preview(
         str | None, typer.Option("--timesteps", help="Exactly these, from noise to picture: 999,749,499,249.")
     ] = None,
     seed: Seeds = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="auto, cuda, cuda:1, mps or cpu. Default: TAU_DEVICE, else auto.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture, or the folder of several.")] = None,
     queue: Annotated[
         bool, typer.Option("--queue", help="Have a painter do it (tau worker --lanes interactive), and wait.")
@@ -93,11 +95,13 @@ def preview(
         "seeds": tuple(seed or (0,)),
         "out": out,
     }
+    if queue and device is not None:
+        raise typer.BadParameter("--device is for painting here; painters have theirs (tau worker --devices)")
     with registry_of(context) as registry, counting("painting", "steps") as progress:
         painted = (
             _queued(registry, recipe, prompt, settings, timeout, progress)
             if queue
-            else _painted(registry, recipe, prompt, settings, progress)
+            else _painted(registry, recipe, prompt, settings, device, progress)
         )
     if json:
         output.document(
@@ -117,7 +121,9 @@ def preview(
         output.lines(painted.paths)
     else:
         output.lines([painted.path])
-        output.hint(f"{len(painted.paths)} painted, {painted.evaluations} evaluations each, {painted.seconds:.1f} s")
+        how = "{solver}, steps {steps}, guidance {guidance:g}".format(**painted.records[0])
+        cost = f"{painted.evaluations} evaluations each, {painted.seconds:.1f} s"
+        output.hint(f"{len(painted.paths)} painted with {how}: {cost}")
     for finding in painted.findings:
         if finding.severity != "note":
             output.hint(f"{finding.severity}: {finding.sentence} {finding.remedy}".rstrip())
@@ -135,11 +141,20 @@ def _numbers(listed: str | None) -> tuple[int, ...] | None:
 
 
 def _painted(
-    registry: "Registry", recipe: str, prompts: list[str], settings: dict[str, Any], progress: Count
+    registry: "Registry",
+    recipe: str,
+    prompts: list[str],
+    settings: dict[str, Any],
+    device: str | None,
+    progress: Count,
 ) -> "Preview":
+    from workbench.painting_plans import plan_painting
     from workbench.previewing import preview
 
-    return preview(registry, recipe, prompts, **settings, on_step=progress, cancelled=asked_to_stop)
+    how = {key: value for key, value in settings.items() if key not in ("seeds", "out")}
+    count = len(prompts) * len(settings["seeds"])
+    output.hint(plan_painting(registry, recipe, pictures=count, device=device, **how).sentence)
+    return preview(registry, recipe, prompts, **settings, device=device, on_step=progress, cancelled=asked_to_stop)
 
 
 def _queued(
@@ -161,25 +176,3 @@ def _queued(
             progress(job.progress["step"], job.progress["steps"])
 
     return queued_preview(registry, recipe, prompts, **settings, on_job=show, timeout=timeout)
-
-
-def recall(
-    picture: Annotated[Path, typer.Argument(help="A PNG that Tauworks painted.")],
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """The recipe, prompt, seed and hashes inside a picture. Needs no registry."""
-    from workbench.previewing import recall
-
-    record = recall(picture)
-    if json:
-        output.document("picture", {"record": record})
-    elif quiet:
-        output.lines([record["locked"] if "locked" in record else record["prompt"]])
-    else:
-        base, inputs = record.get("base") or {}, record.get("inputs") or []
-        output.fields(
-            {key: record.get(key) for key in ("recipe", "prompt", "seed", "solver", "steps", "guidance", "spacing")}
-            | {"base": " ".join(str(base[key]) for key in ("name", "sha256") if key in base)}
-            | {f"input {i + 1}": f"{x['weight']:g} * {x['name']} sha256:{x['sha256']}" for i, x in enumerate(inputs)}
-        )

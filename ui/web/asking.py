@@ -1,21 +1,18 @@
-"""The buttons that ask something of a job, and what was refused."""
+"""The buttons that ask something of a job."""
 
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from registry import RegistryError
 from ui.web.job_words import WISH_LABELS
 from ui.web.navigation import shared_registry
+from ui.web.refusals import refusals_kept
 from ui.web.shortcuts import CANCEL
-from ui.web.words import plain
-from workbench.errors import WorkbenchError
 from workbench.watching import ask, wishes
+from workbench.workers import BATCH, ensure_painter, ensure_worker
 
 if TYPE_CHECKING:
     from registry.jobs import Job
-
-REFUSED = "refused"
 
 
 def wish_buttons(job: "Job", *, has_keys: bool = False) -> None:
@@ -32,20 +29,10 @@ def wish_buttons(job: "Job", *, has_keys: bool = False) -> None:
         )
 
 
-def refusals() -> None:
-    """What was refused since the page was shown last."""
-    if refused := st.session_state.pop(REFUSED, None):
-        st.error(plain(refused), icon=":material/block:")
-
-
+@refusals_kept
 def _ask(job: int, wish: str) -> None:
-    """The job may have ended meanwhile, or somebody else may have asked first: then the answer is shown."""
-    from workbench.workers import ensure_worker
-
+    """The job may have ended meanwhile, or somebody else may have asked first: then the answer is kept to be shown."""
     registry = shared_registry()
-    try:
-        asked = ask(registry, job, wish)
-        if wish in ("resume", "retry") and asked.lane == "batch":
-            ensure_worker(registry)
-    except (RegistryError, WorkbenchError) as error:
-        st.session_state[REFUSED] = str(error)
+    asked = ask(registry, job, wish)
+    if wish in ("resume", "retry"):
+        (ensure_worker if asked.lane == BATCH else ensure_painter)(registry)

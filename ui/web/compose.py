@@ -6,18 +6,20 @@ from ui.web.composing.address import chosen_settings, follow, remember, restore,
 from ui.web.composing.choosing import additions, base_choice, is_unstocked, sole_base
 from ui.web.composing.judgement import meetings, verdict
 from ui.web.composing.keeping import copies, save
-from ui.web.composing.painting import ask, canvas, controls, prompt_field, settings
+from ui.web.composing.painting import ask, canvas, controls
+from ui.web.composing.sampling import prompt_field, settings
 from ui.web.composing.terms import terms
 from ui.web.navigation import link_to_catalog, shared_registry
 from workbench.drafts import read_draft
 
+PAGE = "compose"
 RECIPE = "compose-recipe"
 
 
 def show() -> None:
     """The recipe that the URL says, its parts on the left, what it paints on the right."""
     registry = shared_registry()
-    restore()
+    restore(PAGE)
     st.title("Compose", anchor=False)
     if is_unstocked(registry):
         _first_steps()
@@ -32,7 +34,7 @@ def show() -> None:
     with right:  # the picture does not wait for what is costly to look up
         prompt_field(draft)
         controls(draft)
-        settings(draft)
+        settings(registry, draft)
         ask(registry, draft)
         canvas(registry, draft)
     with left:
@@ -42,7 +44,7 @@ def show() -> None:
     with right:
         save(registry, draft)
         copies(registry, draft)
-    remember()
+    remember(PAGE)
 
 
 def _recipe() -> None:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from registry import NotFound
-from ui.web.asking import refusals, wish_buttons
+from ui.web.asking import wish_buttons
 from ui.web.job_result import result
 from ui.web.job_words import duration_label, kind_label, progress_bar, state_badge, subject
 from ui.web.navigation import JOBS
+from ui.web.refusals import show_refusal
 from ui.web.words import plain, time_label
 from workbench.estimates import seconds_left
 from workbench.guidance import in_both_ways
@@ -50,7 +51,7 @@ def _heading(registry: "Registry", shown: "Job") -> None:
     job = queue_of(registry).get(shown.id)
     if (job.state in UNDER_WAY) != (shown.state in UNDER_WAY):
         st.rerun()
-    refusals()
+    show_refusal()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         state_badge(job)
         st.caption(plain(_history_line(job)), width="content")

@@ -1,15 +1,16 @@
 """The Jobs page: the queue, one job (`job` in the URL), or the form of a new training (`new` in the URL)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ui.web.asking import refusals, wish_buttons
+from ui.web.asking import wish_buttons
 from ui.web.job import show_job
 from ui.web.job_words import KIND_ICONS, OTHER_ICON, kind_label, progress_bar, state_badge, subject
 from ui.web.navigation import link_to_job, shared_registry
+from ui.web.refusals import refusals_kept, show_refusal
 from ui.web.shortcuts import NEW, REFRESH
 from ui.web.training import FORMS, show_form
 from ui.web.words import plain, time_label
@@ -40,14 +41,16 @@ def show() -> None:
 def _queue() -> None:
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.title("Jobs", width="content")
-        if st.button("New training", icon=":material/add:", type="primary", shortcut=NEW):
-            st.query_params["new"] = next(iter(FORMS))
-            st.rerun()
+        st.button("New training", icon=":material/add:", type="primary", shortcut=NEW, on_click=_begin)
     registry = shared_registry()
     with st.container(horizontal=True, gap="medium"):
         lane = _filter("Lane", "lane", LANES)
         state = _filter("State", "state", STATES)
     st.fragment(_list, run_every=REFRESH_SECONDS)(registry, lane, state)
+
+
+def _begin() -> None:
+    st.query_params.from_dict({"new": next(iter(FORMS))})
 
 
 def _filter(label: str, name: str, words: Mapping[str, str]) -> str | None:
@@ -67,10 +70,10 @@ def _choose(name: str) -> None:
 
 def _list(registry: "Registry", lane: str | None, state: str | None) -> None:
     """The jobs of one page, newest first, looked at again and again."""
-    refusals()
+    show_refusal()
     after = _number(st.query_params.get("after", ""))
     found = queue_of(registry).list(state=state, lane=lane, limit=PAGE + 1, after=after)
-    _helpers_alive(registry, found)
+    _missing_workers(registry, found)
     left = seconds_left(registry, found[:PAGE])
     for job in found[:PAGE]:
         _row(job, left.get(job.id))
@@ -106,7 +109,7 @@ def _row(job: "Job", left: float | None) -> None:
             wish_buttons(job)
 
 
-def _helpers_alive(registry: "Registry", found: list["Job"]) -> None:
+def _missing_workers(registry: "Registry", found: list["Job"]) -> None:
     """Where something waits and nobody works here, a button that starts somebody."""
     for lane, start in ((BATCH, ensure_worker), (INTERACTIVE, ensure_painter)):
         waits = any(job.state == "queued" and job.lane == lane for job in found)
@@ -114,7 +117,11 @@ def _helpers_alive(registry: "Registry", found: list["Job"]) -> None:
             with st.container(border=True, horizontal=True, vertical_alignment="center"):
                 who = "worker" if lane == BATCH else "painter"
                 st.markdown(f":material/hourglass_empty: No {who} is alive on this machine.", width="content")
-                st.button(f"Start a {who}", on_click=start, args=(registry,), key=f"start-{lane}")
+                st.button(f"Start a {who}", on_click=refusals_kept(_start), args=(start, registry), key=f"start-{lane}")
+
+
+def _start(start: "Callable[[Registry], object]", registry: "Registry") -> None:
+    start(registry)
 
 
 def _nothing(*, narrowed: bool) -> None:

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from registry import RegistryError
 from ui.web.findings import findings
 from ui.web.job_words import progress_bar, state_badge
-from ui.web.navigation import JOBS
+from ui.web.navigation import JOBS, shared_registry
+from ui.web.refusals import refusals_kept, refusals_shown, show_refusal
 from ui.web.words import plain
-from workbench.errors import WorkbenchError
 from workbench.guidance import in_both_ways
 from workbench.jobs import UNDER_WAY, queue_of
 from workbench.preflight import KIND as PREFLIGHT
@@ -72,6 +71,7 @@ def show_form(registry: "Registry", kind: str) -> None:
     with st.form("training"):
         said = _always(registry) | _own(registry, form) | _machine()
         asked = st.form_submit_button("Check before starting", type="primary", icon=":material/flight_takeoff:")
+    show_refusal()
     if asked:
         _check(registry, kind, said)
     if (job := st.query_params.get("check", "")).isdecimal():
@@ -168,13 +168,10 @@ def _machine() -> dict[str, Any]:
 
 def _check(registry: "Registry", kind: str, said: Mapping[str, Any]) -> None:
     """Order the pre-flight, and remember it in the URL."""
-    try:
+    with refusals_shown():
         job = submit_preflight(registry, kind, **order_of(said))
         ensure_painter(registry)
-    except (RegistryError, WorkbenchError) as error:
-        st.error(plain(str(error)), icon=":material/error:")
-        return
-    st.query_params["check"] = str(job.id)
+        st.query_params["check"] = str(job.id)
 
 
 def _preflight(registry: "Registry", number: int) -> None:
@@ -208,15 +205,14 @@ def _verdict(registry: "Registry", number: int, result: Mapping[str, Any]) -> No
         rows = [{"setting": name, "value": str(value)} for name, value in in_both_ways(result["spec"]).items()]
         st.dataframe(rows, hide_index=True)
     label = f"Start training {result['spec']['name']}"
-    if st.button(plain(label), type="primary", icon=":material/play_arrow:", disabled=not result["ok"]):
-        _start(registry, number)
+    start = ":material/play_arrow:"
+    st.button(plain(label), type="primary", icon=start, disabled=not result["ok"], on_click=_start, args=(number,))
 
 
-def _start(registry: "Registry", number: int) -> None:
-    try:
-        job = start_inspected(registry, number)
-        ensure_worker(registry)
-    except (RegistryError, WorkbenchError) as error:
-        st.error(plain(str(error)), icon=":material/error:")
-        return
-    st.switch_page(JOBS, query_params={"job": str(job.id)})
+@refusals_kept
+def _start(number: int) -> None:
+    """In a callback, so that the browser's URL follows: it is not told what a script says that is run again."""
+    registry = shared_registry()
+    job = start_inspected(registry, number)
+    ensure_worker(registry)
+    st.query_params.from_dict({"job": str(job.id)})

@@ -41,6 +41,15 @@ RELATIONS = {
     "supersedes": "supersedes",
     "produced_by": "produced by",
 }
+SOLVERS = {
+    "lcm": "LCM",
+    "tcd": "TCD",
+    "ddim": "DDIM",
+    "dpm": "DPM-Solver",
+    "dpm++": "DPM-Solver++",
+    "euler": "Euler",
+    "unipc": "UniPC",
+}
 _ESCAPES = str.maketrans({mark: "\\" + mark for mark in string.punctuation})
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select, update
 
-from registry import CorruptBlob, Registry
+from registry import CorruptBlob, InvalidReference, Registry
 from registry.blobs.local import LocalBlobs
 from registry.blobs.staging import stage_bytes
 from registry.blobs.stored import place_blobs, record_blobs, sent
@@ -67,6 +67,19 @@ def test_what_a_version_or_a_picture_needs_stays(keeper: Registry, kept_digests:
     assert kept_digests() == before
     assert len(before) == 2
     assert keeper.storage.check(deep=True, grace=0).ok
+
+
+def test_the_picture_that_a_painting_began_with_stays_as_long_as_what_was_painted(
+    keeper: Registry, kept_digests: Digests, note: Path
+) -> None:
+    version = keeper.add(note, kind="other")
+    init, forgotten = keeper.put_blob(b"a sketch"), keeper.put_blob(b"another sketch")
+    keeper.add_preview(version, {"seed": 1, "init": init}, b"png", {})
+    assert keeper.storage.gc(grace=0).unreferenced == Tally(1, 14)
+    assert init in kept_digests()
+    assert forgotten not in kept_digests()
+    with pytest.raises(InvalidReference, match=r"init 'sketch.png' of a picture: expected 64"):
+        keeper.add_preview(version, {"init": "sketch.png"}, b"png", {})
 
 
 def test_a_blob_that_nothing_needs_goes_with_its_rows_once_its_grace_is_over(

@@ -20,8 +20,8 @@ Tau = Callable[..., Result]
 
 PROMISED = {
     *("demo", "init", "db", "db.upgrade", "db.downgrade", "db.check", "import", "ls", "search", "show", "lineage"),
-    *("history", "rename", "alias", "tag", "publish", "identify", "check", "compose", "verify", "preview", "recall"),
-    *("bake", "unbake", "interference", "convert"),
+    *("history", "rename", "alias", "tag", "publish", "identify", "check", "compose", "verify", "preview", "grid"),
+    *("recall", "bake", "unbake", "interference", "convert"),
     *("data", "data.check"),
     *("distill", "distill.lcd-lora", "distill.lcd", "train", "train.style", "train.lcf", "worker", "ui"),
     *("jobs", "jobs.ls", "jobs.show", "jobs.logs", "jobs.cancel", "jobs.pause", "jobs.resume", "jobs.retry"),
@@ -34,7 +34,7 @@ CHANGING = {
     *("import", "link", "unlink", "edit", "favourite", "alias", "tag", "publish", "deprecate", "archive", "rename"),
     *("rm", "restore", "relink", "gc", "push", "sync"),
     *("jobs.cancel", "jobs.pause", "jobs.resume", "jobs.retry", "jobs.prioritise"),
-    *("distill.lcd-lora", "distill.lcd", "train.style", "train.lcf"),
+    *("distill.lcd-lora", "distill.lcd", "train.style", "train.lcf", "grid"),
 }
 """What changes records or bytes that are there, or takes hours: it can be asked what it would do."""
 

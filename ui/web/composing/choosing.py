@@ -8,6 +8,7 @@ from registry import InvalidQuery
 from ui.web.cards import starting_strength
 from ui.web.composing.address import rewrite, say, text_of, want
 from ui.web.navigation import link_to, link_to_catalog
+from ui.web.refusals import refuse
 from ui.web.words import KIND_ICONS, family_label, plain
 from workbench.drafts import bases
 from workbench.recipe_edits import with_reference, with_term
@@ -82,7 +83,7 @@ def additions(registry: "Registry", draft: "Draft") -> None:
         try:
             found = registry.fits(draft.base.ref, text=wanted or None, limit=FOUND)
         except InvalidQuery as error:
-            st.code(str(error), language=None)
+            refuse(error)
             return
         is_readable = bool(draft.terms) or not draft.text
         for fit in found:

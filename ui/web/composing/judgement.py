@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from ui.web.composing.address import rewrite
-from ui.web.composing.showing import say_error
+from ui.web.composing.address import follow, rewrite, text_of
+from ui.web.refusals import say_refusal
 from ui.web.words import plain, strength_label
 from workbench.interfering import InterferenceReport, at_strengths, interfere
 from workbench.outcomes import outcome_of
@@ -20,13 +20,13 @@ ICONS = {"error": ":material/block:", "warning": ":material/warning:", "note": "
 PAIRS = 6
 """How many pairs are compared; a sum of more than four vectors has more."""
 
-OPEN = "compose-meetings"
+MEET = "compose-meet"
 
 
 def verdict(draft: "Draft") -> None:
     """What forbids the sum, what warns, what is good to know; live, for nothing is computed for it."""
     if draft.error is not None:
-        say_error(draft.error)
+        say_refusal(draft.error)
         return
     if not draft.terms:
         return
@@ -50,19 +50,21 @@ def _summary(warnings: int, notes: int) -> str:
 
 
 def meetings(registry: "Registry", draft: "Draft") -> None:
-    """How each two vectors meet, compared once somebody opens it."""
+    """How each two vectors meet, compared once somebody asks for it."""
     vectors = [term for term in draft.terms if term.version is not None and not term.is_base]
     pairs = [(a, b) for a, b in combinations(vectors, 2) if a.version != b.version][:PAIRS]
     if not pairs:
         return
-    box = st.expander(
-        "How they meet: predicted interference", key=OPEN, on_change="rerun", icon=":material/join_inner:"
-    )
-    if not box.open:
-        return
-    with box:
-        for left, right in pairs:
-            _pair(registry, left, right)
+    st.session_state[MEET] = bool(text_of("meet"))
+    st.toggle("How they meet: predicted interference", key=MEET, on_change=follow, args=(MEET, "meet", _as_word))
+    if text_of("meet"):
+        with st.container(border=True):
+            for left, right in pairs:
+                _pair(registry, left, right)
+
+
+def _as_word(is_wanted: bool) -> int | None:
+    return 1 if is_wanted else None
 
 
 def _pair(registry: "Registry", left: "DraftTerm", right: "DraftTerm") -> None:

@@ -72,7 +72,7 @@ def _progress(registry: "Registry", job: int) -> None:
     made = (found.job.result or {}).get("version")
     if made:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.success("Saved and proved.", icon=":material/verified:", width="content")
+            st.markdown(":green[:material/verified:] Saved and proved.", width="content")
             link_to(made, f"**{plain(made)}**", ":material/layers:")
     else:
         st.error(plain(found.job.last_error or f"Job {job} is {found.job.state}."), icon=":material/error:")

@@ -1,21 +1,21 @@
 """A painter's work on a page: the picture, or how far it is, or why there is none."""
 
-import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 from PIL import Image
 
 from registry import CorruptBlob, NotFound
-from ui.web.words import plain, seconds_label
+from ui.web.refusals import refuse
+from ui.web.words import SOLVERS, plain, seconds_label, time_label
 from workbench.outcomes import outcome_of
 
 if TYPE_CHECKING:
-    from registry import Registry
+    from registry import Preview, Registry
     from workbench.picture_watch import Watched
 
 SIDE = 512
@@ -35,6 +35,25 @@ def picture(registry: "Registry", watched: "Watched", *, key: str) -> None:
         return
     if watched.job.state in ("failed", "dead"):
         st.error(plain(watched.job.last_error or "The painting failed."), icon=":material/error:")
+
+
+def stored_picture(registry: "Registry", preview: "Preview", *, key: str) -> None:
+    """A picture that the registry keeps."""
+    st.session_state[f"picture-{key}"] = preview.picture
+    _image(registry, preview.picture, str(preview.settings.get("prompt", "")))
+
+
+def stored_line(preview: "Preview") -> str:
+    """How a kept picture was painted, and when."""
+    return ", ".join([*_how(preview.settings), f"painted {time_label(preview.created_at)}"])
+
+
+def _how(record: Mapping[str, Any]) -> list[str]:
+    """Solver, steps and guidance, as far as they are recorded."""
+    if "steps" not in record:
+        return []
+    solver = str(record.get("solver", ""))
+    return [SOLVERS.get(solver, solver), f"{record['steps']} steps", f"guidance {record['guidance']:g}"]
 
 
 def _image(registry: "Registry", digest: str, alt: str) -> None:
@@ -76,9 +95,7 @@ def progress_words(
 def state_line(watched: "Watched") -> str:
     """What came of a job, in one line: how it was painted, what that cost, and where it is listed."""
     job, result = watched.job, watched.job.result or {}
-    record = watched.pictures[0]["record"] if watched.pictures else {}
-    told = [str(record[name]) for name in ("solver",) if name in record]
-    told += [f"{record['steps']} steps", f"guidance {record['guidance']:g}"] if "steps" in record else []
+    told = _how(watched.pictures[0]["record"]) if watched.pictures else []
     if watched.pictures:
         told += [f"{result['evaluations']} evaluations", seconds_label(result["seconds"])]
     elif job.state == "cancelled":
@@ -94,12 +111,4 @@ def refused() -> Iterator[None]:
     except Exception as error:
         if outcome_of(error) is None:
             raise
-        say_error(str(error))
-
-
-def say_error(message: str) -> None:
-    """An error's sentence as text, and the place that it points at in letters of one width."""
-    sentence, _, place = message.partition("\n")
-    st.error(plain(sentence), icon=":material/error:")
-    if place:
-        st.code(textwrap.dedent(place), language=None)
+        refuse(error)

@@ -1,0 +1,134 @@
+"""How the page paints: the prompt with its trigger words, and the settings, as recommended until somebody chooses."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from ui.web.composing.address import LARGEST, STEP, chosen_settings, follow, say, text_of, want
+from ui.web.composing.showing import refused
+from ui.web.words import SOLVERS, plain
+from workbench.init_pictures import kept_picture
+from workbench.recipe_edits import has_word, with_word, without_word
+from workbench.rivals import evaluations
+
+if TYPE_CHECKING:
+    from registry import Registry
+    from workbench.drafts import Draft
+
+PROMPT, WORDS = "compose-prompt", "compose-words"
+UPLOAD, UPLOADED = "compose-upload", "compose-uploaded"
+"""The field that takes a picture to begin with, and the one that was taken last."""
+
+
+def prompt_field(draft: "Draft") -> None:
+    """The prompt, and the trigger words as switches."""
+    st.session_state[PROMPT] = text_of("prompt")
+    st.text_area(
+        "Prompt",
+        key=PROMPT,
+        height=80,
+        placeholder="What to paint",
+        on_change=changed,
+        args=(PROMPT, "prompt"),
+    )
+    if draft.trigger_words:
+        st.session_state[WORDS] = [word for word in draft.trigger_words if has_word(text_of("prompt"), word)]
+        st.pills(
+            "Trigger words",
+            list(draft.trigger_words),
+            key=WORDS,
+            selection_mode="multi",
+            format_func=plain,
+            on_change=_switch,
+            args=(draft.trigger_words,),
+        )
+
+
+def _switch(words: Sequence[str]) -> None:
+    """The words that are switched on stand in the prompt, the others do not."""
+    prompt = text_of("prompt")
+    for word in words:
+        if (word in st.session_state[WORDS]) != has_word(prompt, word):
+            prompt = with_word(prompt, word) if word in st.session_state[WORDS] else without_word(prompt, word)
+    say("prompt", prompt)
+    want()
+
+
+def settings(registry: "Registry", draft: "Draft") -> None:
+    """What the vectors recommend until somebody chooses otherwise; each choice is in the URL."""
+    chosen = draft.sampling
+    label = f"{SOLVERS.get(chosen.solver, chosen.solver)}, {chosen.steps} steps, guidance {chosen.guidance:g}"
+    with st.expander(f"Sampling: {plain(label)}", icon=":material/tune:", type="compact"):
+        left, middle, right = st.columns(3)
+        with left:
+            st.selectbox("Solver", list(SOLVERS), format_func=SOLVERS.__getitem__, **_field("solver", draft))
+            st.number_input(
+                "Width",
+                min_value=8,
+                max_value=LARGEST["width"],
+                step=STEP["width"],
+                **_field("width", draft),
+                **BASES_OWN,
+            )
+        with middle:
+            st.number_input("Steps", min_value=1, max_value=LARGEST["steps"], step=1, **_field("steps", draft))
+            st.number_input(
+                "Height",
+                min_value=8,
+                max_value=LARGEST["width"],
+                step=STEP["width"],
+                **_field("height", draft),
+                **BASES_OWN,
+            )
+        with right:
+            st.number_input("Guidance", min_value=1.0, max_value=100.0, step=0.5, **_field("guidance", draft))
+            st.text_input("Negative prompt", **_field("negative", draft), placeholder="With guidance above 1")
+        _beginning(registry, draft)
+        st.caption(f"{evaluations(chosen)} U-Net evaluations a picture")
+        if chosen_settings():
+            st.button("As recommended", on_click=_as_recommended, icon=":material/restart_alt:", type="tertiary")
+
+
+BASES_OWN: dict[str, Any] = {"value": None, "placeholder": "The base's own"}
+
+
+def _field(name: str, draft: "Draft") -> dict[str, Any]:
+    """What the field of a setting is told: its key, and what a change of it writes into the URL."""
+    key, usual = f"compose-{name}", getattr(draft.recommended, name)
+    st.session_state[key] = getattr(draft.sampling, name)
+    args = (key, name, lambda chosen: None if chosen == usual else chosen)
+    return {"key": key, "on_change": changed, "args": args}
+
+
+def _beginning(registry: "Registry", draft: "Draft") -> None:
+    """A picture to begin with instead of noise, and how much of it is painted over."""
+    given = st.file_uploader("Begin with a picture", type=["png", "jpg", "jpeg", "webp"], key=UPLOAD)
+    if given is not None and st.session_state.get(UPLOADED) != given.file_id:
+        st.session_state[UPLOADED] = given.file_id
+        with refused():
+            say("init", kept_picture(registry, given.getvalue()))
+            want()
+            st.rerun()
+    if draft.sampling.init is None:
+        return
+    st.slider("Painted over", 0.05, 1.0, step=0.05, **_field("init_strength", draft), help="1 leaves next to nothing")
+    st.button("Begin with noise again", on_click=_without_init, icon=":material/close:", type="tertiary")
+
+
+def _without_init() -> None:
+    say("init", None)
+    say("init_strength", None)
+    want()
+
+
+def _as_recommended() -> None:
+    for name in chosen_settings():
+        say(name, None)
+    want()
+
+
+def changed(key: str, name: str, read: Callable[[Any], Any] = lambda value: value) -> None:
+    """The callback of a field that changes the picture."""
+    follow(key, name, read)
+    want()

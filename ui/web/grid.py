@@ -1,0 +1,130 @@
+"""The Grid page: what changes across and down, the cells as they are painted, and the way from a cell to Compose."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from ui.web.cells import show_cells
+from ui.web.grid_axes import axis_field, extend
+from ui.web.navigation import shared_registry
+from ui.web.refusals import refusals_kept, refusals_shown, show_refusal
+from ui.web.shortcuts import PAINT
+from workbench.grid_jobs import submit_grid
+from workbench.grid_orders import GridOrder, missing_cells, plan_order, proposed_axes
+from workbench.grids import GridPlan, painted_cells
+from workbench.profiles import SamplingWords
+from workbench.workers import ensure_painter
+
+if TYPE_CHECKING:
+    from registry import Registry
+
+CHOICES = 200
+SOLVERS = ("lcm", "tcd", "ddim", "dpm", "dpm++", "euler", "unipc")
+
+
+def show() -> None:
+    """The order in the fields, which the URL carries, and its cells."""
+    st.title("Grid", anchor=False)
+    registry = shared_registry()
+    order = _order(registry)
+    show_refusal()
+    if not order.x.strip():
+        _first_steps(order)
+        return
+    with refusals_shown():
+        plan = plan_order(registry, order)
+        extend()
+        _paint(registry, plan)
+        show_cells(registry, plan)
+
+
+def _order(registry: "Registry") -> GridOrder:
+    recipe = st.text_input(
+        "Recipe", key="recipe", bind="query-params", placeholder="0.8*papercut + lcm-sd15", help="What the grid varies"
+    )
+    across, down = st.columns(2)
+    base = st.session_state.get("base")
+    with across:
+        x = axis_field(registry, "x", "Across", recipe, base)
+    with down:
+        y = axis_field(registry, "y", "Down", recipe, base)
+    prompts = st.text_area("Prompts, one a line", key="prompt", bind="query-params", height=70)
+    with st.expander("Base, seeds and sampling", icon=":material/tune:"):
+        chosen, seeds, settings = _settings(registry)
+    lines = tuple(line.strip() for line in prompts.splitlines() if line.strip())
+    return GridOrder(recipe, x, y, lines, chosen, seeds, settings)
+
+
+def _settings(registry: "Registry") -> tuple[str | None, str, SamplingWords]:
+    """The base, the seeds, and what is chosen otherwise than the recipe's vectors want."""
+    bases = [version.ref for version in registry.search(kind="base", limit=CHOICES)]
+    named = st.query_params.get("base")
+    options = bases if named is None or named in bases else [named, *bases]
+    left, middle, right = st.columns(3)
+    with left:
+        base = st.selectbox(
+            "Base model",
+            options,
+            index=None,
+            key="base",
+            bind="query-params",
+            placeholder="the only one that fits",
+        )
+        seeds = st.text_input("Seeds", key="seed", bind="query-params", placeholder="0")
+    said: SamplingWords = {
+        "solver": middle.selectbox(
+            "Solver", SOLVERS, index=None, key="solver", bind="query-params", placeholder="as recommended"
+        ),
+        "steps": middle.number_input(
+            "Steps", 1, 1000, None, key="steps", bind="query-params", placeholder="as recommended"
+        ),
+        "guidance": right.number_input(
+            "Guidance scale", 1.0, 100.0, None, key="guidance", bind="query-params", placeholder="as recommended"
+        ),
+        "negative": right.text_input("Negative prompt", key="negative", bind="query-params") or None,
+    }
+    return base, seeds, said
+
+
+def _first_steps(order: GridOrder) -> None:
+    """Without an axis there is no grid: what to write, or strength against strength."""
+    with st.container(border=True):
+        st.subheader("What should change?", icon=":material/apps:", anchor=False)
+        st.markdown(
+            "Write a recipe and what changes across and down: the strength of a LoRA, steps, solver, guidance, seed,"
+            " prompt or recipe. Each cell is one picture, painted once."
+        )
+        st.code("papercut=0:1.2:5\nsolver=lcm,tcd", language=None)
+        st.button(
+            "Strength against strength",
+            type="primary",
+            icon=":material/grid_on:",
+            disabled=not order.recipe.strip(),
+            on_click=_propose,
+            args=(order.recipe, order.base),
+        )
+
+
+@refusals_kept
+def _propose(recipe: str, base: str | None) -> None:
+    st.session_state["x"], st.session_state["y"] = proposed_axes(shared_registry(), recipe, base)
+
+
+def _paint(registry: "Registry", plan: GridPlan) -> None:
+    """The button that paints what is not painted yet."""
+    missing = missing_cells(plan, painted_cells(registry, plan))
+    label = f"Paint {missing:,} cell{'s' if missing != 1 else ''}" if missing else "All cells are painted"
+    brush = ":material/brush:"
+    st.button(label, type="primary", icon=brush, disabled=not missing, shortcut=PAINT, on_click=_submit, args=(plan,))
+
+
+@refusals_kept
+def _submit(plan: GridPlan) -> None:
+    registry = shared_registry()
+    job = submit_grid(registry, plan)
+    ensure_painter(registry)
+    st.query_params["job"] = str(job.id)
+
+
+if __name__ == "__main__":
+    show()
