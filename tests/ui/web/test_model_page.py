@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -264,3 +265,12 @@ def test_the_star_and_the_texts_to_copy_are_on_the_page(filled: Registry, open_p
     assert codes(app)[:3] == ["0.8*papercut:1", "<lora:papercut:0.8>", "papercut, layered paper"]
     app.button(key="favourite-papercut:1").click().run()
     assert [one.model for one in filled.search(favourite_of="ana")] == ["papercut"]
+
+
+def test_a_vector_leads_to_a_recipe_with_it_and_another_file_leads_nowhere(
+    filled: Registry, lora_file: Callable[..., Path], open_page: OpenPage
+) -> None:
+    filled.add(lora_file("unknown", 13), kind="other")
+    (link,) = [one for one in open_page("model.py", ref="papercut").page_link if one.value == "Paint with it"]
+    assert dict(parse_qsl(link.proto.query_string)) == {"recipe": "0.8*papercut:1"}
+    assert not [one for one in open_page("model.py", ref="unknown").page_link if one.value == "Paint with it"]
