@@ -147,7 +147,7 @@ def test_filters_behind_the_closed_fold_cost_nothing_but_those_that_are_set_stay
 
 def test_the_command_line_that_finds_the_same_can_be_copied(filled: Registry, open_page: OpenPage) -> None:
     app = open_page(**{"q": "paper", "kind": "style", "not-family": "sdxl"})
-    assert "tau search -- 'paper -family:sdxl kind:style'" in codes(app)
+    assert "tau search --sort newest -- 'paper -family:sdxl kind:style'" in codes(app)
 
 
 @pytest.mark.parametrize(("sort", "first"), [("newest", "papercut-lcm"), ("oldest", "papercut"), ("name", "lcm-sd15")])

@@ -182,11 +182,13 @@ def test_what_is_recommended_is_edited_in_place(filled: Registry, open_page: Ope
 
 
 def test_what_was_not_touched_is_not_written(filled: Registry, open_page: OpenPage) -> None:
+    filled.edit("papercut", changes={"trigger_words": ["one, with a comma"]})
     app, key = open_page("model.py", ref="papercut", edit="true"), f"edit-{filled.get('papercut').id}"
     filled.edit("papercut", changes={"title": "meanwhile"})
     app.number_input(key=f"{key}-recommended_strength").set_value(0.7)
     app.button(key="save-particulars").click().run()
-    assert (filled.get("papercut").title, filled.get("papercut").recommended_strength) == ("meanwhile", 0.7)
+    now = filled.get("papercut")
+    assert (now.title, now.recommended_strength, now.trigger_words) == ("meanwhile", 0.7, ("one, with a comma",))
 
 
 def test_a_refused_edit_says_why(filled: Registry, open_page: OpenPage) -> None:
