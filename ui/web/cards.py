@@ -21,6 +21,7 @@ from ui.web.words import (
 if TYPE_CHECKING:
     from registry import Preview, Registry, Version
 
+TAGS_SHOWN = 3
 BRACKETS = str.maketrans("", "", "[]")
 """A badge of Streamlit's Markdown ends at a bracket, escaped or not."""
 
@@ -78,7 +79,7 @@ def badges(version: "Version") -> None:
         (STATE_COLOURS[version.state], f"v{version.number} · {version.state}"),
         *(("primary", _badge(f"@{alias}")) for alias in version.aliases),
         *([("red", "NSFW")] if version.nsfw else []),
-        *(("gray", _badge(f"{key}: {value}" if value else key)) for key, value in version.tags.items()),
+        *(("gray", _badge(tag)) for tag in _tags(version)),
     ]
     st.markdown(" ".join(f":{colour}-badge[{label}]" for colour, label in found))
 
@@ -134,6 +135,12 @@ def strength_words(version: "Version") -> str:
     elif ends[0] or ends[1]:
         said.append(f"from {ends[0]}" if ends[0] else f"up to {ends[1]}")
     return ", ".join(said)
+
+
+def _tags(version: "Version") -> list[str]:
+    """The first tags in words, and how many more there are."""
+    tags = [f"{key}: {value}" if value else key for key, value in version.tags.items()]
+    return tags if len(tags) <= TAGS_SHOWN else [*tags[:TAGS_SHOWN], f"+{len(tags) - TAGS_SHOWN} tags"]
 
 
 def _badge(text: str) -> str:
