@@ -29,12 +29,10 @@ BRACKETS = str.maketrans("", "", "[]")
 def card(version: "Version", cover: "Preview | None", blobs: Blobs, *, is_favourite: bool) -> None:
     """Picture, title, badges, and what uses the version, one below the other."""
     show_cover(version, cover, blobs)
-    with st.container(horizontal=True, vertical_alignment="center", gap="xxsmall"):
+    with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="xxsmall"):
         link_to(version.ref, f"**{plain(version.title or version.model)}**", width="stretch")
         favourite_button(version.model, is_favourite=is_favourite, place=version.ref)
     badges(version)
-    if words := strength_words(version):
-        st.caption(plain(words))
     copies(version)
 
 
@@ -71,7 +69,7 @@ def painted(blobs: Blobs, preview: "Preview", *, is_blurred: bool = False) -> No
 
 
 def badges(version: "Version") -> None:
-    """Kind, family, licence, number and state, aliases, in one line of Markdown: a page has many cards."""
+    """Kind, family, licence, state, aliases, strength and tags as one text: a browser draws many elements slowly."""
     found = [
         (KIND_COLOURS[version.kind], f"{KIND_ICONS[version.kind]} {KINDS[version.kind]}"),
         ("gray", _badge(family_label(version.family or "unknown"))),
@@ -79,6 +77,7 @@ def badges(version: "Version") -> None:
         (STATE_COLOURS[version.state], f"v{version.number} · {version.state}"),
         *(("primary", _badge(f"@{alias}")) for alias in version.aliases),
         *([("red", "NSFW")] if version.nsfw else []),
+        *([("blue", _badge(words))] if (words := strength_words(version)) else []),
         *(("gray", _badge(tag)) for tag in _tags(version)),
     ]
     st.markdown(" ".join(f":{colour}-badge[{label}]" for colour, label in found))
@@ -98,10 +97,9 @@ def favourite_button(model: str, *, is_favourite: bool, place: str) -> None:
 
 def copies(version: "Version") -> None:
     """The texts that use the version, each with its button that copies it."""
-    with st.container(gap="xxsmall"):
-        st.code(snippet(version), language=None, wrap_lines=True)
-        if version.kind != "base":
-            st.code(prompt_snippet(version), language=None, wrap_lines=True)
+    st.code(snippet(version), language=None, wrap_lines=True)
+    if version.kind != "base":
+        st.code(prompt_snippet(version), language=None, wrap_lines=True)
 
 
 def snippet(version: "Version") -> str:

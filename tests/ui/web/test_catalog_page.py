@@ -78,8 +78,8 @@ def test_a_card_hands_out_the_term_and_the_prompt_tag_with_its_trigger_words(
 
 def test_a_card_tells_the_recommended_strength_and_its_range(filled: Registry, open_page: OpenPage) -> None:
     filled.edit("papercut", changes={"recommended_low": 0.6, "recommended_high": 1.1})
-    captions = [caption.value.replace("\\", "") for caption in open_page(q="papercut", kind="style").caption]
-    assert "strength 0.8, 0.6 to 1.1" in captions
+    badges = "\n".join(badge.value for badge in open_page(q="papercut", kind="style").markdown).replace("\\", "")
+    assert "strength 0.8, 0.6 to 1.1" in badges
 
 
 def test_a_card_shows_a_stored_picture_and_otherwise_a_placeholder(filled: Registry, open_page: OpenPage) -> None:
