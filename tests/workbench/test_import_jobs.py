@@ -166,3 +166,19 @@ def test_an_import_stops_where_somebody_cancels_it(based: Registry, library: Pat
     with pytest.raises(Stopped, match="stopped after 0 of"):
         run_import(context)
     assert not based.search(kind="style")
+
+
+def test_a_file_is_fetched_from_an_address_and_its_progress_is_in_hundredths(
+    based: Registry,
+    web: Any,
+    lora: Callable[..., bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    page = type(web.answer("/nowhere"))
+    web.pages["/paper.safetensors"] = page(lora(5))
+    refused = done(based, submit_import(based, f"{web.url}/paper.safetensors"))
+    assert (refused.state, "no public address" in str(refused.last_error)) == ("failed", True)
+    monkeypatch.setenv("TAU_URL_HOSTS", web.host)
+    job = done(based, submit_import(based, f"{web.url}/paper.safetensors"))
+    assert (job.state, job.result["versions"]) == ("succeeded", ["paper:1"])  # type: ignore[index]
+    assert (job.progress["step"], job.progress["steps"]) == (100, 100)

@@ -21,6 +21,7 @@ from ui.web.words import (
 if TYPE_CHECKING:
     from registry import Preview, Registry, Version
 
+TAGS_SHOWN = 3
 BRACKETS = str.maketrans("", "", "[]")
 """A badge of Streamlit's Markdown ends at a bracket, escaped or not."""
 
@@ -28,12 +29,10 @@ BRACKETS = str.maketrans("", "", "[]")
 def card(version: "Version", cover: "Preview | None", blobs: Blobs, *, is_favourite: bool) -> None:
     """Picture, title, badges, and what uses the version, one below the other."""
     show_cover(version, cover, blobs)
-    with st.container(horizontal=True, vertical_alignment="center", gap="xxsmall"):
+    with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="xxsmall"):
         link_to(version.ref, f"**{plain(version.title or version.model)}**", width="stretch")
         favourite_button(version.model, is_favourite=is_favourite, place=version.ref)
     badges(version)
-    if words := strength_words(version):
-        st.caption(plain(words))
     copies(version)
 
 
@@ -70,7 +69,7 @@ def painted(blobs: Blobs, preview: "Preview", *, is_blurred: bool = False) -> No
 
 
 def badges(version: "Version") -> None:
-    """Kind, family, licence, number and state, aliases, in one line of Markdown: a page has many cards."""
+    """Kind, family, licence, state, aliases, strength and tags as one text: a browser draws many elements slowly."""
     found = [
         (KIND_COLOURS[version.kind], f"{KIND_ICONS[version.kind]} {KINDS[version.kind]}"),
         ("gray", _badge(family_label(version.family or "unknown"))),
@@ -78,7 +77,8 @@ def badges(version: "Version") -> None:
         (STATE_COLOURS[version.state], f"v{version.number} · {version.state}"),
         *(("primary", _badge(f"@{alias}")) for alias in version.aliases),
         *([("red", "NSFW")] if version.nsfw else []),
-        *(("gray", _badge(f"{key}: {value}" if value else key)) for key, value in version.tags.items()),
+        *([("blue", _badge(words))] if (words := strength_words(version)) else []),
+        *(("gray", _badge(tag)) for tag in _tags(version)),
     ]
     st.markdown(" ".join(f":{colour}-badge[{label}]" for colour, label in found))
 
@@ -97,11 +97,9 @@ def favourite_button(model: str, *, is_favourite: bool, place: str) -> None:
 
 def copies(version: "Version") -> None:
     """The texts that use the version, each with its button that copies it."""
-    texts = [snippet(version)] if version.kind == "base" else [snippet(version), tag_snippet(version)]
-    with st.container(gap="xxsmall"):
-        for text in [*texts, ", ".join(version.trigger_words)]:
-            if text:
-                st.code(text, language=None, wrap_lines=True)
+    st.code(snippet(version), language=None, wrap_lines=True)
+    if version.kind != "base":
+        st.code(prompt_snippet(version), language=None, wrap_lines=True)
 
 
 def snippet(version: "Version") -> str:
@@ -114,6 +112,11 @@ def snippet(version: "Version") -> str:
 def tag_snippet(version: "Version") -> str:
     """The version as other tools write it in a prompt: `<lora:papercut:0.8>`."""
     return f"<lora:{version.model}:{strength_label(starting_strength(version))}>"
+
+
+def prompt_snippet(version: "Version") -> str:
+    """What a prompt in other tools needs, tag and trigger words: `<lora:papercut:0.8> papercut, layered paper`."""
+    return " ".join([tag_snippet(version), ", ".join(version.trigger_words)]).strip()
 
 
 def starting_strength(version: "Version") -> float:
@@ -130,6 +133,12 @@ def strength_words(version: "Version") -> str:
     elif ends[0] or ends[1]:
         said.append(f"from {ends[0]}" if ends[0] else f"up to {ends[1]}")
     return ", ".join(said)
+
+
+def _tags(version: "Version") -> list[str]:
+    """The first tags in words, and how many more there are."""
+    tags = [f"{key}: {value}" if value else key for key, value in version.tags.items()]
+    return tags if len(tags) <= TAGS_SHOWN else [*tags[:TAGS_SHOWN], f"+{len(tags) - TAGS_SHOWN} tags"]
 
 
 def _badge(text: str) -> str:

@@ -73,7 +73,7 @@ def _ways_on(version: "Version") -> None:
     """To the page that paints with it; a file of another kind cannot be composed."""
     if version.kind != "other":
         said = {"base": version.ref} if version.kind == "base" else {"recipe": snippet(version)}
-        link_to_page(COMPOSE, "Compose with it", ":material/tune:", **said)
+        link_to_page(COMPOSE, "Paint with it", ":material/brush:", **said)
 
 
 def _card_facts(registry: "Registry", version: "Version") -> None:

@@ -42,7 +42,7 @@ def _form(version: "Version") -> None:
                 key = _key(version, name)
                 said[name] = column.number_input(label, value=getattr(version, name), step=STEP, format="%g", key=key)
         words = st.text_input("Trigger words", ", ".join(version.trigger_words), key=_key(version, "trigger_words"))
-        said["trigger_words"] = [word.strip() for word in words.split(",") if word.strip()]
+        said["trigger_words"] = _words(words)
         for column, (name, label) in zip(st.columns(3), TEXTS.items(), strict=True):
             said[name] = column.text_input(label, getattr(version, name) or "", key=_key(version, name))
         description = st.text_area("Description", version.description, key=_key(version, "description"), height=80)
@@ -66,8 +66,15 @@ def _save(version: "Version", said: Mapping[str, Any]) -> None:
 
 
 def _recorded(version: "Version", name: str) -> Any:
+    """A value as the form shows it: a trigger word with a comma in it looks like two, and stays one while untouched."""
     recorded = getattr(version, name)
-    return list(recorded) if name == "trigger_words" else (recorded or "") if name in TEXTS else recorded
+    if name == "trigger_words":
+        return _words(", ".join(recorded))
+    return (recorded or "") if name in TEXTS else recorded
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _key(version: "Version", name: str) -> str:

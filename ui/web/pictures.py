@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SIDE = 384  # pixels: a card is at most that wide on an ordinary screen
 KEPT = 4096  # thumbnails
-BLURRED_SIDE = 16  # pixels: what is left of a blurred picture before it is enlarged
+BLURRED_SIDE = 12  # pixels: what is left of a blurred picture before it is enlarged
 JPEG_QUALITY = 85
 
 

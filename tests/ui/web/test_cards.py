@@ -99,3 +99,12 @@ def test_a_tag_without_a_name_is_refused_in_words(filled: Registry, open_page: O
     app.button(key="pick-page").click().run()
     next(one for one in app.button if one.label == "Add tag").click().run()
     assert "a tag without a name" in said(app)
+
+
+def test_a_card_shows_a_few_tags_and_counts_the_others(filled: Registry, open_page: OpenPage) -> None:
+    filled.edit("papercut", changes={"tags": dict.fromkeys(("b", "c", "d", "[x](y)"), "")})
+    badges = "\n".join(one.value for one in open_page(q="papercut", kind="style").markdown)
+    assert "xy" in badges.replace("\\", "").replace("(", "").replace(")", "")
+    assert "+2 tags" in badges.replace("\\", "")
+    assert "badge[b]" in badges
+    assert "badge[c]" not in badges

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -181,11 +182,13 @@ def test_what_is_recommended_is_edited_in_place(filled: Registry, open_page: Ope
 
 
 def test_what_was_not_touched_is_not_written(filled: Registry, open_page: OpenPage) -> None:
+    filled.edit("papercut", changes={"trigger_words": ["one, with a comma"]})
     app, key = open_page("model.py", ref="papercut", edit="true"), f"edit-{filled.get('papercut').id}"
     filled.edit("papercut", changes={"title": "meanwhile"})
     app.number_input(key=f"{key}-recommended_strength").set_value(0.7)
     app.button(key="save-particulars").click().run()
-    assert (filled.get("papercut").title, filled.get("papercut").recommended_strength) == ("meanwhile", 0.7)
+    now = filled.get("papercut")
+    assert (now.title, now.recommended_strength, now.trigger_words) == ("meanwhile", 0.7, ("one, with a comma",))
 
 
 def test_a_refused_edit_says_why(filled: Registry, open_page: OpenPage) -> None:
@@ -264,3 +267,12 @@ def test_the_star_and_the_texts_to_copy_are_on_the_page(filled: Registry, open_p
     assert codes(app)[:3] == ["0.8*papercut:1", "<lora:papercut:0.8>", "papercut, layered paper"]
     app.button(key="favourite-papercut:1").click().run()
     assert [one.model for one in filled.search(favourite_of="ana")] == ["papercut"]
+
+
+def test_a_vector_leads_to_a_recipe_with_it_and_another_file_leads_nowhere(
+    filled: Registry, lora_file: Callable[..., Path], open_page: OpenPage
+) -> None:
+    filled.add(lora_file("unknown", 13), kind="other")
+    (link,) = [one for one in open_page("model.py", ref="papercut").page_link if one.value == "Paint with it"]
+    assert dict(parse_qsl(link.proto.query_string)) == {"recipe": "0.8*papercut:1"}
+    assert not [one for one in open_page("model.py", ref="unknown").page_link if one.value == "Paint with it"]
