@@ -25,7 +25,7 @@ from sampling import (
     set_strengths,
 )
 from sampling.errors import BaseUnreadable, VectorMismatch
-from sampling.prompts import embed, unconditional
+from sampling.prompts import embed, forget, unconditional
 
 PROMPTS = ["a large red circle on a white background", "a small blue cross on a black background", ""]
 SEEDS = [11, 12, 2**40]
@@ -36,6 +36,12 @@ MODULES = (
     "text_encoder_2.text_model.encoder.layers.1.mlp.fc1",
     "text_encoder_2.text_model.encoder.layers.2.self_attn.out_proj",
 )
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept(sdxl_base):
+    """Prompts are encoded anew: in another company than the plain pipeline's they differ in the last bits."""
+    forget(sdxl_base)
 
 
 @pytest.fixture

@@ -30,10 +30,10 @@ def test_a_painting_says_how_many_were_painted_at_once(base):
         {"size": 2, "place": 0},
         {"size": 2, "place": 1},
     ]
-    assert painted.machine == {"device": "cpu", "dtype": "float32", "decoding": "whole", **machine()}
+    assert painted.machine == {"device": "cpu", "precision": "float32", "tiles": False, **machine()}
 
 
 def test_a_painting_says_that_its_vae_decoded_in_tiles(fresh_base):
     fresh_base.vae.enable_tiling()
     painted = paint(fresh_base, ["a"], seeds=[0], solver="ddim", steps=1, guidance=1.0)
-    assert painted.machine["decoding"] == "in tiles"
+    assert painted.machine["tiles"] is True

@@ -274,5 +274,6 @@ def test_a_vector_leads_to_a_recipe_with_it_and_another_file_leads_nowhere(
 ) -> None:
     filled.add(lora_file("unknown", 13), kind="other")
     (link,) = [one for one in open_page("model.py", ref="papercut").page_link if one.value == "Paint with it"]
-    assert dict(parse_qsl(link.proto.query_string)) == {"recipe": "0.8*papercut:1"}
+    (scene,) = dict(parse_qsl(link.proto.query_string)).items()
+    assert (scene[0], dict(parse_qsl(scene[1]))) == ("scene", {"recipe": "0.8*papercut:1"})
     assert not [one for one in open_page("model.py", ref="unknown").page_link if one.value == "Paint with it"]
