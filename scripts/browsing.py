@@ -8,17 +8,16 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
+
+from scripts.servers import await_answer, free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response
@@ -48,7 +47,7 @@ def find_chromium() -> str | None:
 @contextmanager
 def served(home: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
     """The address of a real `tau ui` on the registry in `home`; it is asked to stop as Ctrl-C asks, at the end."""
-    port, log = _free_port(), home / "ui.log"
+    port, log = free_port(), home / "ui.log"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TAU_")}
     path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
     command = [sys.executable, "-m", "ui.cli.main", "--home", str(home), "ui", "--port", str(port), "--no-browser"]
@@ -62,7 +61,7 @@ def served(home: Path, environment: Mapping[str, str] | None = None) -> Iterator
             env={**kept, "PYTHONPATH": path, **(environment or {})},
         )
     try:
-        _await_answer(f"http://127.0.0.1:{port}/_stcore/health", server, log)
+        await_answer(f"http://127.0.0.1:{port}/_stcore/health", server, log, START_SECONDS)
         yield f"http://127.0.0.1:{port}"
     finally:
         _stop(server)
@@ -139,24 +138,6 @@ class Visitor:
         """
         if response.status >= 400 and not re.search(EXPECTED_TO_MISS, response.url):
             self.troubles.append(f"{self.page.url} got {response.status} for {response.url}")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def _await_answer(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{url} does not answer: {log.read_text(errors='replace')}") from None
-            time.sleep(0.05)
 
 
 def _stop(server: "subprocess.Popen[bytes]") -> None:

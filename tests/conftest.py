@@ -11,12 +11,9 @@ import os
 import pwd
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from itertools import count
@@ -25,6 +22,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import URL, create_engine, make_url, text
+
+from scripts.servers import await_answer, free_port
 
 LONGEST = "tests/workbench/test_demo.py"
 
@@ -147,31 +146,11 @@ def ray_cluster() -> Iterator[str]:
             env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"},
         )
     try:
-        await_answer(f"{address}/api/version", head, folder / "start.log")
+        await_answer(f"{address}/api/version", head, folder / "start.log", RAY_PATIENCE_SECONDS)
         yield address
     finally:
         head.communicate(timeout=RAY_PATIENCE_SECONDS)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def await_answer(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Wait until `server` answers at `url`."""
-    deadline = time.monotonic() + RAY_PATIENCE_SECONDS
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{url} does not answer: {log.read_text()}") from None
-            time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")

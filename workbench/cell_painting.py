@@ -133,7 +133,7 @@ def _paint_batch(
     """Paint and keep; the evaluations that it took."""
     resolved = _as_planned(registry, batch[0])
     version = resolved.required_base
-    pipe = open_base(version, registry.folder(version))
+    pipe = open_base(version)
     pairs = [(cell.prompt, cell.seed) for cell in batch]
     sampling = batch[0].sampling
     painting = paint_pairs(pipe, resolved, pairs, sampling, init_of(registry, sampling), on_step, cancelled)

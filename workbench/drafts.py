@@ -217,14 +217,3 @@ def _message(error: Exception) -> str:
 def bases(registry: "Registry", limit: int = 200) -> "list[Version]":
     """The bases to choose from, by name."""
     return registry.search(kind="base", sort="name", limit=limit)
-
-
-def strengths_of(version: "Version | None") -> Mapping[str, float | None]:
-    """What a version recommends: its strength and the ends of the band around it, None where it says nothing."""
-    if version is None:
-        return {"strength": None, "low": None, "high": None}
-    return {
-        "strength": version.recommended_strength,
-        "low": version.recommended_low,
-        "high": version.recommended_high,
-    }

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from registry import Registry
 
-NESTED = ("sampling", "metrics")
 SMALLEST, LARGEST = 128, 512
 """Pixels of the longer side of a picture on the sheet."""
 

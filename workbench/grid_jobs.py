@@ -1,7 +1,5 @@
 """Grids through the queue: submit one to the painters, wait for it, and what a painter does with it."""
 
-import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from workbench.cell_metrics import measure_cells
 from workbench.cell_painting import BATCH, paint_cells, samplings_of
 from workbench.grids import GridPlan
-from workbench.jobs import queue_of, wait
-from workbench.painting_plans import Opener
+from workbench.jobs import queue_of
+from workbench.painter_jobs import awaited, bases_opened, painter_of, steps_reported
 from workbench.previewing import OpenBase
 from workbench.workers import OnJob
 
@@ -59,43 +57,23 @@ def queued_grid(
     Raises WaitTimedOut, JobUnfinished.
     """
     job = submit_grid(registry, plan, metrics=metrics, clip=clip)
-    try:
-        return wait(registry, job, on_job, timeout=timeout, poll_seconds=POLL_SECONDS)
-    except BaseException:
-        queue = queue_of(registry)
-        if queue.get(job.id).state in ("queued", "running"):
-            queue.cancel(job.id)
-        raise
+    return awaited(registry, job, on_job, timeout=timeout, poll_seconds=POLL_SECONDS)
 
 
 def paint_grid(context: "JobContext") -> Mapping[str, Any]:
     """Run a job of the kind grid: paint what is not painted yet, keep each cell as it is finished."""
-    from arithmetic import AlgebraError
-    from distill_jobs.errors import Stopped
-    from registry import RegistryError
-    from sampling import Cancelled, SamplingError
-    from workbench.errors import WorkbenchError
-
     plan = plan_of_job(context.lease.job)
-    opener = Opener(context.registry, samplings_of(plan.cells), BATCH, shelf=context.shelf)
-    try:
+    with bases_opened(context, samplings_of(plan.cells), BATCH) as open_base:
         done = paint_cells(
             context.registry,
             plan.cells,
-            on_step=_reporter(context),
+            on_step=steps_reported(context),
             cancelled=context.cancelled,
-            open_base=opener,
+            open_base=open_base,
             lease=context.lease,
         )
-        _measure(context, plan, opener)
-    except Cancelled as error:
-        raise Stopped(str(error)) from error
-    except (AlgebraError, RegistryError, SamplingError, WorkbenchError):
-        raise
-    except Exception:  # nobody knows in which state this left the pipeline
-        opener.forget()
-        raise
-    return {**vars(done), "painter": {"pid": os.getpid(), "loads": context.shelf.made}}
+        _measure(context, plan, open_base)
+    return {**vars(done), "painter": painter_of(context)}
 
 
 def _measure(context: "JobContext", plan: GridPlan, open_base: OpenBase) -> None:
@@ -106,21 +84,8 @@ def _measure(context: "JobContext", plan: GridPlan, open_base: OpenBase) -> None
         context.registry,
         plan.cells,
         clip=None if clip is None else Path(clip),
-        on_step=_reporter(context),
+        on_step=steps_reported(context),
         cancelled=context.cancelled,
         open_base=open_base,
         lease=context.lease,
     )
-
-
-def _reporter(context: "JobContext") -> Any:
-    """Reports each denoising step."""
-    from distill_jobs import Progress
-
-    began = time.monotonic()
-
-    def report(done: int, total: int) -> None:
-        left = (time.monotonic() - began) / done * (total - done)
-        context.report(Progress(done, total, None, None, left))
-
-    return report

@@ -161,7 +161,7 @@ def named_device() -> str:
 class Opener:
     """Opens bases for so many pictures of some samplings, each once; on a painter's shelf they stay for the next job.
 
-    Called with a base and its folder, as `preview` does.
+    Called with a base, as `preview` does.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class Opener:
         self._shelf = shelf if shelf is not None else Shelf()
         self._used: list[Hashable] = []
 
-    def __call__(self, base: "Version", folder: Path) -> "StableDiffusionPipeline":
+    def __call__(self, base: "Version") -> "StableDiffusionPipeline":
         """The base as a pipeline."""
         from sampling.placement import adjust
 

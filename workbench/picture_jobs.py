@@ -1,8 +1,6 @@
 """Pictures through the queue: submit a preview to the painters, wait for it, and what a painter does with it."""
 
-import os
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from workbench.errors import InvalidSettings
 from workbench.init_pictures import keep_init
-from workbench.jobs import queue_of, wait
-from workbench.painting_plans import Opener
+from workbench.jobs import queue_of
+from workbench.painter_jobs import awaited, bases_opened, painter_of, steps_reported
 from workbench.previewing import preview, require_fitting
 from workbench.profiles import Sampling, SamplingWords, chosen_sampling
 from workbench.recipes import resolve_recipe
@@ -91,22 +89,12 @@ def queued_preview(
     `submit_preview`. Raises what it raises, WaitTimedOut, JobUnfinished.
     """
     job = submit_preview(registry, text, prompts, **settings)
-    try:
-        done = wait(registry, job, on_job, timeout=timeout, poll_seconds=POLL_SECONDS)
-    except BaseException:
-        _cancel_unfinished(registry, job)
-        raise
+    done = awaited(registry, job, on_job, timeout=timeout, poll_seconds=POLL_SECONDS)
     return _collected(registry, done, out)
 
 
 def paint_preview(context: "JobContext") -> dict[str, Any]:
     """Run a job of the kind preview: paint, keep the pictures; the base stays loaded for the next one."""
-    from arithmetic import AlgebraError
-    from distill_jobs.errors import Stopped
-    from registry import RegistryError
-    from sampling import Cancelled, SamplingError
-    from workbench.errors import WorkbenchError
-
     if not set(KEYS) <= set(context.spec) <= {*KEYS, *MORE_KEYS}:
         raise InvalidSettings(
             f"the job's spec has {', '.join(sorted(context.spec))}; expected {', '.join(KEYS)}, and beside them "
@@ -114,8 +102,7 @@ def paint_preview(context: "JobContext") -> dict[str, Any]:
         )
     sampling = Sampling.of_record(context.spec)
     pictures = len(context.spec["prompts"]) * len(context.spec["seeds"])
-    opener = Opener(context.registry, [sampling], pictures, shelf=context.shelf)
-    try:
+    with bases_opened(context, [sampling], pictures) as open_base:
         painted = preview(
             context.registry,
             context.spec["recipe"],
@@ -123,18 +110,11 @@ def paint_preview(context: "JobContext") -> dict[str, Any]:
             base=context.spec["base"],
             sampling=sampling,
             seeds=context.spec["seeds"],
-            on_step=_reporter(context),
+            on_step=steps_reported(context),
             cancelled=context.cancelled,
-            open_base=opener,
+            open_base=open_base,
             lease=context.lease,
         )
-    except Cancelled as error:
-        raise Stopped(str(error)) from error
-    except (AlgebraError, RegistryError, SamplingError, WorkbenchError):
-        raise
-    except Exception:  # nobody knows in which state this left the pipeline
-        opener.forget()
-        raise
     return {
         "path": str(painted.path),
         "pictures": [
@@ -145,7 +125,7 @@ def paint_preview(context: "JobContext") -> dict[str, Any]:
         "seconds": painted.seconds,
         "findings": [_finding(finding) for finding in painted.findings],
         "unfinished_hint": painted.unfinished_hint,
-        "painter": {"pid": os.getpid(), "loads": context.shelf.made},
+        "painter": painter_of(context),
     }
 
 
@@ -154,28 +134,8 @@ def _absolute(reference: str) -> str:
     return str(Path(reference).expanduser().resolve()) if is_path(reference) else reference
 
 
-def _reporter(context: "JobContext") -> Any:
-    """Reports each denoising step."""
-    from distill_jobs import Progress
-
-    began = time.monotonic()
-
-    def report(done: int, total: int) -> None:
-        left = (time.monotonic() - began) / done * (total - done)
-        context.report(Progress(done, total, None, None, left))
-
-    return report
-
-
 def _finding(finding: Any) -> dict[str, Any]:
     return {key: getattr(finding, key) for key in ("code", "severity", "sentence", "remedy")}
-
-
-def _cancel_unfinished(registry: "Registry", job: "Job") -> None:
-    """Nobody waits for the picture any more."""
-    queue = queue_of(registry)
-    if queue.get(job.id).state in ("queued", "running"):
-        queue.cancel(job.id)
 
 
 def _collected(registry: "Registry", job: "Job", out: Path | None) -> QueuedPreview:

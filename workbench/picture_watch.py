@@ -76,10 +76,3 @@ def paints(job: "Job", recipe: str, *, base: str | None, prompt: str, seed: int,
     if told != (recipe, base, [prompt], [seed]):
         return False
     return all(spec.get(name) == value for name, value in sampling.said.items())
-
-
-def cancel_unfinished(registry: "Registry", job: int) -> None:
-    """Nobody waits for it any more; one that has ended is left alone."""
-    queue = queue_of(registry)
-    if queue.get(job).state in UNDER_WAY:
-        queue.cancel(job)

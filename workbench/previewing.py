@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 OnStep = Callable[[int, int], None]
 """Called with (denoising steps done, in all)."""
 
-OpenBase = Callable[["Version", Path], "StableDiffusionPipeline"]
-"""Called with a base and its folder. The recipe's vectors stay on the pipeline: given again, it loads what is new."""
+OpenBase = Callable[["Version"], "StableDiffusionPipeline"]
+"""Called with a base. The recipe's vectors stay on the pipeline: given again, it loads what is new."""
 
 SHEET = "sheet.png"
 
@@ -90,12 +90,11 @@ def preview(
     """
     resolved = resolve_recipe(registry, text, base)
     sampling = keep_init(registry, chosen_sampling(registry, resolved, sampling, **said))
-    folder = registry.folder(resolved.required_base)
     require_fitting(resolved)
     findings = findings_of(registry, resolved, sampling)
     base_version = resolved.required_base
     pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
-    pipe = (open_base or Opener(registry, [sampling], len(pairs), device=device))(base_version, folder)
+    pipe = (open_base or Opener(registry, [sampling], len(pairs), device=device))(base_version)
     painting = paint_pairs(pipe, resolved, pairs, sampling, init_of(registry, sampling), on_step, cancelled)
     learn_from(registry, base_version, pipe, painting)
     records = tuple(record_of(resolved, sampling, painting, index) for index in range(len(pairs)))

@@ -128,7 +128,7 @@ def repaint(
     version = resolved.required_base
     company = record.get("batch", {"size": 1, "place": 0})
     pairs = [(found.prompt, found.seed)] * int(company["size"])
-    pipe = (open_base or Opener(registry, [found.sampling], len(pairs)))(version, registry.folder(version))
+    pipe = (open_base or Opener(registry, [found.sampling], len(pairs)))(version)
     shared = record.get("machine", {}).get("threads")
     with threads(int(shared)) if shared else nullcontext():
         init = init_of(registry, found.sampling)

@@ -108,7 +108,7 @@ def test_a_plan_is_carried_out(gallery) -> None:
 
 def opened(registry: Registry, name: str, shelf: Shelf, pictures: int = 1):
     base = registry.get(name)
-    return Opener(registry, [HOW], pictures, shelf=shelf)(base, registry.folder(base))
+    return Opener(registry, [HOW], pictures, shelf=shelf)(base)
 
 
 def test_a_base_stays_open_for_the_next_job_and_is_told_how_many_at_once(gallery) -> None:
@@ -134,9 +134,9 @@ def test_another_base_takes_its_place_where_both_do_not_fit(gallery, write_check
 def test_what_went_wrong_is_not_used_again(gallery) -> None:
     shelf, base = Shelf(), gallery.registry.get("shapes")
     opener = Opener(gallery.registry, [HOW], 1, shelf=shelf)
-    first = opener(base, gallery.registry.folder(base))
+    first = opener(base)
     opener.forget()
-    assert opener(base, gallery.registry.folder(base)) is not first
+    assert opener(base) is not first
 
 
 def test_one_file_is_planned_as_its_folder(gallery, write_checkpoint, tmp_path: Path) -> None:

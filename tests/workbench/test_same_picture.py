@@ -73,7 +73,7 @@ def test_runtime_weights_composed_file_and_baked_model_paint_the_same_picture(
 
 def test_a_kept_pipeline_paints_what_a_fresh_one_paints_and_turning_numbers_loads_nothing(gallery: Any) -> None:
     pipe = load_pipeline(gallery.base)
-    kept: dict[str, Any] = {"open_base": lambda version, folder: pipe, "base": "shapes"}
+    kept: dict[str, Any] = {"open_base": lambda version: pipe, "base": "shapes"}
     sampling = Sampling(solver="ddim", steps=2, guidance=2.0)
     turned = ("0.8*soft + fast", "0.3*soft + 1.2*fast", "0.3*soft{unet.down: 0.5, else: 2} - fast", "soft + 0*fast")
     seen, read = [], []

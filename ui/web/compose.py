@@ -9,6 +9,7 @@ from ui.web.composing.keeping import copies, save
 from ui.web.composing.painting import ask, canvas, controls, elsewhere, foreseen
 from ui.web.composing.sampling import prompt_field, settings
 from ui.web.composing.terms import terms
+from ui.web.fields import mirror
 from ui.web.navigation import link_to_catalog, shared_registry
 from ui.web.refusals import say_refusal
 from workbench.drafts import read_draft
@@ -54,7 +55,7 @@ def show() -> None:
 
 def _recipe() -> None:
     """The one text that everything else on the page shows."""
-    st.session_state[RECIPE] = text_of("recipe")
+    mirror(RECIPE, text_of("recipe"))
     st.text_area(
         "Recipe",
         key=RECIPE,

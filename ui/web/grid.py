@@ -7,6 +7,7 @@ import streamlit as st
 
 from ui.web.cells import show_cells
 from ui.web.composing.address import chosen_settings, follow, text_of
+from ui.web.fields import mirror
 from ui.web.grid_axes import axis_field, extend
 from ui.web.navigation import shared_registry
 from ui.web.refusals import refusals_kept, refusals_shown, show_refusal
@@ -91,10 +92,9 @@ def _followed(name: str, read: Callable[[str], Any]) -> dict[str, Any]:
     """What makes a field show a parameter of the URL and write it.
 
     Bound, it would take the parameter out of the links to Compose as well: Streamlit clears what the page that is left
-    has bound, by name. A field that shows it already is left alone, for somebody may be typing there.
+    has bound, by name.
     """
-    if name not in st.session_state or st.session_state[name] != read(name):
-        st.session_state[name] = read(name)
+    mirror(name, read(name))
     return {"key": name, "on_change": follow, "args": (name, name)}
 
 

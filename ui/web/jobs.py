@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from ui.web.asking import wish_buttons
+from ui.web.fields import mirror
 from ui.web.job import show_job
 from ui.web.job_words import KIND_ICONS, OTHER_ICON, kind_label, progress_bar, state_badge, subject
 from ui.web.navigation import link_to_job, shared_registry
@@ -56,7 +57,7 @@ def _begin() -> None:
 def _filter(label: str, name: str, words: Mapping[str, str]) -> str | None:
     """One choice among the keys of `words`; the URL is its truth."""
     asked = st.query_params.get(name)
-    st.session_state[name] = asked if asked in words else None
+    mirror(name, asked if asked in words else None)
     return st.pills(label, list(words), key=name, format_func=words.__getitem__, on_change=_choose, args=(name,))
 
 

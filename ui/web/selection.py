@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from registry import RegistryError
+from ui.web.fields import mirror
 from ui.web.navigation import shared_registry
 from ui.web.refusals import remember_refusal
 from ui.web.words import plain
@@ -25,7 +26,7 @@ DONE = "tagged"
 def pick_box(ref: str) -> None:
     """A card's box."""
     key = f"pick-{ref}"
-    st.session_state[key] = ref in _picked()
+    mirror(key, ref in _picked())
     st.checkbox("Select", key=key, on_change=_pick, args=(ref,))
 
 

@@ -7,14 +7,16 @@ import streamlit as st
 
 from ui.web.comparing.address import MOST, WANTED, add, keep, kept_jobs, kept_recipes, remove, write
 from ui.web.composing.address import follow, number_of, text_of
-from ui.web.composing.painting import LARGEST_SEED, POLL_SECONDS
-from ui.web.composing.showing import picture, refused, state_line, unveil_pictures
+from ui.web.composing.painting import POLL_SECONDS
+from ui.web.composing.showing import picture, state_line, unveil_pictures
+from ui.web.fields import mirror, seed_field
 from ui.web.navigation import COMPOSE, link_to_page
-from ui.web.refusals import say_refusal
+from ui.web.refusals import refusals_shown, say_refusal
 from ui.web.shortcuts import CANCEL, PAINT
 from ui.web.words import plain
+from workbench.painter_jobs import cancel_unfinished
 from workbench.picture_jobs import submit_preview
-from workbench.picture_watch import Watched, cancel_unfinished, paints, watch
+from workbench.picture_watch import Watched, paints, watch
 from workbench.workers import INTERACTIVE, ensure_painter, is_worker_alive
 
 if TYPE_CHECKING:
@@ -27,22 +29,13 @@ PROMPT, SEED = "compare-prompt", "compare-seed"
 
 def controls(drafts: "Sequence[Draft]") -> None:
     """What all columns share: the prompt and the seed; and the buttons that are about all of them."""
-    st.session_state[PROMPT] = text_of("prompt")
-    st.session_state[SEED] = number_of("seed", 0)
+    mirror(PROMPT, text_of("prompt"))
+    mirror(SEED, number_of("seed", 0))
     st.text_area(
         "Prompt", key=PROMPT, height=80, on_change=_shared, args=(PROMPT, "prompt"), placeholder="What to paint"
     )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.number_input(
-            "Seed",
-            min_value=0,
-            max_value=LARGEST_SEED,
-            step=1,
-            key=SEED,
-            width=140,
-            on_change=_shared,
-            args=(SEED, "seed"),
-        )
+        seed_field(SEED, _shared, (SEED, "seed"))
         st.button(
             "Paint all",
             key="paint-all",
@@ -69,7 +62,7 @@ def ask(registry: "Registry", drafts: "Sequence[Draft]") -> None:
     if not st.session_state.pop(WANTED, False):
         return
     jobs = kept_jobs(len(drafts))
-    with refused():
+    with refusals_shown():
         for place, draft in enumerate(drafts):
             number = jobs[place]
             seen = None if number is None else watch(registry, number)
@@ -122,7 +115,7 @@ def columns(registry: "Registry", drafts: "Sequence[Draft]") -> None:
 
 def _text(place: int, draft: "Draft", *, is_alone: bool) -> None:
     key = f"compare-recipe-{place}"
-    st.session_state[key] = kept_recipes()[place]
+    mirror(key, kept_recipes()[place])
     st.text_area(f"Recipe {place + 1}", key=key, height=100, on_change=write, args=(place, key))
     if draft.error is not None:
         say_refusal(draft.error)

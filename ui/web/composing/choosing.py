@@ -7,6 +7,7 @@ import streamlit as st
 from registry import InvalidQuery
 from ui.web.cards import starting_strength
 from ui.web.composing.address import rewrite, say, text_of, want
+from ui.web.fields import mirror
 from ui.web.navigation import link_to, link_to_catalog
 from ui.web.refusals import refuse
 from ui.web.words import KIND_ICONS, family_label, plain
@@ -40,7 +41,7 @@ def base_choice(registry: "Registry", draft: "Draft") -> None:
         st.info("There is no base model yet: import a folder or a checkpoint.", icon=":material/deployed_code:")
         link_to_catalog("To the catalog")
         return
-    st.session_state[BASE] = draft.base.ref if draft.base else None
+    mirror(BASE, draft.base.ref if draft.base else None)
     st.selectbox(
         "Base model",
         list(found),

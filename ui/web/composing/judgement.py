@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from ui.web.composing.address import follow, rewrite, text_of
+from ui.web.fields import mirror
 from ui.web.words import plain, strength_label
 from workbench.interfering import InterferenceReport, at_strengths, interfere
 from workbench.outcomes import outcome_of
@@ -51,7 +52,7 @@ def meetings(registry: "Registry", draft: "Draft") -> None:
     pairs = [(a, b) for a, b in combinations(vectors, 2) if a.version != b.version][:PAIRS]
     if not pairs:
         return
-    st.session_state[MEET] = bool(text_of("meet"))
+    mirror(MEET, bool(text_of("meet")))
     st.toggle("How they meet: predicted interference", key=MEET, on_change=follow, args=(MEET, "meet", _as_word))
     if text_of("meet"):
         with st.container(border=True):

@@ -6,8 +6,9 @@ from urllib.parse import quote, urlencode
 import streamlit as st
 
 from ui.web.composing.address import number_of, say, text_of
-from ui.web.composing.showing import progress_words, refused
+from ui.web.composing.showing import progress_words
 from ui.web.navigation import link_to
+from ui.web.refusals import refusals_shown
 from ui.web.words import plain
 from workbench.compose_jobs import submit_composition
 from workbench.drafts import pinned
@@ -35,7 +36,7 @@ def save(registry: "Registry", draft: "Draft") -> None:
             st.toggle("Keep it as a draft", key=AS_DRAFT)
             is_asked = st.form_submit_button("Save", icon=":material/save:", disabled=not draft.is_sound)
         if is_asked:
-            with refused():
+            with refusals_shown():
                 _order(registry, draft)
         _saved(registry)
 

@@ -7,14 +7,17 @@ import streamlit as st
 
 from ui.web.composing.address import LIVE, WANTED, number_of, say, text_of
 from ui.web.composing.sampling import changed
-from ui.web.composing.showing import picture, refused, state_line, stored_line, stored_picture, unveil_pictures
+from ui.web.composing.showing import picture, state_line, stored_line, stored_picture, unveil_pictures
+from ui.web.fields import mirror, seed_field
 from ui.web.navigation import COMPARE, GRID, link_to_page
+from ui.web.refusals import refusals_shown
 from ui.web.shortcuts import CANCEL, PAINT
 from ui.web.words import SOLVERS, plain
 from workbench.cells import stored_preview
+from workbench.painter_jobs import cancel_unfinished
 from workbench.painting_plans import plan_painting
 from workbench.picture_jobs import submit_preview
-from workbench.picture_watch import Watched, cancel_unfinished, paints, watch, watch_briefly
+from workbench.picture_watch import Watched, paints, watch, watch_briefly
 from workbench.rivals import rivals
 from workbench.workers import INTERACTIVE, ensure_painter, is_worker_alive
 
@@ -32,23 +35,12 @@ SEED = "compose-seed"
 OWN, GOING = "compose-own", "compose-going"
 """The jobs that this visitor asked for last, and whether any that the page shows was under way."""
 
-LARGEST_SEED = 10**9
-
 
 def controls(draft: "Draft") -> None:
     """Seed, paint, paint every change, compare."""
-    st.session_state[SEED] = number_of("seed", 0)
+    mirror(SEED, number_of("seed", 0))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.number_input(
-            "Seed",
-            min_value=0,
-            max_value=LARGEST_SEED,
-            step=1,
-            key=SEED,
-            width=140,
-            on_change=changed,
-            args=(SEED, "seed", lambda seed: seed or None),
-        )
+        seed_field(SEED, changed, (SEED, "seed", lambda seed: seed or None))
         st.button(
             "Paint",
             key="paint",
@@ -60,7 +52,7 @@ def controls(draft: "Draft") -> None:
             help="Have a painter paint this",
         )
         st.toggle("Paint every change", value=True, key=LIVE, persist_state="session")
-        st.session_state["compose-beside"] = bool(text_of("beside"))
+        mirror("compose-beside", bool(text_of("beside")))
         st.toggle(
             "Beside DDIM and DPM-Solver++",
             key="compose-beside",
@@ -78,7 +70,7 @@ def foreseen(registry: "Registry", draft: "Draft") -> None:
     """Where it will be painted, what that takes and how long; or what would fit, where this does not."""
     if not draft.is_sound:
         return
-    with refused():
+    with refusals_shown():
         plan = plan_painting(registry, draft.painted, base=_base(draft), sampling=draft.sampling)
         st.caption(plain(plan.sentence))
 
@@ -100,7 +92,7 @@ def ask(registry: "Registry", draft: "Draft") -> None:
     """
     if not st.session_state.pop(WANTED, False) or not draft.is_sound:
         return
-    with refused():
+    with refusals_shown():
         for job in st.session_state.pop(OWN, ()):
             cancel_unfinished(registry, job)
         jobs = [] if _stored(registry, draft) else [_submit(registry, draft.painted, draft.sampling, draft)]
@@ -127,7 +119,7 @@ def _stored(registry: "Registry", draft: "Draft") -> "Preview | None":
     if not draft.is_sound:
         return None
     seed = number_of("seed", 0) or 0
-    with refused():
+    with refusals_shown():
         return stored_preview(
             registry, draft.painted, text_of("prompt"), base=_base(draft), sampling=draft.sampling, seed=seed
         )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from ui.web.composing.address import LARGEST, STEP, chosen_settings, follow, say, text_of, want
-from ui.web.composing.showing import refused
+from ui.web.fields import mirror
+from ui.web.refusals import refusals_shown
 from ui.web.words import SOLVERS, plain
 from workbench.init_pictures import kept_picture
 from workbench.recipe_edits import has_word, with_word, without_word
@@ -24,7 +25,7 @@ UPLOAD, UPLOADED = "compose-upload", "compose-uploaded"
 
 def prompt_field(draft: "Draft") -> None:
     """The prompt, and the trigger words as switches."""
-    st.session_state[PROMPT] = text_of("prompt")
+    mirror(PROMPT, text_of("prompt"))
     st.text_area(
         "Prompt",
         key=PROMPT,
@@ -34,7 +35,7 @@ def prompt_field(draft: "Draft") -> None:
         args=(PROMPT, "prompt"),
     )
     if draft.trigger_words:
-        st.session_state[WORDS] = [word for word in draft.trigger_words if has_word(text_of("prompt"), word)]
+        mirror(WORDS, [word for word in draft.trigger_words if has_word(text_of("prompt"), word)])
         st.pills(
             "Trigger words",
             list(draft.trigger_words),
@@ -96,7 +97,7 @@ def _side(label: str, name: str, draft: "Draft") -> None:
 def _field(name: str, draft: "Draft") -> dict[str, Any]:
     """What the field of a setting is told: its key, and what a change of it writes into the URL."""
     key, usual = f"compose-{name}", getattr(draft.recommended, name)
-    st.session_state[key] = getattr(draft.sampling, name)
+    mirror(key, getattr(draft.sampling, name))
     args = (key, name, lambda chosen: None if chosen == usual else chosen)
     return {"key": key, "on_change": changed, "args": args}
 
@@ -108,7 +109,7 @@ def _beginning(registry: "Registry", draft: "Draft") -> None:
     )
     if given is not None and st.session_state.get(UPLOADED) != given.file_id:
         st.session_state[UPLOADED] = given.file_id
-        with refused():
+        with refusals_shown():
             say("init", kept_picture(registry, given.getvalue()))
             want()
             st.rerun()

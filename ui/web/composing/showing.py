@@ -1,7 +1,6 @@
 """A painter's work on a page: the picture, or how far it is, or why there is none."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +10,8 @@ from PIL import Image
 
 from registry import CorruptBlob, NotFound
 from ui.web.pictures import Blobs, thumbnail
-from ui.web.refusals import refuse
 from ui.web.veil import veils
 from ui.web.words import SOLVERS, plain, seconds_label, time_label
-from workbench.outcomes import outcome_of
 
 if TYPE_CHECKING:
     from registry import Preview, Registry
@@ -121,14 +118,3 @@ def state_line(watched: "Watched") -> str:
     elif job.state == "cancelled":
         told.append("cancelled")
     return ", ".join([*told, f"job {job.id}"])
-
-
-@contextmanager
-def refused() -> Iterator[None]:
-    """Inside, what is refused is said on the page; an error that nobody foresaw passes through."""
-    try:
-        yield
-    except Exception as error:
-        if outcome_of(error) is None:
-            raise
-        refuse(error)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from ui.web.composing.address import rewrite
+from ui.web.fields import mirror
 from ui.web.navigation import link_to
 from ui.web.words import KIND_COLOURS, KIND_ICONS, KINDS, plain, strength_label
 from workbench.recipe_edits import PARTS, with_part, with_strength, without_term
@@ -63,7 +64,7 @@ def _strength(term: "DraftTerm") -> None:
         )
         return
     key = f"strength-{position}"
-    st.session_state[key] = strength
+    mirror(key, strength)
     st.slider(
         "Strength",
         LOW,
@@ -134,7 +135,7 @@ def _part(position: int, part: str, factor: float) -> None:
         st.markdown(f"{PARTS[part]}: **{plain(strength_label(factor))}** times, as the recipe says.")
         return
     key = f"part-{position}-{part}"
-    st.session_state[key] = factor
+    mirror(key, factor)
     st.slider(
         PARTS[part],
         0.0,
