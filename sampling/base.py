@@ -49,12 +49,6 @@ def load_pipeline(
     return pipe
 
 
-def device_of(pipe: Pipeline) -> torch.device:
-    """Where the pipeline computes, also while its networks wait elsewhere."""
-    device: torch.device = pipe._execution_device
-    return device
-
-
 def networks(pipe: Pipeline) -> dict[str, nn.Module]:
     """The networks of a base by the names of their folders: unet, vae, text_encoder, and SDXL's text_encoder_2."""
     names = ("unet", "vae", "text_encoder", "text_encoder_2")

@@ -8,7 +8,8 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from PIL import Image
 from torch import Tensor
 
-from sampling.base import Pipeline, device_of
+from sampling.base import Pipeline
+from sampling.placement import device_of, precision_of
 
 
 def noise_for(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
@@ -30,7 +31,7 @@ def drawn(generators: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor
 def encoded(pipe: Pipeline, picture: Image.Image, size: tuple[int, int]) -> DiagonalGaussianDistribution:
     """The latents (1, channels, height, width) that the VAE makes of a picture, resized to (height, width) pixels."""
     pixels = pipe.image_processor.preprocess(picture.convert("RGB"), *size)
-    return pipe.vae.encode(pixels.to(device_of(pipe), pipe.vae.dtype)).latent_dist
+    return pipe.vae.encode(pixels.to(device_of(pipe), precision_of(pipe.vae))).latent_dist
 
 
 def beginning(
@@ -46,7 +47,7 @@ def beginning(
     Of an encoded picture z = sqrt(alpha_bar) z_0 + sqrt(1 - alpha_bar) epsilon (Meng et al. 2022, arXiv 2108.01073),
     each with a z_0 of its own from the VAE's distribution; x_T at the scheduler's level without one.
     """
-    dtype = pipe.unet.dtype
+    dtype = precision_of(pipe.unet)
     if picture is None:
         return drawn(generators, shape).to(device_of(pipe), dtype) * scheduler.init_noise_sigma
     clean = torch.cat([picture.sample(generator) for generator in generators]) * pipe.vae.config.scaling_factor

@@ -17,12 +17,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sampling.base import Pipeline, device_of, picture_size
+from sampling.base import Pipeline, picture_size
 from sampling.beginnings import beginning, encoded, generators_of
 from sampling.conditioning import Condition
 from sampling.errors import Cancelled, UnsupportedSetting
 from sampling.guidance import embeds_guidance, timestep_condition
-from sampling.placement import at_once, circumstances
+from sampling.placement import at_once, circumstances, device_of, precision_of
 from sampling.prompts import embed, unconditional
 from sampling.settings import Settings
 from sampling.software import machine, software
@@ -125,7 +125,7 @@ def denoise(
     _refuse_unpaired(prompts, seeds, batch)
     _refuse_idle(pipe, settings, init)
     size = settings.size(pipe)
-    told = embed(pipe, prompts, size).to(device_of(pipe), pipe.unet.dtype)
+    told = embed(pipe, prompts, size).to(device_of(pipe), precision_of(pipe.unet))
     blank = _guided_away_from(pipe, told, settings, size)
     picture = None if init is None else encoded(pipe, init, size)
     done, total, finished = 0, settings.steps_taken * ceil(len(seeds) / batch), []
@@ -154,9 +154,13 @@ def predict(
     pipe: Pipeline, prompts: Sequence[str], z: Tensor, timestep: int, guidance: float = 1.0, *, batch: int = 48
 ) -> Tensor:
     """The U-Net's outputs (N, channels, height, width) at latents z of one timestep, a prompt each."""
-    told = embed(pipe, prompts).to(device_of(pipe), pipe.unet.dtype)
+    told = embed(pipe, prompts).to(device_of(pipe), precision_of(pipe.unet))
     away = unconditional(pipe, told) if _is_guided(pipe, guidance) else None
-    t, given, outputs = torch.tensor(timestep, device=device_of(pipe)), z.to(device_of(pipe), pipe.unet.dtype), []
+    t, given, outputs = (
+        torch.tensor(timestep, device=device_of(pipe)),
+        z.to(device_of(pipe), precision_of(pipe.unet)),
+        [],
+    )
     for start in range(0, len(z), batch):
         part = slice(start, start + batch)
         blank = None if away is None else away.at(part)
@@ -169,7 +173,7 @@ def decode(pipe: Pipeline, latents: Tensor, *, batch: int = 48) -> list[Image.Im
     """Latents (N, channels, height, width) to N pictures, through the pipeline's VAE."""
     images: list[Image.Image] = []
     for part in latents.split(batch):
-        unscaled = (part / pipe.vae.config.scaling_factor).to(pipe.vae.dtype)
+        unscaled = (part / pipe.vae.config.scaling_factor).to(precision_of(pipe.vae))
         pixels = pipe.vae.decode(unscaled, return_dict=False)[0]
         images += pipe.image_processor.postprocess(pixels, output_type="pil")
     return images
@@ -192,7 +196,7 @@ def _guided_away_from(pipe: Pipeline, told: Condition, settings: Settings, size:
         return None
     if settings.negative:
         negative = embed(pipe, [settings.negative], size).repeated(len(told))
-        return negative.to(device_of(pipe), pipe.unet.dtype)
+        return negative.to(device_of(pipe), precision_of(pipe.unet))
     return unconditional(pipe, told)
 
 

@@ -7,9 +7,10 @@ change a picture at the seams; single layers brought one after another, which is
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
+from torch import nn
 
 from sampling.devices import Device
 from sampling.errors import TooLittleMemory
@@ -80,6 +81,7 @@ def apply(pipe: Any, chosen: Placement, device: str | torch.device) -> None:
     match chosen.offload:
         case "none":
             pipe.to(device)
+            _WHOLE.add(pipe)
         case "model":
             pipe.enable_model_cpu_offload(device=device)
         case "sequential":
@@ -99,6 +101,20 @@ def adjust(pipe: Any, chosen: Placement) -> None:
     pipe.vae.tile_latent_min_size = TILE // pipe.vae_scale_factor
 
 
+def device_of(pipe: Any) -> torch.device:
+    """Where the pipeline computes, also while its networks wait elsewhere.
+
+    The pipeline itself looks through all its networks for it, which costs more than a step of a small U-Net.
+    """
+    device: torch.device = next(pipe.unet.parameters()).device if pipe in _WHOLE else pipe._execution_device
+    return device
+
+
+def precision_of(network: nn.Module) -> torch.dtype:
+    """What a network computes in: its first weights' precision; diffusers' own answer looks at every weight."""
+    return next(weights.dtype for weights in network.parameters() if weights.is_floating_point())
+
+
 def at_once(pipe: Any) -> int:
     """How many pictures the pipeline paints at once."""
     return _AT_ONCE.get(pipe, MOST)
@@ -107,13 +123,16 @@ def at_once(pipe: Any) -> int:
 def circumstances(pipe: Any) -> dict[str, str | int]:
     """What of the placement decides pixels: the device, the U-Net's precision, whether the VAE may decode in tiles."""
     return {
-        "device": pipe._execution_device.type,
-        "precision": str(pipe.unet.dtype).removeprefix("torch."),
+        "device": device_of(pipe).type,
+        "precision": str(precision_of(pipe.unet)).removeprefix("torch."),
         "tiles": bool(pipe.vae.use_tiling),
     }
 
 
 _AT_ONCE: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+
+_WHOLE: WeakSet[Any] = WeakSet()
+"""The pipelines that are on their device as a whole."""
 
 
 def _ways(work: Work, device: Device) -> Iterator[tuple[Offload, bool]]:

@@ -9,8 +9,9 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from sampling.base import Pipeline, device_of, empty_prompt_is_zeros, is_sdxl, picture_size, text_encoders
+from sampling.base import Pipeline, empty_prompt_is_zeros, is_sdxl, picture_size, text_encoders
 from sampling.conditioning import Condition, micro_condition
+from sampling.placement import device_of
 
 MOST_KEPT = 512
 """Prompts kept for one pipeline; at SD-1.5's 77 x 768 this is 120 MB, at SDXL's 77 x 2048 in half precision 160 MB."""

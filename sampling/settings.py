@@ -120,7 +120,7 @@ class Settings:
         return self._solver.heeds_original_steps and self.timesteps is None
 
     def _set_timesteps(self, scheduler: "SchedulerMixin", pipe: "Pipeline") -> None:
-        from sampling.base import device_of
+        from sampling.placement import device_of
 
         arguments = {}
         if self.original_inference_steps is not None:

@@ -188,7 +188,8 @@ def _activate(pipe: Pipeline, lambdas: Mapping[str, Strength]) -> None:
     adapters = {_adapter(name): strength for name, strength in lambdas.items()}
     for module, layer in _layers(pipe):
         here = {adapter: strength for adapter, strength in adapters.items() if adapter in layer.scaling}
-        layer.set_adapter(list(here))
+        if layer.active_adapters != list(here):
+            layer.set_adapter(list(here))
         for adapter, strength in here.items():
             layer.set_scale(adapter, strength.get(module, 0.0) if isinstance(strength, Mapping) else strength)
         if layer.disable_adapters == bool(here):

@@ -134,8 +134,8 @@ def plan_base(
 
 def learn_from(registry: "Registry", base: "Version", pipe: Any, painting: "Painting") -> None:
     """Remember how long a painting took."""
-    from sampling.base import device_of
     from sampling.devices import title_of
+    from sampling.placement import device_of
 
     width, height = painting.images[0].size
     key = pace_key(base.digest, title_of(device_of(pipe)), (height, width))
