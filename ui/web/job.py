@@ -8,13 +8,13 @@ import streamlit as st
 from registry import NotFound
 from ui.web.asking import wish_buttons
 from ui.web.job_result import result
-from ui.web.job_words import duration_label, kind_label, progress_bar, state_badge, subject
+from ui.web.job_words import advice, kind_label, progress_bar, state_badge, subject
 from ui.web.navigation import JOBS
 from ui.web.refusals import show_refusal
 from ui.web.words import plain, time_label
 from workbench.estimates import seconds_left
 from workbench.guidance import in_both_ways
-from workbench.jobs import UNDER_WAY, queue_of, remedy, why_no_log
+from workbench.jobs import UNDER_WAY, queue_of, why_no_log
 from workbench.watching import Curve, curves, log_tail, samples
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def _heading(registry: "Registry", shown: "Job") -> None:
     progress_bar(job, seconds_left(registry, [job]).get(job.id))
     if job.last_error and job.state != "succeeded":
         st.error(plain(job.last_error), icon=":material/error:")
-    if advice := remedy(job):
-        st.caption(plain(advice))
+    if said := advice(job):
+        st.caption(plain(said))
     with st.container(horizontal=True, gap="small"):
         wish_buttons(job, has_keys=True)
     _numbers(job)
@@ -70,8 +70,7 @@ def _history_line(job: "Job") -> str:
     if job.lease_owner and job.state == "running":
         parts.append(f"runs at {job.lease_owner}")
     if job.finished_at:
-        took = (job.finished_at - job.started_at).total_seconds() if job.started_at else 0.0
-        parts.append(f"ended {time_label(job.finished_at)} after {duration_label(took)}")
+        parts.append(f"ended {time_label(job.finished_at)}")
     return " · ".join(parts)
 
 
