@@ -43,6 +43,11 @@ def labels(app: AppTest) -> set[str]:
     return {button.label for button in app.button}
 
 
+def alts(app: AppTest) -> list[str]:
+    """What the pictures of the page are called."""
+    return [image.proto.imgs[0].alt for image in app.image]
+
+
 def test_without_jobs_it_says_where_they_come_from(registry: Registry, open_page: OpenPage) -> None:
     assert "appears here once ordered" in shown(open_page("jobs.py"))
 
@@ -136,6 +141,22 @@ def test_the_samples_along_a_training_are_shown_with_their_steps(
     text = shown(open_page("jobs.py", job=str(lease.job.id), section="Samples"))
     assert text.index("after step 100") < text.index("after step 50")
     assert "a circle · a square" in text
+
+
+def test_the_samples_of_a_training_on_a_marked_model_are_blurred_until_somebody_asks(
+    filled: Registry, open_page: OpenPage
+) -> None:
+    job = Queue(filled).submit("style", {**SPEC, "name": "watercolour"})
+    folder = filled.home / "jobs" / str(job.id) / "strips"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (64, 32)).save(folder / "00000050.png")
+    page = {"job": str(job.id), "section": "Samples"}
+    assert alts(open_page("jobs.py", **page)) == ["Painted after step 50"]
+    filled.edit("watercolour", changes={"nsfw": True})
+    app = open_page("jobs.py", **page)
+    assert alts(app) == ["Blurred: marked NSFW"]
+    [show] = [button for button in app.button if button.label.startswith("Show pictures")]
+    assert alts(show.click().run()) == ["Painted after step 50"]
 
 
 def test_the_log_grows_where_it_ended(queue: Queue, lease: Lease, home: Path, open_page: OpenPage) -> None:

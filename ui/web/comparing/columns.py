@@ -8,11 +8,12 @@ import streamlit as st
 from ui.web.comparing.address import MOST, WANTED, add, keep, kept_jobs, kept_recipes, remove, write
 from ui.web.composing.address import follow, number_of, text_of
 from ui.web.composing.painting import POLL_SECONDS
-from ui.web.composing.showing import picture, state_line, unveil_pictures
+from ui.web.composing.showing import picture, state_line
 from ui.web.fields import mirror, seed_field
 from ui.web.navigation import COMPOSE, link_to_page
 from ui.web.refusals import refusals_shown, say_refusal
 from ui.web.shortcuts import CANCEL, PAINT
+from ui.web.veil import unveil_pictures
 from ui.web.words import plain
 from workbench.painter_jobs import cancel_unfinished
 from workbench.picture_jobs import submit_preview

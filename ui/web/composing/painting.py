@@ -7,11 +7,12 @@ import streamlit as st
 
 from ui.web.composing.address import LIVE, WANTED, number_of, say, text_of
 from ui.web.composing.sampling import changed
-from ui.web.composing.showing import picture, state_line, stored_line, stored_picture, unveil_pictures
+from ui.web.composing.showing import picture, state_line, stored_line, stored_picture
 from ui.web.fields import mirror, seed_field
 from ui.web.navigation import COMPARE, GRID, link_to_page
 from ui.web.refusals import refusals_shown
 from ui.web.shortcuts import CANCEL, PAINT
+from ui.web.veil import unveil_pictures
 from ui.web.words import SOLVERS, plain
 from workbench.cells import stored_preview
 from workbench.painter_jobs import cancel_unfinished
