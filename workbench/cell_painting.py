@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from workbench.cells import Cell
 from workbench.errors import ChangedInput, InvalidSettings
 from workbench.init_pictures import init_of
-from workbench.painting_plans import Opener, PaintingPlan, learn_from, plan_base
+from workbench.painting_plans import Opener, PaintingPlan, learn_from, named_device, plan_base
 from workbench.previewing import OnStep, OpenBase, keep, paint_pairs, record_of
 from workbench.profiles import Sampling
 from workbench.recipes import ResolvedRecipe, resolve_recipe
@@ -80,9 +80,10 @@ def plan_cells(registry: "Registry", cells: Iterable[Cell], *, device: str | Non
     alike: dict[tuple[str, Sampling], int] = {}
     for cell in (cell for key, cell in asked.items() if key not in known):
         alike[cell.base, cell.sampling] = alike.get((cell.base, cell.sampling), 0) + 1
+    device = device or named_device()
+    bases = {name: registry.get(name) for name in {name for name, _ in alike}}
     plans = [
-        plan_base(registry, registry.get(base), [sampling], count, device=device)
-        for (base, sampling), count in alike.items()
+        plan_base(registry, bases[name], [sampling], count, device=device) for (name, sampling), count in alike.items()
     ]
     if not plans:
         return None

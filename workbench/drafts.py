@@ -71,8 +71,8 @@ class Draft:
 
     @property
     def is_marked(self) -> bool:
-        """Whether a model that takes part is marked NSFW."""
-        return any(version.nsfw for version in self.versions)
+        """Whether a model that takes part is marked NSFW; the base does where the recipe does not name it, too."""
+        return any(version.nsfw for version in (*self.versions, *([self.base] if self.base else [])))
 
     @property
     def painted(self) -> str:

@@ -60,6 +60,13 @@ class GridPlan:
         """The cell that stands there."""
         return self.cells[(panel * len(self.rows) + row) * len(self.columns) + column]
 
+    def recipe_of(self, cell: Cell) -> str:
+        """The text in which the cell's numbers are turned: the value of an axis that has recipes, else `text`."""
+        for axis, place in ((self.x, cell.column), (self.y, cell.row)):
+            if axis and axis.is_setting and axis.name == "recipe":
+                return str(axis.values[place])
+        return self.text
+
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads: the spec of its job, and the record of its sheet."""
         return {

@@ -37,6 +37,15 @@ def test_an_empty_draft_paints_the_base_alone(pair: Registry) -> None:
     assert (base.painted, base.is_sound, base.has_vectors) == ("tiny:1", True, False)
 
 
+@pytest.mark.parametrize("marked", ["tiny", "hard"])
+def test_a_draft_is_marked_as_its_vectors_and_its_base_are(pair: Registry, marked: str) -> None:
+    drafts = [("soft + hard", None), ("tiny + soft + hard", None), ("", "tiny"), ("soft", "tiny")]
+    assert not any(read_draft(pair, *draft).is_marked for draft in drafts)
+    pair.edit(marked, changes={"nsfw": True})
+    base_alone = marked == "tiny"
+    assert [read_draft(pair, *draft).is_marked for draft in drafts] == [True, True, base_alone, base_alone]
+
+
 def test_a_text_that_cannot_be_read_is_kept_with_its_caret(pair: Registry) -> None:
     draft = read_draft(pair, "0.8*soft +", "tiny")
     assert (draft.text, draft.terms, draft.is_sound) == ("0.8*soft +", (), False)

@@ -12,10 +12,12 @@ from PIL import Image
 from sampling import Cancelled
 from sampling.errors import UnknownSolver
 from workbench.axes import Axis
-from workbench.cell_painting import paint_cells, steps_left
+from workbench.cell_painting import paint_cells, plan_cells, steps_left
 from workbench.cells import stored_preview
 from workbench.errors import InvalidAxis, InvalidSettings, UnknownInRecipe
 from workbench.grids import GridPlan, painted_cells, plan_grid
+from workbench.importing import import_file
+from workbench.painting_plans import plan_base
 from workbench.previewing import preview
 from workbench.profiles import Sampling
 
@@ -102,6 +104,26 @@ def test_a_strength_is_painted_as_one_batch(gallery: Any) -> None:
     done = paint_cells(gallery.registry, plan.cells, on_step=lambda *step: steps.append(step))
     assert (done.cells, done.painted, done.evaluations) == (6, 6, 24)
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_what_is_left_is_foreseen_over_all_its_bases(gallery: Any, write_checkpoint: Any, tmp_path: Path) -> None:
+    import_file(gallery.registry, write_checkpoint(gallery.base, tmp_path / "merged.safetensors"), name="merged")
+
+    def grid(seeds: str) -> GridPlan:
+        return planned(gallery, "recipe=shapes + soft,merged + soft", seeds, text="")
+
+    plan = grid("seed=1,2")
+    first = plan_cells(gallery.registry, plan.cells)
+    assert first is not None
+    assert (first.pictures, first.seconds, first.size) == (4, None, (64, 64))
+    paint_cells(gallery.registry, plan.cells)
+    assert plan_cells(gallery.registry, plan.cells) is None
+    wider = plan_cells(gallery.registry, grid("seed=1,2,3").cells)
+    assert wider is not None
+    alone = [plan_base(gallery.registry, gallery.registry.get(name), [QUICK], 1) for name in ("shapes", "merged")]
+    assert (wider.pictures, wider.needed_bytes) == (2, max(one.needed_bytes for one in alone))
+    assert wider.seconds == pytest.approx(sum(one.seconds or 0.0 for one in alone))
+    assert wider.seconds
 
 
 def test_a_new_column_computes_only_itself(gallery: Any) -> None:

@@ -7,7 +7,7 @@ import streamlit as st
 from registry import CorruptBlob
 from ui.web.navigation import link_to, shared_registry
 from ui.web.pictures import Blobs, placeholder, thumbnail
-from ui.web.veil import is_veiled, unveil_button
+from ui.web.veil import BLURRED, is_veiled, unveil_button
 from ui.web.words import (
     KIND_COLOURS,
     KIND_ICONS,
@@ -64,7 +64,7 @@ def painted(blobs: Blobs, preview: "Preview", *, is_blurred: bool = False) -> No
     except CorruptBlob as error:
         st.warning(plain(str(error)), icon=":material/broken_image:")
         return
-    alt = "Blurred: marked NSFW" if is_blurred else f"Painted with {preview.subject}"
+    alt = BLURRED if is_blurred else f"Painted with {preview.subject}"
     st.image(thumb, width="stretch", output_format="PNG" if thumb.startswith(b"\x89PNG") else "JPEG", alt=alt)
 
 

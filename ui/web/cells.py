@@ -14,11 +14,13 @@ from ui.web.job_words import progress_bar, state_badge
 from ui.web.navigation import COMPOSE, link_to_job, link_to_page
 from ui.web.pictures import Blobs, thumbnail
 from ui.web.refusals import show_refusal
+from ui.web.veil import BLURRED, is_hidden, unveil_pictures
 from ui.web.words import plain
 from workbench.estimates import seconds_left
 from workbench.grid_files import write_grid
 from workbench.grids import GridPlan, Panel, painted_cells
 from workbench.jobs import UNDER_WAY, queue_of
+from workbench.marks import marked_cells
 from workbench.snippets import Scene, link_parameters
 
 if TYPE_CHECKING:
@@ -48,13 +50,16 @@ class Pictures:
 
     painted: "Mapping[str, Preview]"
     blobs: Blobs
+    blurred: frozenset[str]
+    """The keys of those that are not to be seen as they are."""
 
 
 def show_cells(registry: "Registry", plan: GridPlan) -> None:
     """The job that paints, the cells, looked at again and again while it does, and the files."""
-    job = _job(registry)
+    job, marked = _job(registry), marked_cells(registry, plan)
+    unveil_pictures(is_marked=bool(marked))
     is_under_way = job is not None and job.state in UNDER_WAY
-    st.fragment(_living, run_every=REFRESH_SECONDS if is_under_way else None)(registry, plan, job)
+    st.fragment(_living, run_every=REFRESH_SECONDS if is_under_way else None)(registry, plan, job, marked)
     _downloads(registry, plan)
 
 
@@ -70,7 +75,7 @@ def _job(registry: "Registry") -> "Job | None":
     return job if job.kind == "grid" else None
 
 
-def _living(registry: "Registry", plan: GridPlan, shown: "Job | None") -> None:
+def _living(registry: "Registry", plan: GridPlan, shown: "Job | None", marked: frozenset[str]) -> None:
     if shown is not None:
         job = queue_of(registry).get(shown.id)
         if (job.state in UNDER_WAY) != (shown.state in UNDER_WAY):
@@ -86,7 +91,8 @@ def _living(registry: "Registry", plan: GridPlan, shown: "Job | None") -> None:
             icon=":material/zoom_in:",
         )
         return
-    pictures = Pictures(painted, Blobs(registry, (preview.picture for preview in painted.values())))
+    blurred = marked if is_hidden(is_marked=bool(marked)) else frozenset()
+    pictures = Pictures(painted, Blobs(registry, (preview.picture for preview in painted.values())), blurred)
     for number, panel in enumerate(plan.panels):
         _panel(plan, pictures, number, panel)
 
@@ -132,11 +138,11 @@ def _cell(pictures: Pictures, cell: "Cell") -> None:
         st.image(UNPAINTED, width="stretch", alt="not painted yet")
         return
     try:
-        thumb = thumbnail(preview.picture, pictures.blobs)
+        thumb = thumbnail(preview.picture, pictures.blobs, blurred=cell.key in pictures.blurred)
     except CorruptBlob as error:
         st.warning(plain(str(error)), icon=":material/broken_image:")
         return
-    st.image(thumb, width="stretch", alt=f"Painted with {cell.recipe}")
+    st.image(thumb, width="stretch", alt=BLURRED if cell.key in pictures.blurred else f"Painted with {cell.recipe}")
     scene = Scene(cell.recipe, cell.base, cell.prompt, cell.seed, cell.sampling)
     link_to_page(COMPOSE, "Adopt", ":material/tune:", **{**link_parameters(scene), "seed": str(cell.seed)})
 

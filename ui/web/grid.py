@@ -12,6 +12,8 @@ from ui.web.grid_axes import axis_field, extend
 from ui.web.navigation import shared_registry
 from ui.web.refusals import refusals_kept, refusals_shown, show_refusal
 from ui.web.shortcuts import PAINT
+from ui.web.words import plain
+from workbench.cell_painting import plan_cells
 from workbench.grid_jobs import submit_grid
 from workbench.grid_orders import GridOrder, missing_cells, plan_order, proposed_axes
 from workbench.grids import GridPlan, painted_cells
@@ -38,7 +40,10 @@ def show() -> None:
         plan = plan_order(registry, order)
         extend()
         _paint(registry, plan)
+        line = st.container()
         show_cells(registry, plan)
+        with line:  # last: nobody waits for what is painted while the first look at the device is taken
+            _foreseen(registry, plan)
 
 
 def _order(registry: "Registry") -> GridOrder:
@@ -140,6 +145,13 @@ def _paint(registry: "Registry", plan: GridPlan) -> None:
     label = f"Paint {missing:,} cell{'s' if missing != 1 else ''}" if missing else "All cells are painted"
     brush = ":material/brush:"
     st.button(label, type="primary", icon=brush, disabled=not missing, shortcut=PAINT, on_click=_submit, args=(plan,))
+
+
+def _foreseen(registry: "Registry", plan: GridPlan) -> None:
+    """Where the cells that are left will be painted, what that takes and how long; or what would fit."""
+    with refusals_shown():
+        if (planned := plan_cells(registry, plan.cells)) is not None:
+            st.caption(plain(planned.sentence))
 
 
 @refusals_kept

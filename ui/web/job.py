@@ -8,14 +8,17 @@ import streamlit as st
 from registry import NotFound
 from ui.web.asking import wish_buttons
 from ui.web.job_result import result
-from ui.web.job_words import duration_label, kind_label, progress_bar, state_badge, subject
+from ui.web.job_words import advice, kind_label, progress_bar, state_badge, subject
 from ui.web.navigation import JOBS
+from ui.web.pictures import blurred_strip
 from ui.web.refusals import show_refusal
+from ui.web.veil import BLURRED, is_hidden, unveil_pictures
 from ui.web.words import plain, time_label
 from workbench.estimates import seconds_left
 from workbench.guidance import in_both_ways
-from workbench.jobs import UNDER_WAY, queue_of, remedy, why_no_log
-from workbench.watching import Curve, curves, log_tail, samples
+from workbench.jobs import UNDER_WAY, queue_of, why_no_log
+from workbench.marks import is_job_marked
+from workbench.watching import Curve, Sample, curves, log_tail, samples
 
 if TYPE_CHECKING:
     from registry import Registry
@@ -58,8 +61,8 @@ def _heading(registry: "Registry", shown: "Job") -> None:
     progress_bar(job, seconds_left(registry, [job]).get(job.id))
     if job.last_error and job.state != "succeeded":
         st.error(plain(job.last_error), icon=":material/error:")
-    if advice := remedy(job):
-        st.caption(plain(advice))
+    if said := advice(job):
+        st.caption(plain(said))
     with st.container(horizontal=True, gap="small"):
         wish_buttons(job, has_keys=True)
     _numbers(job)
@@ -70,8 +73,7 @@ def _history_line(job: "Job") -> str:
     if job.lease_owner and job.state == "running":
         parts.append(f"runs at {job.lease_owner}")
     if job.finished_at:
-        took = (job.finished_at - job.started_at).total_seconds() if job.started_at else 0.0
-        parts.append(f"ended {time_label(job.finished_at)} after {duration_label(took)}")
+        parts.append(f"ended {time_label(job.finished_at)}")
     return " · ".join(parts)
 
 
@@ -131,18 +133,25 @@ def _colour(curve: Curve) -> str | None:
 def _samples(registry: "Registry", job: int) -> None:
     """The strips, the newest first: each from the same noise and prompts."""
     found = samples(registry, job)[::-1]
-    prompts = queue_of(registry).get(job).spec.get("sample_prompts") or []
+    seen = queue_of(registry).get(job)
     if not found:
         st.caption(
             "No sample on this machine. A training paints them where its order names prompts and says how often."
         )
         return
-    st.caption(plain(" · ".join(prompts)))
+    is_marked = is_job_marked(registry, seen)
+    unveil_pictures(is_marked=is_marked)
+    st.caption(plain(" · ".join(seen.spec.get("sample_prompts") or [])))
     for sample in found[:SAMPLES_SHOWN]:
-        st.caption(f"after step {sample.step:,}")
-        st.image(str(sample.path), width="content", alt=f"Painted after step {sample.step}")
+        _sample(sample, is_blurred=is_hidden(is_marked=is_marked))
     if len(found) > SAMPLES_SHOWN:
         st.caption(f"and {len(found) - SAMPLES_SHOWN} earlier ones beside them, in {plain(str(found[0].path.parent))}")
+
+
+def _sample(sample: Sample, *, is_blurred: bool) -> None:
+    st.caption(f"after step {sample.step:,}")
+    shown = blurred_strip(sample.path) if is_blurred else str(sample.path)
+    st.image(shown, width="content", alt=BLURRED if is_blurred else f"Painted after step {sample.step}")
 
 
 def _log(registry: "Registry", job: int) -> None:

@@ -9,8 +9,10 @@ from registry import RegistryError
 from ui.web.findings import findings
 from ui.web.navigation import GRID, link_to, link_to_page
 from ui.web.pictures import Blobs, thumbnail
+from ui.web.veil import BLURRED, is_hidden, unveil_pictures
 from ui.web.words import plain
 from workbench.jobs import queue_of
+from workbench.marks import is_job_marked
 
 if TYPE_CHECKING:
     from registry import Registry
@@ -28,7 +30,7 @@ def result(registry: "Registry", job: int) -> None:
         return
     if version := seen.result.get("version"):
         link_to(str(version), f"**{plain(str(version))}**", ":material/deployed_code:")
-    _pictures(registry, seen.result.get("pictures") or ())
+    _pictures(registry, seen)
     _evaluation(seen.result.get("evaluation"))
     findings(seen.result.get("findings") or ())
     _on_grid(seen)
@@ -43,25 +45,29 @@ def _on_grid(job: "Job") -> None:
         link_to_page(GRID, "Open on the Grid page", ":material/apps:", job=str(job.id))
 
 
-def _pictures(registry: "Registry", pictures: Sequence[Mapping[str, Any]]) -> None:
+def _pictures(registry: "Registry", job: "Job") -> None:
+    pictures: Sequence[Mapping[str, Any]] = (job.result or {}).get("pictures") or ()
     if not pictures:
         return
+    is_marked = is_job_marked(registry, job)
+    unveil_pictures(is_marked=is_marked)
     grid = st.grid("auto", min_column_width=180)
     for picture in pictures[:PICTURES_SHOWN]:
         with grid.cell():
-            _picture(registry, picture)
+            _picture(registry, picture, is_blurred=is_hidden(is_marked=is_marked))
     if len(pictures) > PICTURES_SHOWN:
         st.caption(f"and {len(pictures) - PICTURES_SHOWN} more")
 
 
-def _picture(registry: "Registry", picture: Mapping[str, Any]) -> None:
+def _picture(registry: "Registry", picture: Mapping[str, Any], *, is_blurred: bool) -> None:
     digest, record = str(picture["sha256"]), picture.get("record") or {}
     try:
-        thumb = thumbnail(digest, Blobs(registry, [digest]))
+        thumb = thumbnail(digest, Blobs(registry, [digest]), blurred=is_blurred)
     except RegistryError as error:
         st.warning(plain(str(error)), icon=":material/broken_image:")
         return
-    st.image(thumb, width="stretch", output_format="PNG", alt="What the job painted")
+    alt = BLURRED if is_blurred else "What the job painted"
+    st.image(thumb, width="stretch", output_format="PNG", alt=alt)
     st.caption(plain(f"{record.get('prompt', '')} seed {record.get('seed', '')}"))
 
 

@@ -9,14 +9,14 @@ import streamlit as st
 from ui.web.asking import wish_buttons
 from ui.web.fields import mirror
 from ui.web.job import show_job
-from ui.web.job_words import KIND_ICONS, OTHER_ICON, kind_label, progress_bar, state_badge, subject
+from ui.web.job_words import KIND_ICONS, OTHER_ICON, advice, kind_label, progress_bar, state_badge, subject
 from ui.web.navigation import link_to_job, shared_registry
 from ui.web.refusals import refusals_kept, show_refusal
 from ui.web.shortcuts import NEW, REFRESH
 from ui.web.training import FORMS, show_form
 from ui.web.words import plain, time_label
 from workbench.estimates import seconds_left
-from workbench.jobs import queue_of, remedy
+from workbench.jobs import queue_of
 from workbench.workers import BATCH, INTERACTIVE, ensure_painter, ensure_worker, is_worker_alive
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _row(job: "Job", left: float | None) -> None:
             st.text(subject(job))
         progress_bar(job, left)
         if job.last_error and job.state != "succeeded":
-            st.caption(plain(f"{job.last_error}; {remedy(job) or ''}".rstrip("; ")))
+            st.caption(plain("; ".join(filter(None, (job.last_error, advice(job))))))
         with st.container(horizontal=True, gap="small"):
             wish_buttons(job)
 

@@ -59,9 +59,21 @@ def thumbnail(digest: str, _blobs: Blobs, *, blurred: bool = False) -> bytes:
     return buffer.getvalue()
 
 
-def _blurred(square: Image.Image) -> Image.Image:
-    left = square.resize((BLURRED_SIDE, BLURRED_SIDE), Image.Resampling.BOX)
-    return left.resize(square.size, Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(SIDE // BLURRED_SIDE))
+@st.cache_data(max_entries=KEPT, show_spinner=False)
+def blurred_strip(path: Path) -> bytes:
+    """A file of pictures beside one another, blurred as `thumbnail` does it: a JPEG as large as the file's picture."""
+    with Image.open(path) as picture:
+        strip = _blurred(picture.convert("RGB"))
+    buffer = BytesIO()
+    strip.save(buffer, format="JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def _blurred(picture: Image.Image) -> Image.Image:
+    """BLURRED_SIDE pixels are left of its height, and as many of each width that is as long."""
+    left = (max(1, picture.width * BLURRED_SIDE // picture.height), BLURRED_SIDE)
+    small = picture.resize(left, Image.Resampling.BOX).resize(picture.size, Image.Resampling.BICUBIC)
+    return small.filter(ImageFilter.GaussianBlur(picture.height // BLURRED_SIDE))
 
 
 def placeholder(digest: str) -> str:

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 UNVEILED = "unveiled"
 """The digests of the pictures that this reader asked to see."""
 
+SHOWN = "marked-shown"
+"""Whether this reader asked to see what marked models paint, wherever it is painted."""
+
+BLURRED = "Blurred: marked NSFW"
+"""What a blurred picture is called to those who do not see it."""
+
 
 def is_veiled(version: "Version", preview: "Preview") -> bool:
     """Whether the picture is to be blurred: the model is marked, the settings say so, and nobody asked to see it."""
@@ -34,6 +40,21 @@ def unveil_button(preview: "Preview", place: str) -> None:
 def veils() -> bool:
     """Whether this reader's pages blur at all: what the reader chose, else TAU_BLUR_NSFW."""
     return bool(st.session_state.get("veils", shared_settings().blur_nsfw))
+
+
+def is_hidden(*, is_marked: bool) -> bool:
+    """Whether what is painted with marked models is to be blurred for this reader."""
+    return is_marked and veils() and not st.session_state.get(SHOWN)
+
+
+def unveil_pictures(*, is_marked: bool) -> None:
+    """The click after which this reader sees what marked models paint."""
+    if is_hidden(is_marked=is_marked):
+        st.button("Show pictures of models that are marked NSFW", icon=":material/visibility:", on_click=_show)
+
+
+def _show() -> None:
+    st.session_state[SHOWN] = True
 
 
 def veil_switch() -> None:

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,11 @@ def shown(app: AppTest) -> str:
 
 def labels(app: AppTest) -> set[str]:
     return {button.label for button in app.button}
+
+
+def alts(app: AppTest) -> list[str]:
+    """What the pictures of the page are called."""
+    return [image.proto.imgs[0].alt for image in app.image]
 
 
 def test_without_jobs_it_says_where_they_come_from(registry: Registry, open_page: OpenPage) -> None:
@@ -137,6 +143,22 @@ def test_the_samples_along_a_training_are_shown_with_their_steps(
     assert "a circle · a square" in text
 
 
+def test_the_samples_of_a_training_on_a_marked_model_are_blurred_until_somebody_asks(
+    filled: Registry, open_page: OpenPage
+) -> None:
+    job = Queue(filled).submit("style", {**SPEC, "name": "watercolour"})
+    folder = filled.home / "jobs" / str(job.id) / "strips"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (64, 32)).save(folder / "00000050.png")
+    page = {"job": str(job.id), "section": "Samples"}
+    assert alts(open_page("jobs.py", **page)) == ["Painted after step 50"]
+    filled.edit("watercolour", changes={"nsfw": True})
+    app = open_page("jobs.py", **page)
+    assert alts(app) == ["Blurred: marked NSFW"]
+    [show] = [button for button in app.button if button.label.startswith("Show pictures")]
+    assert alts(show.click().run()) == ["Painted after step 50"]
+
+
 def test_the_log_grows_where_it_ended(queue: Queue, lease: Lease, home: Path, open_page: OpenPage) -> None:
     log = home / "job.log"
     log.write_text("step 1\n", encoding="utf-8")
@@ -160,6 +182,54 @@ def test_a_job_that_failed_shows_why_and_the_remedy(queue: Queue, lease: Lease, 
     assert "<script>rank" in shown(app)
     assert f"tau jobs retry {lease.job.id}" in shown(app)
     assert "Try again" in labels(app)
+
+
+@pytest.mark.parametrize(
+    ("result", "made"),
+    [
+        ({"version": "papercut:2"}, "papercut:2 in"),
+        ({"pictures": [{"sha256": "ab" * 32}]}, "1 picture in"),
+        ({"cells": 12, "painted": 4}, "4 of 12 cells painted in"),
+        ({}, "done in"),
+    ],
+)
+def test_a_job_that_is_done_says_what_it_made_and_how_long_it_took(
+    queue: Queue, lease: Lease, open_page: OpenPage, result: dict[str, Any], made: str
+) -> None:
+    queue.progress(lease, {"step": 100, "steps": 100})
+    queue.finish(lease, result)
+    app = open_page("jobs.py")
+    assert f"{made} 0." in shown(app)
+    assert "step 100" not in shown(app)
+    assert not app.get("progress")
+
+
+def test_a_job_that_ended_before_its_end_says_where(queue: Queue, lease: Lease, open_page: OpenPage) -> None:
+    queue.progress(lease, {"step": 25, "steps": 100})
+    queue.fail(lease, "InvalidSettings: rank", retry=False)
+    for page in (open_page("jobs.py"), open_page("jobs.py", job=str(lease.job.id))):
+        assert re.search(r"failed after 0\.\d s, at step 25 of 100", shown(page))
+        assert not page.get("progress")
+
+
+def test_of_a_cancelled_job_the_button_is_the_remedy(queue: Queue, ordered: Job, open_page: OpenPage) -> None:
+    queue.cancel(ordered.id)
+    for page in (open_page("jobs.py"), open_page("jobs.py", job=str(ordered.id))):
+        assert "cancelled before it began" in shown(page)
+        assert "tau jobs" not in shown(page)
+        assert "Try again" in labels(page)
+
+
+@pytest.mark.parametrize(
+    ("spec", "about"),
+    [
+        ({"text": "0.8*glow + lcm", "x": "glow=0,1", "y": None}, "0.8*glow + lcm"),
+        ({"text": "", "x": "recipe=glow,outline", "y": "steps=2,4"}, "recipe=glow,outline, steps=2,4"),
+    ],
+)
+def test_a_grid_is_listed_with_its_recipe(queue: Queue, open_page: OpenPage, spec: dict[str, Any], about: str) -> None:
+    queue.submit("grid", spec, lane="interactive")
+    assert about in [text.value for text in open_page("jobs.py").text]
 
 
 def test_what_came_out_of_a_job_is_shown(

@@ -7,20 +7,21 @@ import streamlit as st
 
 from ui.web.comparing.address import MOST, WANTED, add, keep, kept_jobs, kept_recipes, remove, write
 from ui.web.composing.address import follow, number_of, text_of
-from ui.web.composing.painting import POLL_SECONDS
-from ui.web.composing.showing import picture, state_line, unveil_pictures
+from ui.web.composing.painting import POLL_SECONDS, answers, is_of_now, stored
+from ui.web.composing.showing import picture, state_line, stored_line, stored_picture
 from ui.web.fields import mirror, seed_field
 from ui.web.navigation import COMPOSE, link_to_page
 from ui.web.refusals import refusals_shown, say_refusal
 from ui.web.shortcuts import CANCEL, PAINT
+from ui.web.veil import unveil_pictures
 from ui.web.words import plain
 from workbench.painter_jobs import cancel_unfinished
 from workbench.picture_jobs import submit_preview
-from workbench.picture_watch import Watched, paints, watch
+from workbench.picture_watch import Watched, watch
 from workbench.workers import INTERACTIVE, ensure_painter, is_worker_alive
 
 if TYPE_CHECKING:
-    from registry import Registry
+    from registry import Preview, Registry
     from registry.jobs import Job
     from workbench.drafts import Draft
 
@@ -58,7 +59,7 @@ def _want() -> None:
 
 
 def ask(registry: "Registry", drafts: "Sequence[Draft]") -> None:
-    """Have painted what is not painted yet, where somebody wishes it."""
+    """Have painted what is neither painted nor kept yet, where somebody wishes it."""
     if not st.session_state.pop(WANTED, False):
         return
     jobs = kept_jobs(len(drafts))
@@ -66,16 +67,12 @@ def ask(registry: "Registry", drafts: "Sequence[Draft]") -> None:
         for place, draft in enumerate(drafts):
             number = jobs[place]
             seen = None if number is None else watch(registry, number)
-            if draft.is_sound and (seen is None or not _is_of_now(draft, seen.job) or _has_failed(seen)):
-                jobs[place] = _submit(registry, draft).id
+            if draft.is_sound and not answers(draft, seen):
+                jobs[place] = None if stored(registry, draft) else _submit(registry, draft).id
         keep(kept_recipes(), jobs)
         if any(jobs) and not is_worker_alive(registry.home, INTERACTIVE):
             with st.spinner("A painter is called"):
                 ensure_painter(registry)
-
-
-def _has_failed(seen: Watched) -> bool:
-    return not seen.is_under_way and not seen.pictures
 
 
 def _submit(registry: "Registry", draft: "Draft") -> "Job":
@@ -90,27 +87,21 @@ def _scene(draft: "Draft") -> dict[str, object]:
     }
 
 
-def _is_of_now(draft: "Draft", job: "Job") -> bool:
-    return paints(
-        job,
-        draft.painted,
-        base=draft.base.ref if draft.base else None,
-        prompt=text_of("prompt"),
-        seed=number_of("seed", 0) or 0,
-        sampling=draft.sampling,
-    )
-
-
 def columns(registry: "Registry", drafts: "Sequence[Draft]") -> None:
     """The recipes, and below them the pictures, looked at again and again until all are there."""
     unveil_pictures(is_marked=any(draft.is_marked for draft in drafts))
     for place, column in enumerate(st.columns(len(drafts))):
         with column:
             _text(place, drafts[place], is_alone=len(drafts) == 1)
-    jobs = kept_jobs(len(drafts))
-    seen = [None if job is None else watch(registry, job) for job in jobs]
-    is_going_on = any(one is not None and one.is_under_way for one in seen)
-    st.fragment(_look, run_every=POLL_SECONDS if is_going_on else None)(registry, tuple(drafts), tuple(jobs))
+    shown = tuple(_shown(registry, draft, job) for draft, job in zip(drafts, kept_jobs(len(drafts)), strict=True))
+    is_going_on = any(isinstance(one, Watched) and one.is_under_way for one in shown)
+    st.fragment(_look, run_every=POLL_SECONDS if is_going_on else None)(registry, tuple(drafts), shown)
+
+
+def _shown(registry: "Registry", draft: "Draft", job: int | None) -> "Watched | Preview | None":
+    """What stands in a column: the job that the URL says, unless something better is kept; None where nothing is."""
+    seen = None if job is None else watch(registry, job)
+    return seen if answers(draft, seen) else stored(registry, draft) or seen
 
 
 def _text(place: int, draft: "Draft", *, is_alone: bool) -> None:
@@ -136,13 +127,13 @@ def _text(place: int, draft: "Draft", *, is_alone: bool) -> None:
             )
 
 
-def _look(registry: "Registry", drafts: "Sequence[Draft]", jobs: Sequence[int | None]) -> None:
+def _look(registry: "Registry", drafts: "Sequence[Draft]", shown: "Sequence[Watched | Preview | None]") -> None:
     """Draws the pictures as they are; once all have ended, the page is drawn without looking on."""
-    seen = [None if job is None else watch(registry, job) for job in jobs]
-    for place, column in enumerate(st.columns(len(jobs))):
+    seen = [watch(registry, one.job.id) if isinstance(one, Watched) else one for one in shown]
+    for place, column in enumerate(st.columns(len(seen))):
         with column:
             _picture(registry, drafts[place], seen[place], place)
-    going = [one.job.id for one in seen if one is not None and one.is_under_way]
+    going = [one.job.id for one in seen if isinstance(one, Watched) and one.is_under_way]
     if going:
         st.session_state["compare-going"] = True
         st.button(
@@ -157,15 +148,19 @@ def _look(registry: "Registry", drafts: "Sequence[Draft]", jobs: Sequence[int | 
         st.rerun()
 
 
-def _picture(registry: "Registry", draft: "Draft", seen: Watched | None, place: int) -> None:
+def _picture(registry: "Registry", draft: "Draft", seen: "Watched | Preview | None", place: int) -> None:
     st.caption(f"**Recipe {place + 1}**")
+    key = f"compare-{place}"
     if seen is None:
         st.caption("Nothing is painted yet.")
-        return
-    if not _is_of_now(draft, seen.job):
-        st.caption(f"Painted earlier, of {plain(str(seen.job.spec.get('recipe', '')))}")
-    picture(registry, seen, key=f"compare-{place}", is_marked=draft.is_marked)
-    st.caption(plain(state_line(seen)))
+    elif isinstance(seen, Watched):
+        if not is_of_now(draft, seen.job):
+            st.caption(f"Painted earlier, of {plain(str(seen.job.spec.get('recipe', '')))}")
+        picture(registry, seen, key=key, is_marked=draft.is_marked)
+        st.caption(plain(state_line(seen)))
+    else:
+        stored_picture(registry, seen, key=key, is_marked=draft.is_marked)
+        st.caption(plain(stored_line(seen)))
 
 
 def _cancel(registry: "Registry", jobs: Sequence[int]) -> None:

@@ -7,11 +7,12 @@ import streamlit as st
 
 from ui.web.composing.address import LIVE, WANTED, number_of, say, text_of
 from ui.web.composing.sampling import changed
-from ui.web.composing.showing import picture, state_line, stored_line, stored_picture, unveil_pictures
+from ui.web.composing.showing import picture, state_line, stored_line, stored_picture
 from ui.web.fields import mirror, seed_field
 from ui.web.navigation import COMPARE, GRID, link_to_page
 from ui.web.refusals import refusals_shown
 from ui.web.shortcuts import CANCEL, PAINT
+from ui.web.veil import unveil_pictures
 from ui.web.words import SOLVERS, plain
 from workbench.cells import stored_preview
 from workbench.painter_jobs import cancel_unfinished
@@ -95,7 +96,7 @@ def ask(registry: "Registry", draft: "Draft") -> None:
     with refusals_shown():
         for job in st.session_state.pop(OWN, ()):
             cancel_unfinished(registry, job)
-        jobs = [] if _stored(registry, draft) else [_submit(registry, draft.painted, draft.sampling, draft)]
+        jobs = [] if stored(registry, draft) else [_submit(registry, draft.painted, draft.sampling, draft)]
         say("job", jobs[0].id if jobs else None)
         beside = rivals(draft, draft.sampling) if text_of("beside") else ()
         against = [_submit(registry, rival.recipe, rival.sampling, draft) for rival in beside]
@@ -114,7 +115,7 @@ def _call_painter(registry: "Registry", jobs: Sequence[int]) -> None:
     watch_briefly(registry, jobs[0], PATIENCE_SECONDS)
 
 
-def _stored(registry: "Registry", draft: "Draft") -> "Preview | None":
+def stored(registry: "Registry", draft: "Draft") -> "Preview | None":
     """The picture that is kept of exactly this."""
     if not draft.is_sound:
         return None
@@ -142,8 +143,7 @@ def canvas(registry: "Registry", draft: "Draft") -> None:
     found = None if number is None else watch(registry, number)
     if number is not None and found is None:
         st.warning(plain(f"Job {number} paints no picture here; paint anew."), icon=":material/help:")
-    is_of_now = found is not None and _is_of_now(draft, found.job) and (found.is_under_way or bool(found.pictures))
-    kept = None if is_of_now else _stored(registry, draft)
+    kept = None if answers(draft, found) else stored(registry, draft)
     if kept is not None:
         stored_picture(registry, kept, key="own", is_marked=draft.is_marked)
         st.caption(plain(stored_line(kept)))
@@ -199,13 +199,19 @@ def _cancel(registry: "Registry", jobs: Sequence[int]) -> None:
 
 
 def _own(registry: "Registry", draft: "Draft", seen: Watched) -> None:
-    if not _is_of_now(draft, seen.job):
+    if not is_of_now(draft, seen.job):
         st.caption(f"Painted earlier, of {plain(str(seen.job.spec.get('recipe', '')))}")
     picture(registry, seen, key="own", is_marked=draft.is_marked)
     st.caption(plain(state_line(seen)))
 
 
-def _is_of_now(draft: "Draft", job: "Job") -> bool:
+def answers(draft: "Draft", seen: Watched | None) -> bool:
+    """Whether a job paints what the page says now, and something came of it or may still come."""
+    return seen is not None and is_of_now(draft, seen.job) and (seen.is_under_way or bool(seen.pictures))
+
+
+def is_of_now(draft: "Draft", job: "Job") -> bool:
+    """Whether the job paints what the page says now."""
     return paints(
         job,
         draft.painted,

@@ -10,15 +10,12 @@ from PIL import Image
 
 from registry import CorruptBlob, NotFound
 from ui.web.pictures import Blobs, thumbnail
-from ui.web.veil import veils
+from ui.web.veil import BLURRED, is_hidden
 from ui.web.words import SOLVERS, plain, seconds_label, time_label
 
 if TYPE_CHECKING:
     from registry import Preview, Registry
     from workbench.picture_watch import Watched
-
-SHOWN = "marked-shown"
-"""Whether this visitor asked to see what marked models paint."""
 
 SIDE = 512
 """Pixels: a smaller picture is shown larger, its pixels sharp."""
@@ -60,27 +57,17 @@ def _how(record: Mapping[str, Any]) -> list[str]:
 
 def _image(registry: "Registry", digest: str, alt: str, *, is_marked: bool) -> None:
     """A stored picture, blurred where it has to be; a blob that is no longer whole is said in its place."""
-    is_hidden = is_marked and veils() and not st.session_state.get(SHOWN)
+    hides = is_hidden(is_marked=is_marked)
     try:
-        shown = _blurred(registry, digest) if is_hidden else enlarged(digest, registry.blob_path(digest))
+        shown = _blurred(registry, digest) if hides else enlarged(digest, registry.blob_path(digest))
     except (CorruptBlob, NotFound) as error:
         st.warning(plain(str(error)), icon=":material/broken_image:")
         return
-    st.image(shown, width="stretch", alt="Blurred: marked NSFW" if is_hidden else alt)
+    st.image(shown, width="stretch", alt=BLURRED if hides else alt)
 
 
 def _blurred(registry: "Registry", digest: str) -> bytes:
     return thumbnail(digest, Blobs(registry, [digest]), blurred=True)
-
-
-def unveil_pictures(*, is_marked: bool) -> None:
-    """The click after which this visitor sees what marked models paint here."""
-    if is_marked and veils() and not st.session_state.get(SHOWN):
-        st.button("Show pictures of models that are marked NSFW", icon=":material/visibility:", on_click=_show)
-
-
-def _show() -> None:
-    st.session_state[SHOWN] = True
 
 
 @st.cache_data(max_entries=256, show_spinner=False)

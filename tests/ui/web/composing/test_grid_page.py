@@ -33,6 +33,11 @@ def words(app: AppTest) -> str:
     return "\n".join(str(part.value) for part in parts).replace("\\", "")
 
 
+def alts(app: AppTest) -> list[str]:
+    """What the pictures of the page are called."""
+    return [image.proto.imgs[0].alt for image in app.image]
+
+
 def button(app: AppTest, beginning: str) -> Any:
     return next(one for one in app.button if one.label.startswith(beginning))
 
@@ -74,6 +79,19 @@ def test_what_is_painted_is_shown_and_can_be_adopted(
     assert "seed=0" in last
     assert "steps=4" in last
     assert button(app, "Paint").label == "Paint 2 cells"
+
+
+def test_pictures_with_a_marked_model_are_blurred_until_somebody_asks(
+    studio: Registry, picture: Callable[[int], bytes], open_page: OpenPage
+) -> None:
+    axis = "recipe=soft,hard"
+    paint(studio, plan(studio, recipe="", x=axis, y=""), picture, 0, 1)
+    grid = {"x": axis, "prompt": "a fox"}
+    assert alts(open_page("grid.py", **grid)) == ["Painted with soft", "Painted with hard"]
+    studio.edit("soft", changes={"nsfw": True})
+    app = open_page("grid.py", **grid)
+    assert alts(app) == ["Blurred: marked NSFW", "Painted with hard"]
+    assert alts(button(app, "Show pictures").click().run()) == ["Painted with soft", "Painted with hard"]
 
 
 def test_painting_queues_the_grid_and_the_url_follows_its_job(studio: Registry, open_page: OpenPage) -> None:

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from formats import architecture_of_folder
 from registry import Registry
+from sampling.devices import Device
 from workbench.importing import import_file
 from workbench.jobs import queue_of
 
@@ -90,3 +91,78 @@ def test_a_beginning_that_is_not_kept_is_refused_on_the_page(atelier: Registry, 
     app = open_page("compose.py", **FOX, init="ab" * 32)
     assert any("abab" in error.value for error in app.error)
     assert "init" not in str(open_page("compose.py", **FOX, init="/etc/passwd").slider)
+
+
+GRID = {
+    "recipe": "0.8*soft:1",
+    "prompt": "a fox",
+    "steps": "2",
+    "solver": "lcm",
+    "guidance": "1.0",
+    "x": "soft:1=0.5,1",
+}
+
+
+def button(app: AppTest, beginning: str) -> Any:
+    return next(one for one in app.button if one.label.startswith(beginning))
+
+
+def test_a_grid_says_before_it_is_painted_where_that_is_done_what_it_takes_and_how_long(
+    atelier: Registry, open_page: OpenPage, work: Work
+) -> None:
+    app = open_page("grid.py", **GRID)
+    assert "2 pictures of 64x64 on cpu" in captions(app)
+    assert "nothing like it was painted here yet" in captions(app)
+    button(app, "Paint 2 cells").click().run()
+    work()
+    app = open_page("grid.py", **{**GRID, "x": "soft:1=0.5,0.75,1"})
+    assert "1 picture of 64x64 on cpu" in captions(app)
+    assert "free, about" in captions(app)
+    assert "64x64" not in captions(open_page("grid.py", **GRID))
+
+
+def test_a_grid_that_does_not_fit_is_refused_with_what_would_and_its_pictures_stay(
+    atelier: Registry, open_page: OpenPage, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    button(open_page("grid.py", **GRID), "Paint 2 cells").click().run()
+    work()
+    monkeypatch.setattr("sampling.devices._cpu", lambda: Device("cpu", "CPU", 1 << 20, 64 << 30))
+    app = open_page("grid.py", **{**GRID, "x": "soft:1=0.5,0.75,1"})
+    assert any("--device" in error.value.replace("\\", "") for error in app.error)
+    assert "2 of 3 pictures" in captions(app)
+    assert len(pictures(app)) == 3
+
+
+def test_what_is_kept_is_compared_and_what_is_missing_alone_is_painted(
+    atelier: Registry, open_page: OpenPage, work: Work
+) -> None:
+    first, second = both = ["0.8*soft:1", "0.5*soft:1"]
+    usual = {"recipe": both, "prompt": "a fox"}
+    open_page("compose.py", recipe=first, prompt="a fox").button(key="paint").click().run()
+    work()
+    app = open_page("compare.py", **usual)
+    assert pictures(app) == ["a fox"]
+    assert "painted 20" in captions(app)
+    app.button(key="paint-all").click().run()
+    assert sorted(job.spec["recipe"] for job in queue_of(atelier).list()) == [second, first]
+    work()
+    app.run()
+    assert pictures(app) == ["a fox", "a fox"]
+    app.button(key="paint-all").click().run()
+    open_page("compare.py", **usual).button(key="paint-all").click().run()
+    assert len(queue_of(atelier).list()) == 2
+    atelier.edit("soft", changes={"nsfw": True})
+    assert pictures(open_page("compare.py", **usual)) == ["Blurred: marked NSFW"] * 2
+
+
+def test_the_pictures_of_a_job_are_blurred_until_somebody_asks_where_a_model_is_marked(
+    atelier: Registry, open_page: OpenPage, work: Work
+) -> None:
+    open_page("compose.py", **FOX).button(key="paint").click().run()
+    work()
+    (job,) = queue_of(atelier).list()
+    assert pictures(open_page("jobs.py", job=str(job.id))) == ["What the job painted"]
+    atelier.edit("soft", changes={"nsfw": True})
+    app = open_page("jobs.py", job=str(job.id))
+    assert pictures(app) == ["Blurred: marked NSFW"]
+    assert pictures(button(app, "Show pictures").click().run()) == ["What the job painted"]
