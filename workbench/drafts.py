@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from workbench.checking import verdict_of
-from workbench.errors import NotABase, UnsupportedRecipe
+from workbench.errors import NotABase
 from workbench.outcomes import outcome_of
 from workbench.profiles import USUAL, Sampling, chosen_sampling, recommended_sampling
 from workbench.recipe_edits import PARTS, TermText, canonical, terms_of, with_references, with_term
 from workbench.recipes import ResolvedRecipe, resolve_recipe
-from workbench.references import is_path
+from workbench.references import is_path, require_names
 
 if TYPE_CHECKING:
     from arithmetic import Finding
@@ -88,6 +88,8 @@ def read_draft(
     `base` is for a recipe that names none. Only registered versions take part: a path is not looked at. What is wrong
     is in the draft, for people.
     """
+    from arithmetic import parse
+
     try:
         written, text = terms_of(text), canonical(text)
     except Exception as error:
@@ -97,7 +99,7 @@ def read_draft(
     try:
         if not text:
             return _alone(registry, draft, base, said or {})
-        _require_no_path(text)
+        require_names((*parse(text).references, *([base] if base else [])))
         return _found(registry, draft, resolve_recipe(registry, text, base), said or {})
     except Exception as error:
         return replace(_partly_found(registry, draft, base), error=_message(error))
@@ -171,14 +173,6 @@ def _parts(resolved: ResolvedRecipe, term: DraftTerm) -> tuple[str, ...]:
     modules = opened.modules if isinstance(opened, Vector) else ()
     adapted = {name for name in PARTS if any(map(Block(name).selects, modules))}
     return tuple(name for name in PARTS if name in adapted or name in term.written.parts)
-
-
-def _require_no_path(text: str) -> None:
-    from arithmetic import parse
-
-    for name in parse(text).references:
-        if is_path(name):
-            raise UnsupportedRecipe(f"{name}: is a path; only what is registered is composed here. tau import {name}")
 
 
 def _version(registry: "Registry", reference: str | None) -> "Version | None":

@@ -1,7 +1,7 @@
 """A grid as a person orders it on a page: texts of a URL; what could stand on its axes; what is left to paint."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from workbench.errors import InvalidAxis, InvalidSettings
 from workbench.grids import DEFAULT_SEEDS, GridPlan, plan_grid
 from workbench.profiles import Sampling, SamplingWords, chosen_sampling
 from workbench.recipes import ResolvedRecipe, resolve_recipe
+from workbench.references import require_names
 
 if TYPE_CHECKING:
     from registry import Preview, Registry
@@ -37,8 +38,13 @@ class GridOrder:
 
 
 def plan_order(registry: "Registry", order: GridOrder) -> GridPlan:
-    """The grid of an order, nothing painted. Raises what `plan_grid` raises, InvalidSettings for seeds."""
+    """The grid of an order, nothing painted.
+
+    Raises what `plan_grid` raises, InvalidSettings for seeds, UnsupportedRecipe for a path: only what is registered is
+    looked at.
+    """
     x, y = Axis.parse(order.x), Axis.parse(order.y) if order.y.strip() else None
+    _require_names((order.recipe, *(text for axis in (x, y) if axis for text in _recipes(axis))), order.base)
     return plan_grid(
         registry,
         order.recipe,
@@ -61,6 +67,7 @@ def seeds_of(text: str) -> tuple[int, ...]:
 
 def proposed_axes(registry: "Registry", recipe: str, base: str | None = None) -> tuple[str, str]:
     """Strength against strength: axes over the first two vectors of a recipe; the second empty where there is one."""
+    _require_names([recipe], base)
     names = (*map(_written, _strengths(resolve_recipe(registry, recipe, base))), "", "")
     x, y = (
         f"{name}={start:g}:{stop:g}:{count}" if name else ""
@@ -73,6 +80,7 @@ def turnable(registry: "Registry", recipe: str, base: str | None = None) -> tupl
     """What an axis of this recipe can turn: the numbers in it, then the settings."""
     if not recipe.strip():
         return SETTINGS
+    _require_names([recipe], base)
     resolved = resolve_recipe(registry, recipe, base)
     numbers = [name for name in dials_of(resolved.recipe) if name not in _bases(resolved)]
     return (*map(_written, numbers), *SETTINGS)
@@ -96,9 +104,22 @@ def _sampling(registry: "Registry", order: GridOrder, axes: list[Axis]) -> Sampl
     """What was chosen, above what the recipe's vectors want; None where nothing was chosen."""
     if all(value is None for value in order.settings.values()):
         return None
-    texts = [order.recipe, *(str(axis.values[0]) for axis in axes if axis.is_setting and axis.name == "recipe")]
+    texts = [order.recipe, *(text for axis in axes for text in _recipes(axis))]
     recipe = next((text for text in texts if text.strip()), "")
     return chosen_sampling(registry, resolve_recipe(registry, recipe, order.base), None, **order.settings)
+
+
+def _recipes(axis: Axis) -> tuple[str, ...]:
+    """The recipes that an axis turns; none where it turns something else."""
+    return tuple(map(str, axis.values)) if axis.is_setting and axis.name == "recipe" else ()
+
+
+def _require_names(recipes: Iterable[str], base: str | None) -> None:
+    from arithmetic import parse
+
+    for text in filter(str.strip, recipes):
+        require_names(parse(text).references)
+    require_names([base] if base else [])
 
 
 def _strengths(resolved: ResolvedRecipe) -> dict[str, Dial]:

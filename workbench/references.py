@@ -2,12 +2,13 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.errors import NoRegistry, UnknownPath
+from workbench.errors import NoRegistry, UnknownPath, UnsupportedRecipe
 
 if TYPE_CHECKING:
     from registry import Registry, Version
@@ -43,6 +44,15 @@ class Resolved:
 def is_path(reference: str) -> bool:
     """Whether a reference is a path: ./x, ../x, /x, ~/x, x/y or C:\\x. A bare file name is a name, never a path."""
     return _PATH.match(reference) is not None
+
+
+def require_names(references: Iterable[str]) -> None:
+    """Refuse paths: whoever writes an address must not learn what lies on the server. Raises UnsupportedRecipe."""
+    for reference in references:
+        if is_path(reference):
+            raise UnsupportedRecipe(
+                f"{reference}: is a path; only what is registered is composed here. tau import {reference}"
+            )
 
 
 def resolve(registry: "Registry | None", reference: str) -> Resolved:

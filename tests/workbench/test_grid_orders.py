@@ -4,7 +4,7 @@ import pytest
 
 from registry import Registry
 from workbench.axes import SETTINGS
-from workbench.errors import InvalidAxis, InvalidSettings
+from workbench.errors import InvalidAxis, InvalidSettings, UnsupportedRecipe
 from workbench.grid_orders import (
     GridOrder,
     extended_axis,
@@ -68,3 +68,23 @@ def test_of_a_recipe_axis_the_first_recipe_says_how_it_is_painted(stocked: Regis
     plan = plan_order(stocked, order)
     assert [cell.recipe for cell in plan.cells] == ["soft", "fast"]
     assert missing_cells(plan, {}) == 1, "the same file under two names paints the same picture"
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        GridOrder("soft + /etc/passwd", "soft=0,1"),
+        GridOrder("soft", "recipe=soft,./elsewhere.safetensors"),
+        GridOrder("soft", "soft=0,1", "recipe=~/secret"),
+        GridOrder("soft", "soft=0,1", base="/etc"),
+    ],
+)
+def test_a_path_in_an_address_is_refused_whether_it_is_there_or_not(stocked: Registry, order: GridOrder) -> None:
+    with pytest.raises(UnsupportedRecipe, match="is a path"):
+        plan_order(stocked, order)
+
+
+def test_nothing_is_proposed_for_a_path(stocked: Registry) -> None:
+    for ask in (proposed_axes, turnable):
+        with pytest.raises(UnsupportedRecipe, match="is a path"):
+            ask(stocked, "/etc/passwd + soft")
