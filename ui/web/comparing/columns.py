@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from workbench.drafts import Draft
 
 PROMPT, SEED = "compare-prompt", "compare-seed"
+GOING = "compare-going"
+"""Whether any job that the page shows was under way when it was drawn: once all have ended, it is drawn anew."""
 
 
 def controls(drafts: "Sequence[Draft]") -> None:
@@ -110,6 +112,7 @@ def columns(registry: "Registry", drafts: "Sequence[Draft]") -> None:
     jobs = kept_jobs(len(drafts))
     seen = [None if job is None else watch(registry, job) for job in jobs]
     is_going_on = any(one is not None and one.is_under_way for one in seen)
+    st.session_state[GOING] = is_going_on
     st.fragment(_look, run_every=POLL_SECONDS if is_going_on else None)(registry, tuple(drafts), tuple(jobs))
 
 
@@ -144,7 +147,6 @@ def _look(registry: "Registry", drafts: "Sequence[Draft]", jobs: Sequence[int | 
             _picture(registry, drafts[place], seen[place], place)
     going = [one.job.id for one in seen if one is not None and one.is_under_way]
     if going:
-        st.session_state["compare-going"] = True
         st.button(
             "Cancel",
             key="compare-cancel",
@@ -153,7 +155,7 @@ def _look(registry: "Registry", drafts: "Sequence[Draft]", jobs: Sequence[int | 
             on_click=_cancel,
             args=(registry, going),
         )
-    elif st.session_state.pop("compare-going", False):
+    elif st.session_state.pop(GOING, False):
         st.rerun()
 
 
