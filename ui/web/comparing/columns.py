@@ -130,7 +130,7 @@ def _text(place: int, draft: "Draft", *, is_alone: bool) -> None:
         link_to_page(COMPOSE, "Open in Compose", ":material/tune:", **parameters, seed=text_of("seed"))
         if not is_alone:
             st.button(
-                "Remove",
+                f"Remove recipe {place + 1}",
                 key=f"compare-remove-{place}",
                 icon=":material/close:",
                 type="tertiary",
