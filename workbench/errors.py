@@ -24,7 +24,7 @@ WorkbenchError
 |-- JobUnfinished           a job that was waited for ended without a result
 |-- WorkerDied              a local worker ended while it was starting
 |-- InvalidAddress          a text that is no http, https or hf address of the accepted form
-|-- ForbiddenPath           a path outside the folders that pages may import from
+|-- ForbiddenPath           a path outside the folders that are open to pages
 |-- ForbiddenAddress        a host that is unknown, or that lies in a private network and is not named in the settings
 |-- DownloadFailed          an address that did not answer, or not with a whole file
 |   |-- NotThere            the server says that there is no such thing
@@ -183,7 +183,7 @@ class InvalidAddress(WorkbenchError):
 
 
 class ForbiddenPath(WorkbenchError):
-    """A path outside the folders that pages may import from."""
+    """A path outside the folders that are open to pages."""
 
 
 class ForbiddenAddress(WorkbenchError):

@@ -1,7 +1,7 @@
 """Imports in the background, as the pages start them: what may be imported, the job, and how far it is.
 
-A page is a door to this machine's files: it imports paths inside the folders of TAU_IMPORT_ROOTS alone, and the job
-looks again that what was allowed is still what lies there.
+A page imports paths inside the open folders alone, and the job looks again that what was allowed is still what lies
+there.
 """
 
 import re
@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import ForbiddenPath, InvalidAddress, InvalidSettings
+from workbench.errors import InvalidAddress, InvalidSettings
 from workbench.hub import SCHEME, parse_hub_address
 from workbench.jobs import queue_of
+from workbench.open_folders import allowed_path, require_unmoved
 
 if TYPE_CHECKING:
     from distill_jobs import JobContext
@@ -48,27 +49,12 @@ def source_of(text: str, roots: "tuple[Path, ...]") -> str:
         split_url(said)
         return said
     if said.startswith(("/", "~", "\\")) or Path(said).is_absolute():
-        return str(allowed_path(said, roots))
+        return str(allowed_path(said, roots, "Import it in a terminal: tau import"))
     if HUB_ID.fullmatch(said):
         parse_hub_address(f"{SCHEME}{said}")
         return f"{SCHEME}{said}"
     raise InvalidAddress(
         f"source {said!r}: expected the whole path of a file or folder, https://HOST/PATH, or OWNER/REPO of the Hub"
-    )
-
-
-def allowed_path(said: str, roots: "tuple[Path, ...]") -> Path:
-    """The path that `said` leads to, inside one of `roots`. Raises ForbiddenPath, which says how to allow it."""
-    try:
-        path = Path(said).expanduser().resolve()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ForbiddenPath(f"path {said!r}: {error}; give the whole path of a file or folder") from error
-    if any(path.is_relative_to(root.resolve()) for root in roots):
-        return path
-    there = f"the folders that are open to imports: {', '.join(map(str, roots))}" if roots else "any allowed folder"
-    raise ForbiddenPath(
-        f"{path}: lies outside {there}. Import it in a terminal: tau import {path}, or open its folder to these pages "
-        f"and start them again: TAU_IMPORT_ROOTS={path.parent} tau ui"
     )
 
 
@@ -113,8 +99,8 @@ def _order(spec: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     words = {name: value for name, value in spec.items() if name != "source"}
     _require_known(words)
     source = str(spec.get("source", ""))
-    if is_path(source) and str(Path(source).resolve()) != source:
-        raise ForbiddenPath(f"{source}: leads elsewhere since it was allowed, to {Path(source).resolve()}; ask again")
+    if is_path(source):
+        require_unmoved(source)
     return source, words
 
 

@@ -2,10 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InvalidSettings, NotInspected
+from workbench.hub import SCHEME
 from workbench.jobs import distillation_spec, queue_of, submit_spec, training_spec
+from workbench.open_folders import allowed_path, require_unmoved
+from workbench.training_orders import order_of
 
 if TYPE_CHECKING:
     from distill_jobs import JobContext
@@ -26,8 +30,40 @@ def preflight(registry: "Registry", kind: str, **order: Any) -> "Preflight":
     return _inspected(registry, kind, _spec(registry, kind, order))
 
 
+def submit_form(registry: "Registry", kind: str, said: Mapping[str, Any], roots: tuple[Path, ...] = ()) -> "Job":
+    """Have a painter inspect what a page's form orders: on pictures of the Hub, or inside the open folders `roots`.
+
+    Raises what `order_of` and `pictures_of` raise.
+    """
+    order = order_of(said)
+    return submit_preflight(registry, kind, **order | {"data": pictures_of(kind, order["data"], roots)})
+
+
+def pictures_of(kind: str, text: str, roots: tuple[Path, ...] = ()) -> str:
+    """What a page means by pictures to train on: a data set of the Hub, or a path or pattern inside `roots`, resolved.
+
+    Raises InvalidAddress, ForbiddenPath, and DatasetError for a pattern of too many files.
+    """
+    from distill_jobs.data.sources import expanded
+    from workbench.hub_datasets import parse_dataset_address
+
+    said = text.strip()
+    if said.startswith(SCHEME):
+        parse_dataset_address(said)
+        return said
+    command = f"tau {'distill' if kind.startswith('lcd') else 'train'} {kind} --data"
+    elsewhere = f"Train on it in a terminal: {command}"
+    path = str(allowed_path(said, roots, elsewhere))
+    for one in expanded(path):  # a pattern such as {..,a} leads further than it looks
+        allowed_path(one, roots, elsewhere)
+    return path
+
+
 def submit_preflight(registry: "Registry", kind: str, **order: Any) -> "Job":
-    """Have a painter inspect a training before it is ordered. Raises InvalidSettings for what JSON cannot hold."""
+    """Have a painter inspect a training before it is ordered; `data` is of the Hub, or a whole path without links.
+
+    Raises InvalidSettings for what JSON cannot hold.
+    """
     try:
         said = json.loads(json.dumps({"kind": kind, "order": order}, allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -40,6 +76,8 @@ def run_preflight(context: "JobContext") -> dict[str, Any]:
     if set(context.spec) != set(KEYS):
         raise InvalidSettings(f"the job's spec has {', '.join(sorted(context.spec))}; expected {', '.join(KEYS)}")
     kind, order = context.spec["kind"], context.spec["order"]
+    if not order["data"].startswith(SCHEME):
+        require_unmoved(order["data"])
     spec = _spec(context.registry, kind, order)
     found = _inspected(context.registry, kind, spec)
     said = {"kind": kind, "spec": spec, "needs_memory": order.get("needs_memory"), "ok": found.verdict.ok}

@@ -61,8 +61,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def address(chromium: str, home: Path) -> Iterator[str]:
-    """Where `tau ui` serves that registry."""
-    with served(home) as address:
+    """Where `tau ui` serves that registry; its pictures are open to the pages."""
+    with served(home, {"TAU_IMPORT_ROOTS": str(home / "pictures")}) as address:
         yield address
 
 

@@ -10,10 +10,10 @@ from PIL import Image
 
 from distill_jobs import Painter
 from registry.jobs import Job
-from workbench.errors import InvalidSettings, NotInspected
+from workbench.errors import ForbiddenPath, InvalidAddress, InvalidSettings, NotInspected
 from workbench.job_kinds import JOB_KINDS
 from workbench.jobs import queue_of
-from workbench.preflight import start_inspected, submit_preflight
+from workbench.preflight import pictures_of, start_inspected, submit_preflight
 
 
 @pytest.fixture
@@ -69,3 +69,32 @@ def test_what_the_order_would_be_refused_for_fails_the_pre_flight(gallery: Any, 
 def test_an_order_that_is_no_json_is_refused_at_once(gallery: Any) -> None:
     with pytest.raises(InvalidSettings, match="numbers, texts and lists"):
         submit_preflight(gallery.registry, "style", base="shapes", learning_rate=float("nan"))
+
+
+def test_pages_train_on_open_folders_and_data_sets_of_the_hub(data: Path) -> None:
+    (data.parent / "link").symlink_to(data)
+    assert pictures_of("style", f" {data}/../link ", (data,)) == str(data)
+    assert pictures_of("style", f"{data}/{{000..012}}.tar", (data,)) == f"{data}/{{000..012}}.tar"
+    assert pictures_of("style", "hf://datasets/owner/name", ()) == "hf://datasets/owner/name"
+
+
+@pytest.mark.parametrize("escape", ["", "/..", "/../other", "/link", "/{a,link}/b.tar", "/{..,a}/b.tar"])
+def test_pages_train_on_nothing_else_of_this_machine(data: Path, escape: str) -> None:
+    inside = data / "inside"
+    inside.mkdir()
+    (inside / "link").symlink_to(data)
+    with pytest.raises(ForbiddenPath, match=r"tau distill lcd --data .*TAU_IMPORT_ROOTS="):
+        pictures_of("lcd", f"{inside}{escape}" if escape else str(data), (inside,))
+
+
+def test_an_address_of_the_hub_that_is_no_data_set_is_refused() -> None:
+    with pytest.raises(InvalidAddress, match="hf://datasets/OWNER/NAME"):
+        pictures_of("style", "hf://owner/name", ())
+
+
+def test_a_link_that_is_put_in_the_way_of_the_pictures_is_noticed(gallery: Any, data: Path) -> None:
+    moved = data.rename(data.parent / "moved")
+    data.symlink_to(moved)
+    seen = inspected(gallery, "style", data=str(data), name="circles", steps=3, batch=2)
+    assert seen.state in ("failed", "dead")
+    assert "leads elsewhere since it was allowed" in str(seen.last_error)

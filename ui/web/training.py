@@ -8,14 +8,13 @@ import streamlit as st
 
 from ui.web.findings import findings
 from ui.web.job_words import progress_bar, state_badge
-from ui.web.navigation import JOBS, shared_registry
+from ui.web.navigation import JOBS, shared_registry, shared_settings
 from ui.web.refusals import refusals_kept, refusals_shown, show_refusal
 from ui.web.words import plain
 from workbench.guidance import in_both_ways
 from workbench.jobs import UNDER_WAY, queue_of
 from workbench.preflight import KIND as PREFLIGHT
-from workbench.preflight import start_inspected, submit_preflight
-from workbench.training_orders import order_of
+from workbench.preflight import start_inspected, submit_form
 from workbench.workers import ensure_painter, ensure_worker
 
 if TYPE_CHECKING:
@@ -71,11 +70,22 @@ def show_form(registry: "Registry", kind: str) -> None:
     with st.form("training"):
         said = _always(registry) | _own(registry, form) | _machine()
         asked = st.form_submit_button("Check before starting", type="primary", icon=":material/flight_takeoff:")
+    st.caption(plain(_where()))
     show_refusal()
     if asked:
         _check(registry, kind, said)
     if (job := st.query_params.get("check", "")).isdecimal():
         _preflight(registry, int(job))
+
+
+def _where() -> str:
+    """What may be trained on."""
+    if roots := shared_settings().import_roots:
+        return f"Pictures inside {', '.join(map(str, roots))}; data sets of the Hub."
+    return (
+        "Data sets of the Hub. Pictures of this machine as soon as folders are open to these pages:"
+        " TAU_IMPORT_ROOTS=/pictures tau ui"
+    )
 
 
 def _choose() -> None:
@@ -169,7 +179,7 @@ def _machine() -> dict[str, Any]:
 def _check(registry: "Registry", kind: str, said: Mapping[str, Any]) -> None:
     """Order the pre-flight, and remember it in the URL."""
     with refusals_shown():
-        job = submit_preflight(registry, kind, **order_of(said))
+        job = submit_form(registry, kind, said, shared_settings().import_roots)
         ensure_painter(registry)
         st.query_params["check"] = str(job.id)
 

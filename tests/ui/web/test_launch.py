@@ -13,6 +13,10 @@ def test_the_pages_are_served_to_this_machine_alone_and_report_to_nobody() -> No
     assert "--server.showEmailPrompt=false" in flags
 
 
+def test_no_page_waits_for_all_garbage_to_be_collected_after_each_look_of_another() -> None:
+    assert "--runner.postScriptGC=false" in command()
+
+
 def test_a_browser_is_opened_only_when_asked_for() -> None:
     assert "--server.headless=false" in command(open_browser=True)
     assert "--server.headless=true" in command(open_browser=False)

@@ -19,7 +19,9 @@ pytestmark = pytest.mark.usefixtures("staff")
 
 
 @pytest.fixture
-def queue(filled: Registry) -> Queue:
+def queue(filled: Registry, monkeypatch: pytest.MonkeyPatch) -> Queue:
+    """The queue of a registry whose pages may open /pictures."""
+    monkeypatch.setenv("TAU_IMPORT_ROOTS", "/pictures")
     return Queue(filled)
 
 
@@ -116,6 +118,32 @@ def test_what_is_filled_in_is_what_the_pre_flight_is_told(
         "draft": True,
         "seed": 7,
     }
+
+
+@pytest.mark.parametrize("outside", ["/etc", "/pictures/../etc", "/pictures/{..,a}/etc/*.tar", "~", "pictures"])
+def test_pictures_outside_the_open_folders_are_not_opened(
+    queue: Queue, filled: Registry, tmp_path: Path, open_page: OpenPage, outside: str
+) -> None:
+    filled.add(base_folder(tmp_path / "base"), kind="base", name="shapes")
+    app = checked(open_page("jobs.py", new="style"), **FILLED | {"Pictures and captions": outside})
+    assert "lies outside the folders that are open to imports: /pictures." in said(app)
+    assert "tau train style --data" in said(app)
+    assert queue.list() == []
+
+
+def test_the_form_says_which_pictures_it_may_open(queue: Queue, open_page: OpenPage) -> None:
+    assert "Pictures inside /pictures; data sets of the Hub." in said(open_page("jobs.py", new="style"))
+
+
+def test_without_an_open_folder_the_form_takes_no_path(
+    queue: Queue, filled: Registry, tmp_path: Path, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TAU_IMPORT_ROOTS")
+    filled.add(base_folder(tmp_path / "base"), kind="base", name="shapes")
+    app = checked(open_page("jobs.py", new="style"), **FILLED)
+    assert "TAU_IMPORT_ROOTS=/pictures tau ui" in said(app)
+    assert "lies outside any allowed folder" in said(app)
+    assert queue.list() == []
 
 
 def test_a_training_is_started_once_nothing_speaks_against_it(queue: Queue, open_page: OpenPage) -> None:

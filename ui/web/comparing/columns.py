@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from workbench.drafts import Draft
 
 PROMPT, SEED = "compare-prompt", "compare-seed"
+GOING = "compare-going"
+"""Whether any job that the page shows was under way when it was drawn: once all have ended, it is drawn anew."""
 
 
 def controls(drafts: "Sequence[Draft]") -> None:
@@ -95,6 +97,7 @@ def columns(registry: "Registry", drafts: "Sequence[Draft]") -> None:
             _text(place, drafts[place], is_alone=len(drafts) == 1)
     shown = tuple(_shown(registry, draft, job) for draft, job in zip(drafts, kept_jobs(len(drafts)), strict=True))
     is_going_on = any(isinstance(one, Watched) and one.is_under_way for one in shown)
+    st.session_state[GOING] = is_going_on
     st.fragment(_look, run_every=POLL_SECONDS if is_going_on else None)(registry, tuple(drafts), shown)
 
 
@@ -118,7 +121,7 @@ def _text(place: int, draft: "Draft", *, is_alone: bool) -> None:
         link_to_page(COMPOSE, "Open in Compose", ":material/tune:", **parameters, seed=text_of("seed"))
         if not is_alone:
             st.button(
-                "Remove",
+                f"Remove recipe {place + 1}",
                 key=f"compare-remove-{place}",
                 icon=":material/close:",
                 type="tertiary",
@@ -135,7 +138,6 @@ def _look(registry: "Registry", drafts: "Sequence[Draft]", shown: "Sequence[Watc
             _picture(registry, drafts[place], seen[place], place)
     going = [one.job.id for one in seen if isinstance(one, Watched) and one.is_under_way]
     if going:
-        st.session_state["compare-going"] = True
         st.button(
             "Cancel",
             key="compare-cancel",
@@ -144,7 +146,7 @@ def _look(registry: "Registry", drafts: "Sequence[Draft]", shown: "Sequence[Watc
             on_click=_cancel,
             args=(registry, going),
         )
-    elif st.session_state.pop("compare-going", False):
+    elif st.session_state.pop(GOING, False):
         st.rerun()
 
 

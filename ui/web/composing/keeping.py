@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.5
 NAME, AS_DRAFT, ALIASES = "compose-name", "compose-draft", "compose-aliases"
+SAVING = "compose-saving"
+"""The job that was under way when the page was drawn: once it has ended, the page is drawn anew."""
+
 PATH = "/compose"
 
 
@@ -56,6 +59,7 @@ def _saved(registry: "Registry") -> None:
     found = None if number is None else watch_job(registry, number, "compose")
     if found is None:
         return
+    st.session_state[SAVING] = found.job.id if found.is_under_way else None
     st.fragment(_progress, run_every=POLL_SECONDS if found.is_under_way else None)(registry, found.job.id)
 
 
@@ -65,10 +69,9 @@ def _progress(registry: "Registry", job: int) -> None:
     if found is None:
         return
     if found.is_under_way:
-        st.session_state["compose-saving"] = job
         st.progress(found.share, text=progress_words(found, "Waiting for a worker", "Writing and proving"))
         return
-    if st.session_state.pop("compose-saving", None) == job:
+    if st.session_state.pop(SAVING, None) == job:
         st.rerun()
     made = (found.job.result or {}).get("version")
     if made:

@@ -34,7 +34,7 @@ PATIENCE_SECONDS = 0.5
 
 SEED = "compose-seed"
 OWN, GOING = "compose-own", "compose-going"
-"""The jobs that this visitor asked for last, and whether any that the page shows was under way."""
+"""The jobs that this visitor asked for last, and whether any that the page shows was under way when it was drawn."""
 
 
 def controls(draft: "Draft") -> None:
@@ -155,6 +155,7 @@ def canvas(registry: "Registry", draft: "Draft") -> None:
             st.caption("Nothing is painted yet.")
         return
     is_going_on = any(one.is_under_way for one in seen)
+    st.session_state[GOING] = is_going_on
     look = st.fragment(_look, run_every=POLL_SECONDS if is_going_on else None)
     own = None if found is None else found.job.id
     look(registry, draft, own, tuple((title, watched.job.id) for title, watched in beside))
@@ -180,7 +181,6 @@ def _look(registry: "Registry", draft: "Draft", own: int | None, beside: Sequenc
             picture(registry, one, key=f"rival-{title}", is_marked=draft.is_marked)
     going = [one.job.id for one in (seen, *(one for _, one in others)) if one is not None and one.is_under_way]
     if going:
-        st.session_state[GOING] = True
         st.button(
             "Cancel",
             key="cancel-painting",

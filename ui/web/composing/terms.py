@@ -45,14 +45,19 @@ def _heading(term: "DraftTerm") -> None:
                 link_to(version.ref, f"**{plain(version.title or version.model)}**", KIND_ICONS[version.kind])
                 st.caption(f":{KIND_COLOURS[version.kind]}[{KINDS[version.kind]}] {plain(version.ref)}")
         st.button(
-            "Remove",
+            f"Remove term {term.written.position + 1}",
             key=f"remove-{term.written.position}",
             on_click=rewrite,
             args=(without_term, term.written.position),
             icon=":material/close:",
             type="tertiary",
-            help="Take it out of the recipe",
+            help=f"Take {_name(term)} out of the recipe",
         )
+
+
+def _name(term: "DraftTerm") -> str:
+    """What tells the fields of a term from those of the others; a reference has no mark that a label would read."""
+    return f"term {term.written.position + 1}" if term.version is None else term.version.ref
 
 
 def _strength(term: "DraftTerm") -> None:
@@ -66,7 +71,7 @@ def _strength(term: "DraftTerm") -> None:
     key = f"strength-{position}"
     mirror(key, strength)
     st.slider(
-        "Strength",
+        f"Strength of {_name(term)}",
         LOW,
         HIGH,
         step=STEP,
@@ -127,17 +132,18 @@ def _parts(term: "DraftTerm") -> None:
     position = term.written.position
     with st.expander(label, key=f"blocks-{position}", type="compact"):
         for part in term.parts:
-            _part(position, part, term.written.parts.get(part, 1.0))
+            _part(term, part, term.written.parts.get(part, 1.0))
 
 
-def _part(position: int, part: str, factor: float) -> None:
+def _part(term: "DraftTerm", part: str, factor: float) -> None:
     if not 0 <= factor <= PART_HIGH:
         st.markdown(f"{PARTS[part]}: **{plain(strength_label(factor))}** times, as the recipe says.")
         return
+    position = term.written.position
     key = f"part-{position}-{part}"
     mirror(key, factor)
     st.slider(
-        PARTS[part],
+        f"{PARTS[part]} of {_name(term)}",
         0.0,
         PART_HIGH,
         step=STEP,

@@ -59,6 +59,16 @@ def test_a_slider_rewrites_the_recipe_and_the_recipe_moves_the_sliders(studio: R
     assert recipe(app) == "-0.5*hard + soft"
 
 
+def test_every_slider_and_every_way_to_remove_has_a_name_of_its_own(studio: Registry, open_page: OpenPage) -> None:
+    app = open_page("compose.py", recipe="soft + fast + 0.5*nobody")
+    labels = [slider.label for slider in app.slider]
+    assert {"Strength of soft:1", "Middle block of soft:1", "Strength of fast:1", "Strength of term 3"} <= set(labels)
+    removes = [(one.label, one.help) for one in app.button if str(one.key).startswith("remove-")]
+    assert removes[0] == ("Remove term 1", "Take soft:1 out of the recipe")
+    assert len(set(labels)) == len(labels)
+    assert len({label for label, _ in removes}) == len(removes) == 3
+
+
 def test_what_sliders_cannot_show_stays_text_and_is_never_clamped(studio: Registry, open_page: OpenPage) -> None:
     text = "3.5*soft{/to_q/: 1.2} + ties(0.7*hard, fast) + 0.123456*fast | rank(4)"
     app = open_page("compose.py", recipe=text)
