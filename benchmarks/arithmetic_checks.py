@@ -37,7 +37,7 @@ def main() -> None:
 def register(folder: Path, inputs: Inputs) -> Path:
     """A registry that holds the vectors by the names of their files. Raises SystemExit where one was not measured."""
     from registry import Registry
-    from workbench.importing import import_file
+    from workbench.intake.importing import import_file
 
     home = folder / "home"
     with Registry.open(home) as registry:

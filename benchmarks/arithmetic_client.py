@@ -20,7 +20,7 @@ from formats import Architecture, Layout, architecture, architecture_of_folder
 if TYPE_CHECKING:
     from arithmetic import Combination
 
-OURS = ("arithmetic", "arithmetic.baking", "registry", "workbench.checking", "workbench.recipes")
+OURS = ("arithmetic", "arithmetic.baking", "registry", "workbench.sums.checking", "workbench.recipes.resolving")
 
 Figures = dict[str, Any]
 
@@ -100,8 +100,8 @@ def interfere(options: argparse.Namespace) -> Figures:
 def judge(options: argparse.Namespace) -> Figures:
     """The verdict on a recipe of registered vectors."""
     from registry import Registry
-    from workbench.checking import verdict_of
-    from workbench.recipes import resolve_recipe
+    from workbench.recipes.resolving import resolve_recipe
+    from workbench.sums.checking import verdict_of
 
     with Registry.open(options.home) as registry:
         verdict = verdict_of(registry, resolve_recipe(registry, options.recipe))
@@ -111,7 +111,7 @@ def judge(options: argparse.Namespace) -> Figures:
 def judge_headers(options: argparse.Namespace) -> Figures:
     """What the headers tell of a recipe of paths, without a registry."""
     from arithmetic import check_headers
-    from workbench.recipes import resolve_recipe
+    from workbench.recipes.resolving import resolve_recipe
 
     verdict = check_headers(resolve_recipe(None, options.recipe).combination)
     return {"ok": verdict.ok, "findings": [finding.code for finding in verdict.findings]}

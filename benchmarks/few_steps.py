@@ -27,7 +27,7 @@ from distill_jobs.progress import Progress
 from formats import architecture_of_folder
 from sampling import Settings, attach, decode, denoise, load_judge, load_pipeline, paired_bootstrap, set_strengths
 from sampling.metrics import heads_right
-from workbench.evaluation import Contender, baselines, exam, teacher
+from workbench.demo.evaluation import Contender, baselines, exam, teacher
 
 SEEDS = (0, 1, 2)
 NOISES = 4

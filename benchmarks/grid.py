@@ -19,10 +19,10 @@ from benchmarks.arithmetic_inputs import command_line, note, rounded, table_line
 from benchmarks.preview import diffusers
 from benchmarks.studios import FAST, PROMPT, STEPS, STYLE, Studio, opened
 from distill_jobs import Painter
-from workbench.axes import Axis
-from workbench.grid_jobs import submit_grid
-from workbench.grids import plan_grid
-from workbench.previewing import Sampling
+from workbench.grids.axes import Axis
+from workbench.grids.jobs import submit_grid
+from workbench.grids.planning import plan_grid
+from workbench.painting.previewing import Sampling
 
 SIDE = 5
 COLD, WARM, COLUMN = "a grid, painter just begun", "a grid, warm painter", "its sixth column"

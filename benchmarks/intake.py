@@ -29,7 +29,7 @@ from typing import Any
 from benchmarks.catalog import machine
 from formats import Layout, architecture, factor_keys
 from registry import Registry
-from workbench.library import import_folder
+from workbench.intake.library import import_folder
 
 TENSORS = 64
 """Of the big file."""

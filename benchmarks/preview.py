@@ -33,8 +33,8 @@ from sampling.beginnings import noise_for
 from sampling.painting import latent_shape
 from sampling.prompts import embed
 from sampling.settings import Settings
-from workbench.picture_jobs import queued_preview, submit_preview
-from workbench.recipes import resolve_recipe
+from workbench.painting.jobs import queued_preview, submit_preview
+from workbench.recipes.resolving import resolve_recipe
 
 BARE, PLAIN, PAINT, PREVIEW = "bare", "bare without vectors", "paint", "preview"
 REQUEST, FRESH = "request to picture", "diffusers afresh"

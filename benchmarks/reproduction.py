@@ -23,7 +23,7 @@ from distill_jobs.kinds.lcd_lora import LcdLoraSettings, distil
 from distill_jobs.progress import Progress
 from formats import architecture_of_folder
 from sampling import load_judge, load_pipeline
-from workbench.evaluation import EVALUATIONS, Contender, Exam, Examiner, Score, baselines, exam, teacher
+from workbench.demo.evaluation import EVALUATIONS, Contender, Exam, Examiner, Score, baselines, exam, teacher
 
 SEEDS = (0, 1, 2)
 NOISES = 4

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from demo.shipped import TUNING_FILE, tuning
 from sampling import paired_bootstrap
-from workbench.evaluation import EVALUATIONS
+from workbench.demo.evaluation import EVALUATIONS
 
 Row = dict[str, Any]
 COMPARED = (

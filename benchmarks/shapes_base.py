@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from demo import ATTRIBUTES, base_folder, render, sample_scenes, tuning
 from demo.renderer import sample_attributes
 from sampling import load_judge, load_pipeline
-from workbench.evaluation import Contender, Examiner, Score, baselines, exam
+from workbench.demo.evaluation import Contender, Examiner, Score, baselines, exam
 
 GUIDANCES = (1.0, 2.0, 3.0, 5.0, 7.5)
 NOISES = 1

@@ -17,8 +17,8 @@ from distill_jobs import Painter
 from formats import architecture_of_folder
 from registry import Registry
 from registry.jobs import Job, Queue
-from workbench.importing import import_file
-from workbench.job_kinds import JOB_KINDS
+from workbench.intake.importing import import_file
+from workbench.jobs.kinds import JOB_KINDS
 
 STYLE, FAST = "style", "fast"
 KINDS = {STYLE: "style", FAST: "acceleration"}

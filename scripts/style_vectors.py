@@ -12,9 +12,9 @@ from pathlib import Path
 from demo import STYLE_FILES, base_folder, style_files, write_dataset
 from registry import Registry
 from registry.jobs import Job
-from workbench.importing import import_file
-from workbench.jobs import submit_training
-from workbench.workers import run_worker
+from workbench.intake.importing import import_file
+from workbench.jobs.queueing import submit_training
+from workbench.jobs.workers import run_worker
 
 ORDERS = {
     "outline": {"layout": "kohya", "rank": 32, "alpha": 16.0},

@@ -5,44 +5,44 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from registry import Registry
-    from workbench.axes import Axis
-    from workbench.baking import bake, unbake
-    from workbench.cell_painting import paint_cells
-    from workbench.checking import check
-    from workbench.composing import compose
-    from workbench.converting import convert
-    from workbench.grid_files import write_grid
-    from workbench.grids import plan_grid
-    from workbench.importing import identify_file, import_file
-    from workbench.interfering import interfere
-    from workbench.jobs import submit_distillation, submit_training, wait
-    from workbench.previewing import preview
-    from workbench.recalling import recall, repaint
-    from workbench.verifying import verify
-    from workbench.workers import run_worker
+    from workbench.grids.axes import Axis
+    from workbench.grids.files import write_grid
+    from workbench.grids.painting import paint_cells
+    from workbench.grids.planning import plan_grid
+    from workbench.intake.importing import identify_file, import_file
+    from workbench.jobs.queueing import submit_distillation, submit_training, wait
+    from workbench.jobs.workers import run_worker
+    from workbench.painting.previewing import preview
+    from workbench.painting.recalling import recall, repaint
+    from workbench.sums.baking import bake, unbake
+    from workbench.sums.checking import check
+    from workbench.sums.composing import compose
+    from workbench.sums.converting import convert
+    from workbench.sums.interfering import interfere
+    from workbench.sums.verifying import verify
 
 _MODULES = {
-    "Axis": "workbench.axes",
+    "Axis": "workbench.grids.axes",
     "Registry": "registry",
-    "bake": "workbench.baking",
-    "check": "workbench.checking",
-    "compose": "workbench.composing",
-    "convert": "workbench.converting",
-    "identify_file": "workbench.importing",
-    "import_file": "workbench.importing",
-    "interfere": "workbench.interfering",
-    "paint_cells": "workbench.cell_painting",
-    "plan_grid": "workbench.grids",
-    "preview": "workbench.previewing",
-    "recall": "workbench.recalling",
-    "repaint": "workbench.recalling",
-    "run_worker": "workbench.workers",
-    "submit_distillation": "workbench.jobs",
-    "submit_training": "workbench.jobs",
-    "unbake": "workbench.baking",
-    "verify": "workbench.verifying",
-    "wait": "workbench.jobs",
-    "write_grid": "workbench.grid_files",
+    "bake": "workbench.sums.baking",
+    "check": "workbench.sums.checking",
+    "compose": "workbench.sums.composing",
+    "convert": "workbench.sums.converting",
+    "identify_file": "workbench.intake.importing",
+    "import_file": "workbench.intake.importing",
+    "interfere": "workbench.sums.interfering",
+    "paint_cells": "workbench.grids.painting",
+    "plan_grid": "workbench.grids.planning",
+    "preview": "workbench.painting.previewing",
+    "recall": "workbench.painting.recalling",
+    "repaint": "workbench.painting.recalling",
+    "run_worker": "workbench.jobs.workers",
+    "submit_distillation": "workbench.jobs.queueing",
+    "submit_training": "workbench.jobs.queueing",
+    "unbake": "workbench.sums.baking",
+    "verify": "workbench.sums.verifying",
+    "wait": "workbench.jobs.queueing",
+    "write_grid": "workbench.grids.files",
 }
 
 __all__ = [

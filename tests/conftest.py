@@ -25,7 +25,7 @@ from sqlalchemy import URL, create_engine, make_url, text
 
 from scripts.servers import await_answer, free_port
 
-LONGEST = "tests/workbench/test_demo.py"
+LONGEST = "tests/workbench/demo/test_story.py"
 
 DATABASES = ("sqlite", "postgresql")
 UNPRIVILEGED = ("postgres", "nobody")

@@ -15,14 +15,14 @@ from safetensors.torch import save_file
 from demo import style_files, write_dataset
 from registry import Registry
 from scripts.browsing import PAGE_MS, Visitor, launched, served
-from workbench.demo import BASE, import_world
-from workbench.importing import import_file
+from workbench.demo.story import BASE, import_world
+from workbench.intake.importing import import_file
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from formats import Identification
-    from workbench.evaluation import Score
+    from workbench.demo.evaluation import Score
 
 FAST = "fast-shapes"
 FAINTLY = 0.05

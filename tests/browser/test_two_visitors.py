@@ -9,9 +9,9 @@ from playwright.sync_api import Locator, Page, expect
 
 from registry import Registry
 from scripts.browsing import Visitor
-from workbench.jobs import submit_training
-from workbench.painter_jobs import cancel_unfinished
-from workbench.picture_jobs import submit_preview
+from workbench.jobs.queueing import submit_training
+from workbench.painting.jobs import submit_preview
+from workbench.painting.painter_jobs import cancel_unfinished
 
 PROMPT = "a small blue square on a black background"
 LONG = {"solver": "ddim", "steps": "120"}

@@ -18,7 +18,7 @@ from safetensors.torch import save, save_file
 
 from formats import architecture_of_folder
 from registry import Registry
-from workbench.importing import import_file
+from workbench.intake.importing import import_file
 
 
 @dataclass

@@ -5,7 +5,7 @@ import pytest
 from distill_jobs.execution.painter import Painter
 from registry import Registry
 from workbench.errors import InvalidSettings
-from workbench.workers import INTERACTIVE, Duties
+from workbench.jobs.workers import INTERACTIVE, Duties
 
 
 def test_memory_is_for_painters() -> None:

@@ -14,7 +14,7 @@ from ui.cli.recipe_command import RecipeCommand
 from ui.cli.session import registry_if_any
 
 if TYPE_CHECKING:
-    from workbench.baking import Baked
+    from workbench.sums.baking import Baked
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="A new folder, or a file where the base is one.")]
 Residual = Annotated[
@@ -56,8 +56,8 @@ def bake(
     A base in a folder gives a folder, one in a file a file; what is no weight of its networks is copied. With --name
     the checkpoint becomes a base of the registry.
     """
-    from workbench.baking import bake
-    from workbench.resources import bytes_of, resources
+    from workbench.sums.baking import bake
+    from workbench.sums.resources import bytes_of, resources
 
     with registry_if_any(context) as registry, counting("baking", "tensors") as count:
         baked = bake(
@@ -88,8 +88,8 @@ def unbake(
     quiet: Quiet = False,
 ) -> None:
     """Take the vectors out of a baked checkpoint again: the base is back, bit for bit, or nothing is written."""
-    from workbench.baking import unbake
-    from workbench.resources import resources
+    from workbench.sums.baking import unbake
+    from workbench.sums.resources import resources
 
     with registry_if_any(context) as registry, counting("restoring", "tensors") as count:
         digests = unbake(

@@ -11,7 +11,7 @@ from ui.cli import output
 from ui.cli.documents import version_document, versions_document
 from ui.cli.options import Json, Quiet, Reference
 from ui.cli.session import place_of, registry_of
-from workbench.guidance import in_both_ways
+from workbench.training.guidance import in_both_ways
 
 if TYPE_CHECKING:
     from formats import Identification
@@ -45,7 +45,7 @@ def identify(
     quiet: Quiet = False,
 ) -> None:
     """Say what a file is, and on what evidence. Needs no registry; the bases of one that is there are known too."""
-    from workbench.importing import identify_file
+    from workbench.intake.importing import identify_file
     from workbench.opening import existing_registry
 
     place = place_of(context)

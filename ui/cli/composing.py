@@ -16,8 +16,8 @@ from workbench.outcomes import Outcome
 
 if TYPE_CHECKING:
     from arithmetic import BakeCertificate, Certificate
-    from workbench.checking import CheckReport, ToolOutcome
-    from workbench.composing import Composition
+    from workbench.sums.checking import CheckReport, ToolOutcome
+    from workbench.sums.composing import Composition
 
 Rank = Annotated[int | None, typer.Option("--rank", help="The largest rank of a module: the same as '| rank(64)'.")]
 Energy = Annotated[
@@ -61,8 +61,8 @@ def check(
 
     A recipe of paths needs no registry and no base: tau check "./a.safetensors + ./b.safetensors".
     """
-    from workbench.checking import check
-    from workbench.recipes import stages_of
+    from workbench.recipes.resolving import stages_of
+    from workbench.sums.checking import check
 
     stages = stages_of(rank=rank, energy=energy, error=error, dtype=dtype)
     with registry_if_any(context) as registry:
@@ -100,9 +100,9 @@ def compose(
 
     With -o alone the file (and its certificate) is written; with --name, or without -o, it becomes a version.
     """
-    from workbench.composing import compose
-    from workbench.recipes import stages_of
-    from workbench.resources import resources
+    from workbench.recipes.resolving import stages_of
+    from workbench.sums.composing import compose
+    from workbench.sums.resources import resources
 
     opened = registry_if_any(context) if out is not None and name is None else registry_of(context)
     with opened as registry, counting("composing", "modules") as count:
@@ -138,8 +138,8 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Prove a result again, against the inputs that its recipe names; or any tool's file against a recipe."""
-    from workbench.resources import resources
-    from workbench.verifying import verify
+    from workbench.sums.resources import resources
+    from workbench.sums.verifying import verify
 
     with registry_if_any(context) as registry, counting("verifying", "modules") as count:
         certificate = verify(

@@ -11,7 +11,7 @@ from ui.cli.options import Json, Layout, Quiet
 from ui.cli.session import registry_if_any
 
 if TYPE_CHECKING:
-    from workbench.converting import Converted
+    from workbench.sums.converting import Converted
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +31,7 @@ def convert(
 
     A path needs no registry. LoHa, LoKr, DoRA and other kinds stay what they are, where the layout has keys for them.
     """
-    from workbench.converting import convert
+    from workbench.sums.converting import convert
 
     with registry_if_any(context) as registry:
         converted = convert(registry, vector, out, layout=format)

@@ -10,7 +10,7 @@ from ui.cli.options import CaptionColumn, ImageColumn, Json, Quiet, SkipCorrupt
 from workbench.outcomes import Outcome
 
 if TYPE_CHECKING:
-    from workbench.datasets import DatasetReport
+    from workbench.training.datasets import DatasetReport
 
 data = typer.Typer(no_args_is_help=True, help="Pictures with captions, to train on.")
 
@@ -33,7 +33,7 @@ def check(
     quiet: Quiet = False,
 ) -> None:
     """Read every picture and caption, count them, name all that are corrupt; exit 4 when it cannot be trained on."""
-    from workbench.datasets import check_dataset, reading_of
+    from workbench.training.datasets import check_dataset, reading_of
 
     reading = {"image_column": image_column, "caption_column": caption_column, "skip_corrupt": skip_corrupt}
     report = check_dataset(path, reading_of(reading))

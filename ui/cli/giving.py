@@ -14,9 +14,9 @@ from ui.cli.session import registry_of
 from workbench.outcomes import Outcome
 
 if TYPE_CHECKING:
-    from workbench.exporting import Exported
-    from workbench.pushing import Pushed
-    from workbench.syncing import SyncReport
+    from workbench.giving.exporting import Exported
+    from workbench.giving.pushing import Pushed
+    from workbench.giving.syncing import SyncReport
 
 Layout = Annotated[
     str | None,
@@ -49,7 +49,7 @@ def export(
 
     Secrets and machine paths are taken out of what is embedded. Importing the folder gives the same vector again.
     """
-    from workbench.exporting import export
+    from workbench.giving.exporting import export
 
     with registry_of(context) as registry:
         exported = export(registry, reference, folder, layout=format, base_model=base_model)
@@ -78,7 +78,7 @@ def push(
 
     Log in with `hf auth login` first. The commit is recorded in the model's history.
     """
-    from workbench.pushing import push
+    from workbench.giving.pushing import push
 
     with registry_of(context) as registry:
         pushed = push(
@@ -112,7 +112,7 @@ def sync(
     A second run writes what has changed and removes what it wrote itself and no longer finds; it never touches others'
     files. A version whose bytes are lost is named, and what stands there of it stays; the exit code is 1 then.
     """
-    from workbench.syncing import sync
+    from workbench.giving.syncing import sync
 
     with registry_of(context) as registry, counting("writing", "files") as progress:
         report = sync(

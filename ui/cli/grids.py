@@ -34,7 +34,7 @@ from ui.cli.session import registry_of
 if TYPE_CHECKING:
     from registry import Registry
     from registry.jobs import Job
-    from workbench.grids import GridPlan
+    from workbench.grids.planning import GridPlan
 
 AXIS = (
     "papercut=0:1.2:5 (a strength, FROM:TO:COUNT), papercut{unet.down}=0,1 (a factor of its scope), or steps, solver, "
@@ -123,8 +123,8 @@ def grid(
 
 
 def _plan(registry: "Registry", recipe: str, x: str, y: str | None, **given: Any) -> "GridPlan":
-    from workbench.axes import Axis
-    from workbench.grids import plan_grid
+    from workbench.grids.axes import Axis
+    from workbench.grids.planning import plan_grid
 
     if not x:
         raise typer.BadParameter("a grid needs an axis: --x papercut=0:1.2:5", param_hint="--x")
@@ -132,7 +132,7 @@ def _plan(registry: "Registry", recipe: str, x: str, y: str | None, **given: Any
 
 
 def _warn(registry: "Registry", plan: "GridPlan") -> None:
-    from workbench.grids import grid_findings
+    from workbench.grids.planning import grid_findings
 
     for finding in grid_findings(registry, plan):
         if finding.severity != "note":
@@ -142,8 +142,8 @@ def _warn(registry: "Registry", plan: "GridPlan") -> None:
 def _paint(
     registry: "Registry", plan: "GridPlan", measured: bool, clip: Path | None, device: str | None, progress: Count
 ) -> None:
-    from workbench.cell_metrics import measure_cells
-    from workbench.cell_painting import paint_cells, plan_cells
+    from workbench.grids.metrics import measure_cells
+    from workbench.grids.painting import paint_cells, plan_cells
 
     if (foreseen := plan_cells(registry, plan.cells, device=device)) is not None:
         output.hint(foreseen.sentence)
@@ -161,8 +161,8 @@ def _queue(
     timeout: float | None,
     progress: Count,
 ) -> None:
-    from workbench.grid_jobs import queued_grid
-    from workbench.workers import INTERACTIVE, is_worker_alive
+    from workbench.grids.jobs import queued_grid
+    from workbench.jobs.workers import INTERACTIVE, is_worker_alive
 
     if not is_worker_alive(registry.home, INTERACTIVE):
         output.hint("no painter runs on this machine; start one: tau worker --lanes interactive")
@@ -175,13 +175,13 @@ def _queue(
 
 
 def _written(registry: "Registry", plan: "GridPlan", out: Path | None) -> tuple[Path, ...]:
-    from workbench.grid_files import grid_place, write_grid
+    from workbench.grids.files import grid_place, write_grid
 
     return write_grid(registry, plan, out or grid_place(registry, plan))
 
 
 def _show(registry: "Registry", plan: "GridPlan", paths: tuple[Path, ...], *, json: bool, quiet: bool) -> None:
-    from workbench.grid_files import grid_rows
+    from workbench.grids.files import grid_rows
 
     rows = grid_rows(registry, plan)
     if json:

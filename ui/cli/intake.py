@@ -18,8 +18,8 @@ from workbench.outcomes import Outcome
 if TYPE_CHECKING:
     from registry import Version
     from registry.lookups import Lookup
-    from workbench.hash_lookups import Unasked
-    from workbench.import_report import ImportReport
+    from workbench.intake.hash_lookups import Unasked
+    from workbench.intake.report import ImportReport
 
 Source = Annotated[
     str,
@@ -72,7 +72,7 @@ def import_(
     In a folder of many, what was imported before and did not change is not read again, and what cannot be imported is
     named. What other tools left beside a file (.civitai.info, .metadata.json, A1111's .json, previews) comes with it.
     """
-    from workbench.import_sources import take_in
+    from workbench.intake.sources import take_in
 
     with registry_of(context) as registry, following("importing") as tell:
         report = take_in(
@@ -117,7 +117,7 @@ def lookup(
     What it says fills in blanks and replaces nothing; a failure changes nothing. What cannot be asked about is named,
     and the others are asked about all the same; the exit code is 1 then.
     """
-    from workbench.hash_lookups import Unasked, look_up_all, lookups_of
+    from workbench.intake.hash_lookups import Unasked, look_up_all, lookups_of
 
     with registry_of(context) as registry:
         if known:
@@ -141,8 +141,8 @@ def unlink(
     quiet: Quiet = False,
 ) -> None:
     """Declare what a service said of a version wrong: what it filled in is taken back, and it is not linked again."""
-    from workbench.hash_lookups import lookups_of
-    from workbench.hash_lookups import unlink as unlink_version
+    from workbench.intake.hash_lookups import lookups_of
+    from workbench.intake.hash_lookups import unlink as unlink_version
 
     with registry_of(context) as registry:
         if dry_run:

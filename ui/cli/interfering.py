@@ -13,7 +13,7 @@ from ui.cli.session import registry_if_any
 
 if TYPE_CHECKING:
     from arithmetic import AngleSummary, Containment, Overlap
-    from workbench.interfering import InterferenceReport
+    from workbench.sums.interfering import InterferenceReport
 
 Vector = Annotated[str, typer.Argument(help="A vector: name, name:3, name@alias, sha256:... or a path.")]
 Strength = Annotated[float, typer.Option(min=-100, max=100, help="At which it stands in the sum.")]
@@ -40,8 +40,8 @@ def interference(
 
     Everything is exact and comes from the weights alone; the suggestion is a rule of thumb, and says its reason.
     """
-    from workbench.interfering import interfere
-    from workbench.resources import resources
+    from workbench.sums.interfering import interfere
+    from workbench.sums.resources import resources
 
     with registry_if_any(context) as registry, counting("comparing", "modules") as count:
         report = interfere(

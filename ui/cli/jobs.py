@@ -12,7 +12,7 @@ from ui.cli.evaluation_table import print_evaluation, result_fields
 from ui.cli.options import DryRun, Json, Quiet
 from ui.cli.selection import Yes
 from ui.cli.session import registry_of
-from workbench.guidance import in_both_ways
+from workbench.training.guidance import in_both_ways
 
 if TYPE_CHECKING:
     from registry.jobs import Job, JobEvent, Queue
@@ -38,8 +38,8 @@ def ls(
     quiet: Quiet = False,
 ) -> None:
     """List jobs, newest first, with the time that they will still take where it is known."""
-    from workbench.estimates import seconds_left
-    from workbench.jobs import queue_of
+    from workbench.jobs.estimates import seconds_left
+    from workbench.jobs.queueing import queue_of
 
     with registry_of(context) as registry:
         found = queue_of(registry).list(state=state, kind=kind, lane=lane, limit=limit, after=after)
@@ -56,8 +56,8 @@ def show(
     quiet: Quiet = False,
 ) -> None:
     """One job: its settings, its progress, and what happened to it."""
-    from workbench.estimates import seconds_left
-    from workbench.jobs import queue_of
+    from workbench.jobs.estimates import seconds_left
+    from workbench.jobs.queueing import queue_of
 
     with registry_of(context) as registry:
         queue = queue_of(registry)
@@ -87,7 +87,7 @@ def logs(
     json: Json = False,
 ) -> None:
     """What a job's process wrote."""
-    from workbench.jobs import log_pieces, queue_of, why_no_log
+    from workbench.jobs.queueing import log_pieces, queue_of, why_no_log
 
     with registry_of(context) as registry:
         said = False
@@ -121,7 +121,7 @@ def cancel(
     if ids:
         _steer(context, "cancel", ids, lambda queue, job: queue.cancel(job), dry_run=dry_run, json=json, quiet=quiet)
         return
-    from workbench.jobs import queue_of
+    from workbench.jobs.queueing import queue_of
 
     with registry_of(context) as registry:
         queue = queue_of(registry)
@@ -175,8 +175,8 @@ def _steer(
     quiet: bool,
 ) -> None:
     """Do it to every job, after all of them were found; print them as they are then."""
-    from workbench.estimates import seconds_left
-    from workbench.jobs import queue_of
+    from workbench.jobs.estimates import seconds_left
+    from workbench.jobs.queueing import queue_of
 
     with registry_of(context) as registry:
         queue = queue_of(registry)
@@ -220,8 +220,8 @@ def worker(
     job: Annotated[int | None, typer.Option("--job", help="Run that very job in this process, and end.")] = None,
 ) -> None:
     """Run the queue's jobs until stopped with Ctrl-C: one process each, or one resident painter a device."""
-    from workbench.resources import bytes_of
-    from workbench.workers import Duties, run_job, run_worker
+    from workbench.jobs.workers import Duties, run_job, run_worker
+    from workbench.sums.resources import bytes_of
 
     if job is not None:
         with registry_of(context) as registry:
@@ -291,7 +291,7 @@ def _document(job: "Job", left: Mapping[int, float]) -> dict[str, object]:
 
 
 def _remedy(job: "Job") -> str | None:
-    from workbench.jobs import remedy
+    from workbench.jobs.queueing import remedy
 
     return remedy(job)
 

@@ -14,14 +14,14 @@ from ui.cli.output import err
 
 if TYPE_CHECKING:
     from formats import Identification
-    from workbench.evaluation import Score
+    from workbench.demo.evaluation import Score
 
 PICTURE_COLUMNS = 96
 """Widest terminal drawing, in characters; each shows two pixels, one above the other."""
 
 
 class TerminalNarrator:
-    """A `workbench.demo.Narrator` for the terminal; close it (or use it as a context) to take the progress bar away."""
+    """A `workbench.demo.story.Narrator` for the terminal; close it (or use it as a context) to take its bar away."""
 
     def __init__(self) -> None:
         self.console = err()

@@ -16,7 +16,7 @@ def recipe_text(context: typer.Context, argument: str) -> str:
     """The recipe behind `@FILE` and `-`."""
     if context.resilient_parsing:
         return argument
-    from workbench.recipe_files import recipe_text
+    from workbench.recipes.files import recipe_text
 
     return recipe_text(argument)
 

@@ -37,7 +37,7 @@ def demo(
     json: Json = False,
 ) -> None:
     """The guided main job on the shipped shapes world: distil, compose, prove, paint, compare."""
-    from workbench.demo import demo
+    from workbench.demo.story import demo
     from workbench.opening import demo_home
 
     place = home or demo_home(place_of(context).home)
@@ -102,8 +102,8 @@ def _serve(home: Path | None, database: str | None, port: int, open_browser: boo
 def _workers(home: Path | None, database: str | None, environment: Mapping[str, str]) -> Iterator[None]:
     """Inside, somebody paints and trains for this registry; where it cannot be opened, the pages say why."""
     from registry import RegistryError
+    from workbench.jobs.workers import staffed
     from workbench.opening import open_registry
-    from workbench.workers import staffed
 
     try:
         registry = open_registry(home, database)

@@ -35,8 +35,8 @@ from ui.cli.session import registry_of
 if TYPE_CHECKING:
     from registry import Registry
     from registry.jobs import Job
-    from workbench.picture_jobs import QueuedPreview
-    from workbench.previewing import Preview
+    from workbench.painting.jobs import QueuedPreview
+    from workbench.painting.previewing import Preview
 
 Prompts = Annotated[list[str], typer.Option("--prompt", "-p", help="What to paint; may be repeated.")]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", min=0, help="One picture each; may be repeated. Default 0.")]
@@ -134,8 +134,8 @@ def _painted(
     device: str | None,
     progress: Count,
 ) -> "Preview":
-    from workbench.painting_plans import plan_painting
-    from workbench.previewing import preview
+    from workbench.painting.plans import plan_painting
+    from workbench.painting.previewing import preview
 
     how = {key: value for key, value in settings.items() if key not in ("seeds", "out")}
     count = len(prompts) * len(settings["seeds"])
@@ -151,8 +151,8 @@ def _queued(
     timeout: float | None,
     progress: Count,
 ) -> "QueuedPreview":
-    from workbench.picture_jobs import queued_preview
-    from workbench.workers import INTERACTIVE, is_worker_alive
+    from workbench.jobs.workers import INTERACTIVE, is_worker_alive
+    from workbench.painting.jobs import queued_preview
 
     if not is_worker_alive(registry.home, INTERACTIVE):
         output.hint("no painter runs on this machine; start one: tau worker --lanes interactive")

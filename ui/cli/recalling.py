@@ -33,7 +33,7 @@ def recall(
     quiet: Quiet = False,
 ) -> None:
     """The recipe, base, prompt, seed, settings and hashes inside a picture. Needs no registry, but for --again."""
-    from workbench.recalling import recall
+    from workbench.painting.recalling import recall
 
     if out is not None and not again:
         raise typer.BadParameter("--out is for what --again paints; add --again")
@@ -49,7 +49,7 @@ def recall(
 
 
 def _paint_again(context: typer.Context, picture: Path, out: Path | None, *, json: bool, quiet: bool) -> None:
-    from workbench.recalling import repaint, write_repainted
+    from workbench.painting.recalling import repaint, write_repainted
 
     with registry_of(context) as registry, counting("painting", "steps") as progress:
         found = repaint(registry, picture, on_step=progress, cancelled=asked_to_stop)

@@ -169,8 +169,8 @@ def _queue(
     json: bool,
     quiet: bool,
 ) -> None:
-    """Queue the job by a use case of workbench.jobs, and go on as the options say."""
-    from workbench import jobs
+    """Queue the job by a use case of workbench.jobs.queueing, and go on as the options say."""
+    from workbench.jobs import queueing
 
     read = given(options, DATA)
     data_license = read.pop("data_license", None)
@@ -179,14 +179,14 @@ def _queue(
         if options["dry_run"]:
             _inspect(registry, said, json=json)
             return
-        job = getattr(jobs, use_case)(registry, **said)
+        job = getattr(queueing, use_case)(registry, **said)
         outcome = {name: options[name] for name in OUTCOME}
         go_on(registry, job, **outcome, json=json, quiet=quiet)
 
 
 def _inspect(registry: "Registry", said: Mapping[str, Any], *, json: bool) -> None:
     """Print the pre-flight; exit code 4 where it holds an error."""
-    from workbench.preflight import preflight
+    from workbench.training.preflight import preflight
 
     found = preflight(registry, **said)
     if json:
@@ -204,8 +204,8 @@ def go_on(
     registry: "Registry", job: "Job", *, wait: bool, timeout: float | None, worker: bool, json: bool, quiet: bool
 ) -> None:
     """Have the job run here unless somebody said otherwise; wait for it where that was asked, and show it."""
-    from workbench.guidance import guidance_of
-    from workbench.workers import ensure_worker
+    from workbench.jobs.workers import ensure_worker
+    from workbench.training.guidance import guidance_of
 
     if guidance := guidance_of(job.spec):
         output.hint(guidance)
@@ -227,7 +227,7 @@ def go_on(
 
 def _waited(registry: "Registry", job: "Job", timeout: float | None) -> "Job":
     """The job when it has ended. Ctrl-C ends the waiting alone, and says how to go on."""
-    from workbench.jobs import wait
+    from workbench.jobs.queueing import wait
 
     with counting(f"job {job.id}", "steps") as count:
 

@@ -8,8 +8,8 @@ from ui.web.job_words import WISH_LABELS
 from ui.web.navigation import shared_registry
 from ui.web.refusals import refusals_kept
 from ui.web.shortcuts import CANCEL
-from workbench.watching import ask, wishes
-from workbench.workers import BATCH, ensure_painter, ensure_worker
+from workbench.jobs.watching import ask, wishes
+from workbench.jobs.workers import BATCH, ensure_painter, ensure_worker
 
 if TYPE_CHECKING:
     from registry.jobs import Job

@@ -16,17 +16,17 @@ from ui.web.pictures import Blobs, thumbnail
 from ui.web.refusals import show_refusal
 from ui.web.veil import BLURRED, is_hidden, unveil_pictures
 from ui.web.words import plain
-from workbench.estimates import seconds_left
-from workbench.grid_files import write_grid
-from workbench.grids import GridPlan, Panel, painted_cells
-from workbench.jobs import UNDER_WAY, queue_of
-from workbench.marks import marked_cells
-from workbench.snippets import Scene, link_parameters
+from workbench.grids.files import write_grid
+from workbench.grids.planning import GridPlan, Panel, painted_cells
+from workbench.jobs.estimates import seconds_left
+from workbench.jobs.queueing import UNDER_WAY, queue_of
+from workbench.painting.marks import marked_cells
+from workbench.recipes.snippets import Scene, link_parameters
 
 if TYPE_CHECKING:
     from registry import Preview, Registry
     from registry.jobs import Job
-    from workbench.cells import Cell
+    from workbench.grids.cells import Cell
 
 REFRESH_SECONDS = 1.0
 CELL_WIDTH = 104  # pixels, at least: on a phone the grid scrolls sideways

@@ -8,7 +8,7 @@ from ui.web.comparing.table import differences
 from ui.web.composing.address import remember, restore, text_of
 from ui.web.composing.choosing import is_unstocked, sole_base
 from ui.web.navigation import link_to_catalog, shared_registry
-from workbench.drafts import read_draft
+from workbench.recipes.drafts import read_draft
 
 PAGE = "compare"
 

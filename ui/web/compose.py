@@ -12,7 +12,7 @@ from ui.web.composing.terms import terms
 from ui.web.fields import mirror
 from ui.web.navigation import link_to_catalog, shared_registry
 from ui.web.refusals import say_refusal
-from workbench.drafts import read_draft
+from workbench.recipes.drafts import read_draft
 
 PAGE = "compose"
 RECIPE = "compose-recipe"

@@ -13,12 +13,12 @@ from ui.web.navigation import shared_registry
 from ui.web.refusals import refusals_kept, refusals_shown, show_refusal
 from ui.web.shortcuts import PAINT
 from ui.web.words import plain
-from workbench.cell_painting import plan_cells
-from workbench.grid_jobs import submit_grid
-from workbench.grid_orders import GridOrder, missing_cells, plan_order, proposed_axes
-from workbench.grids import GridPlan, painted_cells
-from workbench.profiles import SamplingWords
-from workbench.workers import ensure_painter
+from workbench.grids.jobs import submit_grid
+from workbench.grids.orders import GridOrder, missing_cells, plan_order, proposed_axes
+from workbench.grids.painting import plan_cells
+from workbench.grids.planning import GridPlan, painted_cells
+from workbench.jobs.workers import ensure_painter
+from workbench.painting.profiles import SamplingWords
 
 if TYPE_CHECKING:
     from registry import Registry

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from ui.web.refusals import refusals_kept
-from workbench.axes import SETTINGS
-from workbench.grid_orders import extended_axis, turnable
+from workbench.grids.axes import SETTINGS
+from workbench.grids.orders import extended_axis, turnable
 from workbench.outcomes import outcome_of
 
 if TYPE_CHECKING:

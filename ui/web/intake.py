@@ -9,10 +9,10 @@ from ui.web.job_words import duration_label, kind_label, subject
 from ui.web.navigation import DEMO_COMMANDS, link_to, link_to_job, shared_registry, shared_settings
 from ui.web.refusals import refuse, remember_refusal
 from ui.web.words import KINDS, plain
-from workbench.demo_jobs import submit_demo
+from workbench.demo.jobs import submit_demo
 from workbench.errors import WorkbenchError
-from workbench.import_jobs import submit_import
-from workbench.jobs import UNDER_WAY, ensure_worker, queue_of, remedy
+from workbench.intake.jobs import submit_import
+from workbench.jobs.queueing import UNDER_WAY, ensure_worker, queue_of, remedy
 
 if TYPE_CHECKING:
     from registry import Registry

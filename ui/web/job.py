@@ -14,11 +14,11 @@ from ui.web.pictures import blurred_strip
 from ui.web.refusals import show_refusal
 from ui.web.veil import BLURRED, is_hidden, unveil_pictures
 from ui.web.words import plain, time_label
-from workbench.estimates import seconds_left
-from workbench.guidance import in_both_ways
-from workbench.jobs import UNDER_WAY, queue_of, why_no_log
-from workbench.marks import is_job_marked
-from workbench.watching import Curve, Sample, curves, log_tail, samples
+from workbench.jobs.estimates import seconds_left
+from workbench.jobs.queueing import UNDER_WAY, queue_of, why_no_log
+from workbench.jobs.watching import Curve, Sample, curves, log_tail, samples
+from workbench.painting.marks import is_job_marked
+from workbench.training.guidance import in_both_ways
 
 if TYPE_CHECKING:
     from registry import Registry

@@ -11,8 +11,8 @@ from ui.web.navigation import GRID, link_to, link_to_page
 from ui.web.pictures import Blobs, thumbnail
 from ui.web.veil import BLURRED, is_hidden, unveil_pictures
 from ui.web.words import plain
-from workbench.jobs import queue_of
-from workbench.marks import is_job_marked
+from workbench.jobs.queueing import queue_of
+from workbench.painting.marks import is_job_marked
 
 if TYPE_CHECKING:
     from registry import Registry

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from ui.web.words import plain, seconds_label
-from workbench.jobs import remedy
+from workbench.jobs.queueing import remedy
 
 if TYPE_CHECKING:
     from registry.jobs import Job

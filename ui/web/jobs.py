@@ -15,9 +15,9 @@ from ui.web.refusals import refusals_kept, show_refusal
 from ui.web.shortcuts import NEW, REFRESH
 from ui.web.training import FORMS, show_form
 from ui.web.words import plain, time_label
-from workbench.estimates import seconds_left
-from workbench.jobs import queue_of
-from workbench.workers import BATCH, INTERACTIVE, ensure_painter, ensure_worker, is_worker_alive
+from workbench.jobs.estimates import seconds_left
+from workbench.jobs.queueing import queue_of
+from workbench.jobs.workers import BATCH, INTERACTIVE, ensure_painter, ensure_worker, is_worker_alive
 
 if TYPE_CHECKING:
     from registry import Registry

@@ -11,11 +11,11 @@ from ui.web.job_words import progress_bar, state_badge
 from ui.web.navigation import JOBS, shared_registry, shared_settings
 from ui.web.refusals import refusals_kept, refusals_shown, show_refusal
 from ui.web.words import plain
-from workbench.guidance import in_both_ways
-from workbench.jobs import UNDER_WAY, queue_of
-from workbench.preflight import KIND as PREFLIGHT
-from workbench.preflight import start_inspected, submit_form
-from workbench.workers import ensure_painter, ensure_worker
+from workbench.jobs.queueing import UNDER_WAY, queue_of
+from workbench.jobs.workers import ensure_painter, ensure_worker
+from workbench.training.guidance import in_both_ways
+from workbench.training.preflight import KIND as PREFLIGHT
+from workbench.training.preflight import start_inspected, submit_form
 
 if TYPE_CHECKING:
     from registry import Registry

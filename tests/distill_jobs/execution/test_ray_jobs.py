@@ -15,11 +15,12 @@ from distill_jobs.execution.ray_jobs import CopiedLog, RayExecutor, connect
 from distill_jobs.execution.worker import Pace, Worker
 from registry import Registry
 from registry.jobs import Queue
-from workbench.workers import JOB_COMMAND
+from workbench.jobs.workers import JOB_COMMAND
 
 RUN_JOB = Path(__file__).parents[1] / "functions" / "run_job.py"
 COMMAND = (sys.executable, "-P", str(RUN_JOB))
-KINDS = {"count": "sample_jobs:count", "fail": "sample_jobs:fail", "style": "workbench.training:train_style_vector"}
+STYLE = "workbench.training.jobs:train_style_vector"
+KINDS = {"count": "sample_jobs:count", "fail": "sample_jobs:fail", "style": STYLE}
 QUICK = Pace(lease_seconds=6.0, grace_seconds=30.0, poll_seconds=0.05)
 PATIENCE_SECONDS = 120
 

@@ -126,7 +126,7 @@ def test_kept_trajectories_spare_the_teachers_passes_after_the_first_visits() ->
 
 
 def test_every_form_of_training_has_its_workload() -> None:
-    from workbench.orders import RESULT_KINDS
+    from workbench.training.orders import RESULT_KINDS
 
     assert set(WORKLOADS) == set(RESULT_KINDS)
 

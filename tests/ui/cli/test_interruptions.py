@@ -13,7 +13,7 @@ import pytest
 from typer.testing import Result
 
 from registry.jobs import Job
-from workbench.jobs import queue_of
+from workbench.jobs.queueing import queue_of
 from workbench.opening import open_registry
 
 Tau = Callable[..., Result]
@@ -28,7 +28,7 @@ import sys
 from pathlib import Path
 from distill_jobs import Pace, Worker
 from registry import Registry
-from workbench.job_kinds import JOB_KINDS
+from workbench.jobs.kinds import JOB_KINDS
 with Registry.open(Path(sys.argv[1])) as registry:
     Worker(registry, JOB_KINDS, pace=Pace(lease_seconds=3)).run()
 """

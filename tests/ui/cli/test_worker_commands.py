@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from workbench.jobs import queue_of
+from workbench.jobs.queueing import queue_of
+from workbench.jobs.workers import BATCH, INTERACTIVE, is_worker_alive
 from workbench.opening import open_registry
-from workbench.workers import BATCH, INTERACTIVE, is_worker_alive
 
 Tau = Callable[..., Result]
 
@@ -97,7 +97,7 @@ def test_both_lanes_are_done_until_both_are_idle(painted: Tau, home: Path, data:
     order = ("--base", "shapes", "--data", data, "--batch", 2, "--rank", 2, "--steps", 2, "--no-worker", "-q")
     painted("train", "style", *order, "--name", "first")
     with open_registry(home) as registry:
-        from workbench.picture_jobs import submit_preview
+        from workbench.painting.jobs import submit_preview
 
         submit_preview(registry, "papercut", ["a circle"], solver="lcm")
         assert painted("worker", "--until-idle", "--lanes", "batch,interactive", "--slots", 2).exit_code == 0

@@ -18,7 +18,7 @@ from streamlit.testing.v1 import AppTest
 from formats import architecture
 from registry import Parent, Registry
 from ui.web.launch import APP
-from workbench.workers import LOCKS
+from workbench.jobs.workers import LOCKS
 
 PAGE_SECONDS = 60
 """How long a page may take on a busy machine."""

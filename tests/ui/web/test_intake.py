@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from registry import Registry
 from registry.jobs import Queue
-from workbench.workers import run_job
+from workbench.jobs.workers import run_job
 
 OpenPage = Callable[..., AppTest]
 

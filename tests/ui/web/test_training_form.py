@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from registry import Registry
 from registry.jobs import Job, Queue
 from ui.web.training import FORMS
-from workbench.job_kinds import JOB_KINDS
+from workbench.jobs.kinds import JOB_KINDS
 
 OpenPage = Callable[..., AppTest]
 

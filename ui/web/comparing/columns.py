@@ -15,15 +15,15 @@ from ui.web.refusals import refusals_shown, say_refusal
 from ui.web.shortcuts import CANCEL, PAINT
 from ui.web.veil import unveil_pictures
 from ui.web.words import plain
-from workbench.painter_jobs import cancel_unfinished
-from workbench.picture_jobs import submit_preview
-from workbench.picture_watch import Watched, watch
-from workbench.workers import INTERACTIVE, ensure_painter, is_worker_alive
+from workbench.jobs.workers import INTERACTIVE, ensure_painter, is_worker_alive
+from workbench.painting.jobs import submit_preview
+from workbench.painting.painter_jobs import cancel_unfinished
+from workbench.painting.watching import Watched, watch
 
 if TYPE_CHECKING:
     from registry import Preview, Registry
     from registry.jobs import Job
-    from workbench.drafts import Draft
+    from workbench.recipes.drafts import Draft
 
 PROMPT, SEED = "compare-prompt", "compare-seed"
 GOING = "compare-going"

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from workbench.side_by_side import side_by_side
+from workbench.recipes.side_by_side import side_by_side
 
 if TYPE_CHECKING:
-    from workbench.drafts import Draft
+    from workbench.recipes.drafts import Draft
 
 ONLY = "compare-only"
 

@@ -11,13 +11,13 @@ from ui.web.fields import mirror
 from ui.web.navigation import link_to, link_to_catalog
 from ui.web.refusals import refuse
 from ui.web.words import KIND_ICONS, family_label, plain
-from workbench.drafts import bases
-from workbench.recipe_edits import with_reference, with_term
+from workbench.recipes.drafts import bases
+from workbench.recipes.edits import with_reference, with_term
 
 if TYPE_CHECKING:
     from registry import Registry, Version
     from registry.fitting import Fit
-    from workbench.drafts import Draft
+    from workbench.recipes.drafts import Draft
 
 FOUND = 8
 """Candidates shown at a time; a search finds the rest."""

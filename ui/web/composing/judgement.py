@@ -8,13 +8,13 @@ import streamlit as st
 from ui.web.composing.address import follow, rewrite, text_of
 from ui.web.fields import mirror
 from ui.web.words import plain, strength_label
-from workbench.interfering import InterferenceReport, at_strengths, interfere
 from workbench.outcomes import outcome_of
-from workbench.recipe_edits import with_strength
+from workbench.recipes.edits import with_strength
+from workbench.sums.interfering import InterferenceReport, at_strengths, interfere
 
 if TYPE_CHECKING:
     from registry import Registry
-    from workbench.drafts import Draft, DraftTerm
+    from workbench.recipes.drafts import Draft, DraftTerm
 
 ICONS = {"error": ":material/block:", "warning": ":material/warning:", "note": ":material/info:"}
 PAIRS = 6

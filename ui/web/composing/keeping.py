@@ -10,15 +10,15 @@ from ui.web.composing.showing import progress_words
 from ui.web.navigation import link_to
 from ui.web.refusals import refusals_shown
 from ui.web.words import plain
-from workbench.compose_jobs import submit_composition
-from workbench.drafts import pinned
-from workbench.picture_watch import watch_job
-from workbench.snippets import Scene, command_of, compose_command_of, link_parameters, program_of
-from workbench.workers import ensure_worker, is_worker_alive
+from workbench.jobs.workers import ensure_worker, is_worker_alive
+from workbench.painting.watching import watch_job
+from workbench.recipes.drafts import pinned
+from workbench.recipes.snippets import Scene, command_of, compose_command_of, link_parameters, program_of
+from workbench.sums.jobs import submit_composition
 
 if TYPE_CHECKING:
     from registry import Registry
-    from workbench.drafts import Draft
+    from workbench.recipes.drafts import Draft
 
 POLL_SECONDS = 0.5
 NAME, AS_DRAFT, ALIASES = "compose-name", "compose-draft", "compose-aliases"

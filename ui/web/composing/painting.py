@@ -14,19 +14,19 @@ from ui.web.refusals import refusals_shown
 from ui.web.shortcuts import CANCEL, PAINT
 from ui.web.veil import unveil_pictures
 from ui.web.words import SOLVERS, plain
-from workbench.cells import stored_preview
-from workbench.painter_jobs import cancel_unfinished
-from workbench.painting_plans import plan_painting
-from workbench.picture_jobs import submit_preview
-from workbench.picture_watch import Watched, paints, watch, watch_briefly
-from workbench.rivals import rivals
-from workbench.workers import INTERACTIVE, ensure_painter, is_worker_alive
+from workbench.grids.cells import stored_preview
+from workbench.jobs.workers import INTERACTIVE, ensure_painter, is_worker_alive
+from workbench.painting.jobs import submit_preview
+from workbench.painting.painter_jobs import cancel_unfinished
+from workbench.painting.plans import plan_painting
+from workbench.painting.rivals import rivals
+from workbench.painting.watching import Watched, paints, watch, watch_briefly
 
 if TYPE_CHECKING:
     from registry import Preview, Registry
     from registry.jobs import Job
-    from workbench.drafts import Draft
-    from workbench.profiles import Sampling
+    from workbench.painting.profiles import Sampling
+    from workbench.recipes.drafts import Draft
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 0.5

@@ -9,13 +9,13 @@ from ui.web.composing.address import LARGEST, STEP, chosen_settings, follow, say
 from ui.web.fields import mirror
 from ui.web.refusals import refusals_shown
 from ui.web.words import SOLVERS, plain
-from workbench.init_pictures import kept_picture
-from workbench.recipe_edits import has_word, with_word, without_word
-from workbench.rivals import evaluations
+from workbench.painting.init_pictures import kept_picture
+from workbench.painting.rivals import evaluations
+from workbench.recipes.edits import has_word, with_word, without_word
 
 if TYPE_CHECKING:
     from registry import Registry
-    from workbench.drafts import Draft
+    from workbench.recipes.drafts import Draft
 
 PROMPT, WORDS = "compose-prompt", "compose-words"
 LARGEST_UPLOAD = 30  # megabytes

@@ -15,7 +15,7 @@ from ui.web.words import SOLVERS, plain, seconds_label, time_label
 
 if TYPE_CHECKING:
     from registry import Preview, Registry
-    from workbench.picture_watch import Watched
+    from workbench.painting.watching import Watched
 
 SIDE = 512
 """Pixels: a smaller picture is shown larger, its pixels sharp."""

@@ -8,11 +8,11 @@ from ui.web.composing.address import rewrite
 from ui.web.fields import mirror
 from ui.web.navigation import link_to
 from ui.web.words import KIND_COLOURS, KIND_ICONS, KINDS, plain, strength_label
-from workbench.recipe_edits import PARTS, with_part, with_strength, without_term
+from workbench.recipes.edits import PARTS, with_part, with_strength, without_term
 
 if TYPE_CHECKING:
     from registry import Version
-    from workbench.drafts import Draft, DraftTerm
+    from workbench.recipes.drafts import Draft, DraftTerm
 
 LOW, HIGH, STEP = -1.0, 2.0, 0.05
 """What a slider of a strength shows; a strength beyond stays text."""

@@ -11,9 +11,9 @@ from safetensors.numpy import save_file
 
 from distill_jobs import Painter
 from registry import Registry
-from workbench.importing import import_file
-from workbench.job_kinds import JOB_KINDS
-from workbench.workers import LOCKS
+from workbench.intake.importing import import_file
+from workbench.jobs.kinds import JOB_KINDS
+from workbench.jobs.workers import LOCKS
 
 SHAPES = {"conv_in": (8, 4, 3, 3), "mid_block.attentions.0.to_q": (8, 8), "mid_block.attentions.0.to_k": (8, 6)}
 

@@ -5,7 +5,7 @@ from streamlit.testing.v1 import AppTest
 
 from registry import Registry
 from ui.web.comparing.address import MOST
-from workbench.jobs import queue_of
+from workbench.jobs.queueing import queue_of
 
 OpenPage = Callable[..., Any]
 TWO = ["0.8*soft:1 + fast:1", "hard:1 + fast:1"]

@@ -8,8 +8,8 @@ from streamlit.testing.v1 import AppTest
 
 from registry import Registry
 from ui.web.composing.terms import band, band_words
-from workbench.importing import import_file
-from workbench.jobs import queue_of
+from workbench.intake.importing import import_file
+from workbench.jobs.queueing import queue_of
 
 OpenPage = Callable[..., AppTest]
 Work = Callable[[], None]

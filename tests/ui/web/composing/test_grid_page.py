@@ -7,8 +7,8 @@ from streamlit.testing.v1 import AppTest
 
 from registry import Registry
 from registry.jobs import Job, Queue
-from workbench.grid_orders import GridOrder, plan_order
-from workbench.grids import GridPlan
+from workbench.grids.orders import GridOrder, plan_order
+from workbench.grids.planning import GridPlan
 
 OpenPage = Callable[..., AppTest]
 ORDER = {"recipe": "0.8*soft + fast", "x": "soft=0,0.5", "y": "fast=0.6,1", "prompt": "a fox"}

@@ -13,8 +13,8 @@ from streamlit.testing.v1 import AppTest
 from formats import architecture_of_folder
 from registry import Registry
 from sampling.devices import Device
-from workbench.importing import import_file
-from workbench.jobs import queue_of
+from workbench.intake.importing import import_file
+from workbench.jobs.queueing import queue_of
 
 OpenPage = Callable[..., AppTest]
 Work = Callable[[], None]

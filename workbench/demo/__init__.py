@@ -1,0 +1,1 @@
+"""The guided main job on the shipped shapes world, and its report."""

@@ -1,0 +1,1 @@
+"""Giving out: exports, model cards, repositories of the Hub, other tools' folders."""

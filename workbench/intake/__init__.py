@@ -1,0 +1,1 @@
+"""Taking in: files, folders, other tools' libraries, the Hub and web addresses."""

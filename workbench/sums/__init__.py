@@ -1,0 +1,1 @@
+"""Sums of vectors: checked, composed, baked, converted, proved again."""
