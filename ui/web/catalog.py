@@ -8,12 +8,12 @@ import streamlit as st
 
 from registry import InvalidName, InvalidQuery
 from ui.web.cards import card
-from ui.web.filters import clear_filters, filter_bar, filter_panel, filters_of_url, first_page
-from ui.web.intake import first_steps, follow_job, import_panel
+from ui.web.cataloging.filters import clear_filters, filter_bar, filter_panel, filters_of_url, first_page
+from ui.web.cataloging.intake import first_steps, follow_job, import_panel
+from ui.web.cataloging.selection import pick_box, selection_bar
 from ui.web.navigation import shared_registry
 from ui.web.pictures import Blobs
 from ui.web.refusals import refuse, show_refusal
-from ui.web.selection import pick_box, selection_bar
 from ui.web.veil import veil_switch
 from workbench.browsing import Browsed, browse, filter_values, filtered_query, is_empty
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import streamlit as st
 
-from ui.web.cells import show_cells
 from ui.web.composing.address import chosen_settings, follow, text_of
 from ui.web.fields import mirror
-from ui.web.grid_axes import axis_field, extend
+from ui.web.gridding.axes import axis_field, extend
+from ui.web.gridding.cells import show_cells
 from ui.web.navigation import shared_registry
 from ui.web.refusals import refusals_kept, refusals_shown, show_refusal
 from ui.web.shortcuts import PAINT

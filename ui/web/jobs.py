@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ui.web.asking import wish_buttons
 from ui.web.fields import mirror
-from ui.web.job import show_job
-from ui.web.job_words import KIND_ICONS, OTHER_ICON, advice, kind_label, progress_bar, state_badge, subject
+from ui.web.following.asking import wish_buttons
+from ui.web.following.job import show_job
+from ui.web.following.training import FORMS, show_form
+from ui.web.following.words import KIND_ICONS, OTHER_ICON, advice, kind_label, progress_bar, state_badge, subject
 from ui.web.navigation import link_to_job, shared_registry
 from ui.web.refusals import refusals_kept, show_refusal
 from ui.web.shortcuts import NEW, REFRESH
-from ui.web.training import FORMS, show_form
 from ui.web.words import plain, time_label
 from workbench.jobs.estimates import seconds_left
 from workbench.jobs.queueing import queue_of

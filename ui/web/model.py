@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from registry import NotFound
-from ui.web.ancestry import history, lineage
 from ui.web.cards import badges, favourite_button, previews_of, show_cover, snippet, strength_words, tag_snippet
-from ui.web.company import company
-from ui.web.evidence import facts, files
-from ui.web.gallery import gallery
+from ui.web.describing.ancestry import history, lineage
+from ui.web.describing.company import company
+from ui.web.describing.evidence import facts, files
+from ui.web.describing.gallery import gallery
+from ui.web.describing.particulars import edit_fold
+from ui.web.describing.proof import certificate
+from ui.web.describing.standing import standing
+from ui.web.describing.terms import terms
 from ui.web.navigation import COMPOSE, link_to, link_to_catalog, link_to_page, shared_registry
-from ui.web.particulars import edit_fold
 from ui.web.pictures import Blobs
-from ui.web.proof import certificate
 from ui.web.refusals import refuse, show_refusal
-from ui.web.standing import standing
-from ui.web.terms import terms
 from ui.web.words import plain, time_label
 from workbench.browsing import is_favourite
 

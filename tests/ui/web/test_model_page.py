@@ -6,7 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from registry import Parent, Registry
-from ui.web.ancestry import graph
+from ui.web.describing.ancestry import graph
 
 OpenPage = Callable[..., AppTest]
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from ui.web.findings import findings
-from ui.web.job_words import progress_bar, state_badge
+from ui.web.following.findings import findings
+from ui.web.following.words import progress_bar, state_badge
 from ui.web.navigation import JOBS, shared_registry, shared_settings
 from ui.web.refusals import refusals_kept, refusals_shown, show_refusal
 from ui.web.words import plain

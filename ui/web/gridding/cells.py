@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from registry import CorruptBlob, NotFound
-from ui.web.asking import wish_buttons
-from ui.web.job_words import progress_bar, state_badge
+from ui.web.following.asking import wish_buttons
+from ui.web.following.words import progress_bar, state_badge
 from ui.web.navigation import COMPOSE, link_to_job, link_to_page
 from ui.web.pictures import Blobs, thumbnail
 from ui.web.refusals import show_refusal

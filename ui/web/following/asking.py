@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ui.web.job_words import WISH_LABELS
+from ui.web.following.words import WISH_LABELS
 from ui.web.navigation import shared_registry
 from ui.web.refusals import refusals_kept
 from ui.web.shortcuts import CANCEL

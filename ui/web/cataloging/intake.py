@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from registry import NotFound, RegistryError
-from ui.web.job_words import duration_label, kind_label, subject
+from ui.web.following.words import duration_label, kind_label, subject
 from ui.web.navigation import DEMO_COMMANDS, link_to, link_to_job, shared_registry, shared_settings
 from ui.web.refusals import refuse, remember_refusal
 from ui.web.words import KINDS, plain

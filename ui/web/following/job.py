@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from registry import NotFound
-from ui.web.asking import wish_buttons
-from ui.web.job_result import result
-from ui.web.job_words import advice, kind_label, progress_bar, state_badge, subject
+from ui.web.following.asking import wish_buttons
+from ui.web.following.result import result
+from ui.web.following.words import advice, kind_label, progress_bar, state_badge, subject
 from ui.web.navigation import JOBS
 from ui.web.pictures import blurred_strip
 from ui.web.refusals import show_refusal

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from registry import RegistryError
-from ui.web.findings import findings
+from ui.web.following.findings import findings
 from ui.web.navigation import GRID, link_to, link_to_page
 from ui.web.pictures import Blobs, thumbnail
 from ui.web.veil import BLURRED, is_hidden, unveil_pictures

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from registry import Registry
 from registry.jobs import Job, Queue
-from ui.web.training import FORMS
+from ui.web.following.training import FORMS
 from workbench.jobs.kinds import JOB_KINDS
 
 OpenPage = Callable[..., AppTest]
