@@ -22,7 +22,7 @@ from distill_jobs import Painter
 from workbench.grids.axes import Axis
 from workbench.grids.jobs import submit_grid
 from workbench.grids.planning import plan_grid
-from workbench.painting.previewing import Sampling
+from workbench.painting.profiles import Sampling
 
 SIDE = 5
 COLD, WARM, COLUMN = "a grid, painter just begun", "a grid, warm painter", "its sixth column"
