@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from registry import CorruptBlob
+from ui.web.copying import copy_texts
 from ui.web.navigation import link_to, shared_registry
 from ui.web.pictures import Blobs, placeholder, thumbnail
 from ui.web.veil import BLURRED, is_veiled, unveil_button
@@ -97,9 +98,8 @@ def favourite_button(model: str, *, is_favourite: bool, place: str) -> None:
 
 def copies(version: "Version") -> None:
     """The texts that use the version, each with its button that copies it."""
-    st.code(snippet(version), language=None, wrap_lines=True)
-    if version.kind != "base":
-        st.code(prompt_snippet(version), language=None, wrap_lines=True)
+    term = snippet(version)
+    copy_texts(*([term] if version.kind == "base" else [term, prompt_snippet(version)]), key=f"copy-{version.ref}")
 
 
 def snippet(version: "Version") -> str:

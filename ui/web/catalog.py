@@ -11,6 +11,7 @@ from ui.web.cards import card
 from ui.web.cataloging.filters import clear_filters, filter_bar, filter_panel, filters_of_url, first_page
 from ui.web.cataloging.intake import first_steps, follow_job, import_panel
 from ui.web.cataloging.selection import pick_box, selection_bar
+from ui.web.copying import copy_texts
 from ui.web.navigation import shared_registry
 from ui.web.pictures import Blobs
 from ui.web.refusals import refuse, show_refusal
@@ -108,7 +109,7 @@ def _found(registry: "Registry", found: Browsed, query: str, sort: str, *, is_se
     _paging(page)
     if query:
         st.caption("The same in a terminal")
-        st.code(f"tau search --sort {sort} -- {shlex.quote(query)}", language=None, wrap_lines=True)
+        copy_texts(f"tau search --sort {sort} -- {shlex.quote(query)}", key="in-a-terminal")
 
 
 def _place() -> str | int | None:

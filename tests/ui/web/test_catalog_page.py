@@ -1,5 +1,7 @@
+import json
 import re
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,13 @@ def titles(app: AppTest) -> list[str]:
 
 def snippets(app: AppTest) -> list[str]:
     """The recipe snippets of the cards, in order."""
-    return [code.value for code in app.main.code if re.fullmatch(r"[0-9.]+\*[a-z0-9:-]+", code.value)]
+    return [text for text in codes(app) if re.fullmatch(r"[0-9.]+\*[a-z0-9:-]+", text)]
 
 
 def codes(app: AppTest) -> list[str]:
     """Everything that can be copied."""
-    return [code.value for code in app.main.code]
+    lines = [json.loads(element.proto.json)["texts"] for element in app.main.get("bidi_component")]
+    return [*(code.value for code in app.main.code), *chain.from_iterable(lines)]
 
 
 def errors(app: AppTest) -> str:

@@ -29,7 +29,7 @@ def test_a_page_sees_what_another_process_has_just_registered(
     app = open_page()
     filled.add(lora_file("newcomer", 11), kind="style")
     app.run()
-    assert "1.0*newcomer:1" in [code.value for code in app.code]
+    assert any("1.0*newcomer:1" in element.proto.json for element in app.main.get("bidi_component"))
 
 
 @pytest.mark.parametrize(("revision", "remedy"), [("0001", "tau db upgrade"), ("of-the-future", "newer tauworks")])

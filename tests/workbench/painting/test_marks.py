@@ -7,7 +7,8 @@ import pytest
 
 from registry import Registry
 from registry.jobs import Job
-from workbench.grids.orders import GridOrder, plan_order
+from workbench.grids.axes import Axis
+from workbench.grids.planning import plan_grid
 from workbench.intake.importing import import_file
 from workbench.jobs.queueing import queue_of
 from workbench.painting.marks import is_job_marked, is_marked, marked_cells
@@ -56,8 +57,8 @@ def test_each_model_of_a_recipe_is_looked_at(marked: Registry, recipe: str, base
 def test_of_a_grid_those_cells_are_marked_whose_recipe_has_the_model(
     marked: Registry, hard_file: Path, recipe: str, x: str, y: str, expected: list[bool]
 ) -> None:
-    order = GridOrder(recipe.format(file=hard_file), x, y, prompts=("a fox",), base="tiny")
-    plan = plan_order(marked, order)
+    axes = {"x": Axis.parse(x), "y": Axis.parse(y) if y else None}
+    plan = plan_grid(marked, recipe.format(file=hard_file), prompts=("a fox",), base="tiny", **axes)
     found = marked_cells(marked, plan)
     assert [cell.key in found for cell in plan.cells] == expected
 
