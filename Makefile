@@ -52,9 +52,9 @@ bench: $(DEV_STAMP) $(MLFLOW_STAMP) $(RIVALS_STAMP)  ## every figure: docs/shape
 	$(BIN)/python -m benchmarks.arithmetic_composition --folder build/bench --out docs/benchmarks/arithmetic-composition.json
 	$(BIN)/python -m benchmarks.arithmetic_bake $(WITH_RIVALS) --out docs/benchmarks/arithmetic-bake.json
 	$(BIN)/python -m benchmarks.arithmetic_checks --folder build/bench --out docs/benchmarks/arithmetic-checks.json
-	$(BIN)/python -m benchmarks.preview --out docs/benchmarks/preview.json
+	$(BIN)/python -m benchmarks.preview --large-runs 2 --out docs/benchmarks/preview.json
 	$(BIN)/python -m benchmarks.slider --out docs/benchmarks/slider.json
-	$(BIN)/python -m benchmarks.grid --out docs/benchmarks/grid.json
+	$(BIN)/python -m benchmarks.grid --runs 3 --out docs/benchmarks/grid.json
 	$(BIN)/python -m benchmarks.catalog_page --versions 50000 --out docs/benchmarks/catalog-page.json
 	test -z "$(RIVAL)" || \
 		$(BIN)/python -m benchmarks.distillation --rival "$(RIVAL)" $(WITH_RIVALS) --out docs/benchmarks/distillation.json

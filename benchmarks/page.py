@@ -107,9 +107,9 @@ SECTIONS = (
         arithmetic_checks,
         {"arithmetic-checks": "python -m benchmarks.arithmetic_checks --folder build/bench"},
     ),
-    Section("Seeing a strength", preview, {"preview": "python -m benchmarks.preview"}),
+    Section("Seeing a strength", preview, {"preview": "python -m benchmarks.preview --large-runs 2"}),
     Section("Moving a slider", slider, {"slider": "python -m benchmarks.slider"}),
-    Section("A grid", grid, {"grid": "python -m benchmarks.grid"}),
+    Section("A grid", grid, {"grid": "python -m benchmarks.grid --runs 3"}),
     Section("The catalog's page", catalog_page, {"catalog-page": "python -m benchmarks.catalog_page --versions 50000"}),
     Section("What a few steps paint", few_steps, {"few-steps": "python -m benchmarks.few_steps"}),
     Section(
