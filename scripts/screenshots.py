@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -35,12 +36,12 @@ PAINTED = f"{PROMPT}|Painted with"
 """What the pictures of the pages are called."""
 
 
-def paint(visitor: Visitor) -> None:
-    """Have the page paint what it shows, and wait for the pictures."""
+def paint(visitor: Visitor, pictures: int = 1) -> None:
+    """Have the page paint what it shows, and wait for all of its pictures."""
     button = visitor.page.get_by_role("button", name=re.compile("^Paint|^All cells"))
     if button.first.is_enabled():
         button.first.click()
-    visitor.page.get_by_role("img", name=re.compile(PAINTED)).first.wait_for()
+    visitor.page.get_by_role("img", name=re.compile(PAINTED)).nth(pictures - 1).wait_for()
     visitor.page.get_by_role("progressbar").first.wait_for(state="detached")
     visitor.settle()
 
@@ -65,7 +66,7 @@ SHOTS = (
     Shot("lineage", "model", {"ref": "glow-fast:1", "section": "Lineage"}),
     Shot("compose", "compose", {"recipe": RECIPE, "prompt": PROMPT}, paint),
     Shot("grid", "grid", {"recipe": RECIPE, "x": "glow=0:1.4:5", "y": "lcm-shapes=0.4:1:4", "prompt": PROMPT}, paint),
-    Shot("compare", "compare", {"recipe": [RECIPE, OTHER], "prompt": PROMPT}, paint),
+    Shot("compare", "compare", {"recipe": [RECIPE, OTHER], "prompt": PROMPT}, partial(paint, pictures=2)),
     Shot("jobs", "jobs"),
     Shot("job", "jobs", {"job": "1", "section": "Curves"}),
     Shot("training", "jobs", {"new": "lcd-lora"}),

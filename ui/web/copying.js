@@ -28,6 +28,7 @@ async function copy(text, code, button) {
         select(code)
         return
     }
+    button.dataset.copied = 'yes'
     button.replaceChildren(icon(CHECK))
     setTimeout(() => button.replaceChildren(icon(PAPER)), COPIED_MS)
 }
@@ -48,6 +49,8 @@ function line(text) {
 }
 
 export default function ({ data, parentElement }) {
+    const shown = [...parentElement.querySelectorAll('.line code')].map((code) => code.textContent)
+    if (shown.length === data.texts.length && shown.every((text, place) => text === data.texts[place])) return
     parentElement.querySelectorAll('.line').forEach((old) => old.remove())
     parentElement.append(...data.texts.map(line))
 }
