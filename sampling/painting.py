@@ -125,7 +125,7 @@ def denoise(
     _refuse_unpaired(prompts, seeds, batch)
     _refuse_idle(pipe, settings, init)
     size = settings.size(pipe)
-    told = embed(pipe, prompts, size).to(device_of(pipe), precision_of(pipe.unet))
+    told = embed(pipe, prompts, size).to(*_place(pipe))
     blank = _guided_away_from(pipe, told, settings, size)
     picture = None if init is None else encoded(pipe, init, size)
     done, total, finished = 0, settings.steps_taken * ceil(len(seeds) / batch), []
@@ -154,13 +154,9 @@ def predict(
     pipe: Pipeline, prompts: Sequence[str], z: Tensor, timestep: int, guidance: float = 1.0, *, batch: int = 48
 ) -> Tensor:
     """The U-Net's outputs (N, channels, height, width) at latents z of one timestep, a prompt each."""
-    told = embed(pipe, prompts).to(device_of(pipe), precision_of(pipe.unet))
+    told = embed(pipe, prompts).to(*_place(pipe))
     away = unconditional(pipe, told) if _is_guided(pipe, guidance) else None
-    t, given, outputs = (
-        torch.tensor(timestep, device=device_of(pipe)),
-        z.to(device_of(pipe), precision_of(pipe.unet)),
-        [],
-    )
+    t, given, outputs = torch.tensor(timestep, device=device_of(pipe)), z.to(*_place(pipe)), []
     for start in range(0, len(z), batch):
         part = slice(start, start + batch)
         blank = None if away is None else away.at(part)
@@ -185,6 +181,11 @@ def latent_shape(pipe: Pipeline, size: tuple[int, int] | None = None) -> tuple[i
     return pipe.unet.config.in_channels, height // pipe.vae_scale_factor, width // pipe.vae_scale_factor
 
 
+def _place(pipe: Pipeline) -> tuple[torch.device, torch.dtype]:
+    """Where and in which precision the U-Net takes what it is given."""
+    return device_of(pipe), precision_of(pipe.unet)
+
+
 def _is_guided(pipe: Pipeline, guidance: float) -> bool:
     """Whether each step asks the U-Net twice: not where guidance is 1, or the U-Net is told it."""
     return guidance > 1 and not embeds_guidance(pipe.unet)
@@ -196,7 +197,7 @@ def _guided_away_from(pipe: Pipeline, told: Condition, settings: Settings, size:
         return None
     if settings.negative:
         negative = embed(pipe, [settings.negative], size).repeated(len(told))
-        return negative.to(device_of(pipe), precision_of(pipe.unet))
+        return negative.to(*_place(pipe))
     return unconditional(pipe, told)
 
 

@@ -111,7 +111,7 @@ def device_of(pipe: Any) -> torch.device:
 
 
 def precision_of(network: nn.Module) -> torch.dtype:
-    """What a network computes in: its first weights' precision; diffusers' own answer looks at every weight."""
+    """What a network computes in: its first weights' precision; diffusers' own answer walks all modules before."""
     return next(weights.dtype for weights in network.parameters() if weights.is_floating_point())
 
 

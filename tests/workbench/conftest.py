@@ -16,9 +16,13 @@ import pytest
 import torch
 from safetensors.torch import save, save_file
 
+from distill_jobs import Painter
 from formats import architecture_of_folder
 from registry import Registry
+from registry.jobs import Queue
 from workbench.intake.importing import import_file
+from workbench.jobs.kinds import JOB_KINDS
+from workbench.jobs.queueing import queue_of
 
 
 @dataclass
@@ -290,6 +294,18 @@ def gallery(registry: Registry, pipeline_folder: Path, tmp_path: Path) -> Galler
     import_file(registry, soft, name="soft", kind="style")
     import_file(registry, fast, name="fast", kind="acceleration")
     return found
+
+
+@pytest.fixture
+def queue(gallery: Gallery) -> Queue:
+    """The gallery's queue."""
+    return queue_of(gallery.registry)
+
+
+@pytest.fixture
+def painter(gallery: Gallery) -> Painter:
+    """A painter of the gallery in this process."""
+    return Painter(gallery.registry, JOB_KINDS, name="studio", lease_seconds=60.0)
 
 
 @pytest.fixture

@@ -13,23 +13,10 @@ from workbench.errors import InvalidSettings, JobUnfinished
 from workbench.grids.axes import Axis
 from workbench.grids.jobs import plan_of_job, queued_grid, submit_grid
 from workbench.grids.planning import GridPlan, painted_cells, plan_grid
-from workbench.jobs.kinds import JOB_KINDS
-from workbench.jobs.queueing import queue_of
 from workbench.painting.jobs import submit_preview
 from workbench.painting.profiles import Sampling
 
 CIRCLE = "a large red circle on a white background"
-
-
-@pytest.fixture
-def queue(gallery: Any) -> Queue:
-    return queue_of(gallery.registry)
-
-
-@pytest.fixture
-def painter(gallery: Any) -> Painter:
-    """A painter in this process."""
-    return Painter(gallery.registry, JOB_KINDS, name="studio", lease_seconds=60.0)
 
 
 def planned(gallery: Any, x: str, steps: int = 2) -> GridPlan:

@@ -19,7 +19,7 @@ from sampling import read_png
 from sampling.errors import UnsupportedSetting
 from workbench.errors import JobUnfinished, UnknownInRecipe, WaitTimedOut
 from workbench.jobs.kinds import JOB_KINDS
-from workbench.jobs.queueing import queue_of, wait
+from workbench.jobs.queueing import wait
 from workbench.painting.jobs import queued_preview, submit_preview
 from workbench.painting.previewing import preview
 
@@ -28,17 +28,6 @@ PATIENCE_SECONDS = 200
 PACE = PainterPace(lease_seconds=6.0, grace_seconds=60.0, poll_seconds=0.05, restart_seconds=0.1)
 SLOW = {"solver": "ddim", "steps": 1000, "guidance": 1.0}
 QUICK = {"solver": "lcm", "steps": 4, "guidance": 1.0}
-
-
-@pytest.fixture
-def queue(gallery: Any) -> Queue:
-    return queue_of(gallery.registry)
-
-
-@pytest.fixture
-def painter(gallery: Any) -> Painter:
-    """A painter in this process."""
-    return Painter(gallery.registry, JOB_KINDS, name="studio", lease_seconds=60.0)
 
 
 @pytest.fixture
